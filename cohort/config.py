@@ -1,0 +1,112 @@
+"""What every run shares: its data, its training, its folder. One field is one flag is one YAML key.
+
+A field that is ``None`` takes the data set's recipe (``cohort.data.recipes``); a resolved config has
+no such field left. The text under a field is its ``--help``.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from cohort.errors import ConfigError
+
+Optimizer = Literal["sgd", "adam"]
+LrSchedule = Literal["step", "cosine", "constant"]
+Precision = Literal["fp32", "bf16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which pictures are learned from."""
+
+    dataset: str | Callable[..., Any] = "digits"
+    """digits, cifar10, cifar100, folder (class per directory), synthetic, or one's own package.module:function."""
+    data_root: str = "data"
+    """Directory where the data set lies, or is downloaded to."""
+    download: bool = False
+    """Download the data set to --data-root if it is not there (needs a network)."""
+    image_size: int | None = None
+    """Height and width to which pictures of a folder are resized, or of which synthetic ones are made."""
+    train_subset: int | None = None
+    """Train on the first N of a seeded shuffle of the training split. Default: all."""
+    test_subset: int | None = None
+    """Test on the first N of a seeded shuffle of the test split. Default: all."""
+
+    def __post_init__(self) -> None:
+        positive(self, "image_size", "train_subset", "test_subset")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How a network learns; None means as the data set's recipe says."""
+
+    epochs: int | None = None
+    """Passes over the training split; the learning-rate schedule spans them."""
+    steps: int | None = None
+    """Stop after this many steps, though the schedule spans all epochs. Default: no early stop."""
+    batch_size: int | None = None
+    """Images a step; every student sees the same ones."""
+    lr: float | None = None
+    """Learning rate at the start."""
+    weight_decay: float | None = None
+    """L2 penalty, on every parameter as the papers have it."""
+    optimizer: Optimizer | None = None
+    """sgd (Nesterov momentum 0.9) or adam (betas 0.5, 0.999)."""
+    lr_schedule: LrSchedule | None = None
+    """step (x0.1 at 30, 60 and 90 % of the epochs), cosine (to 0), or constant."""
+    seed: int = 0
+    """Student k starts from (seed, k); data order and augmentation from seed."""
+    precision: Precision = "fp32"
+    """fp32, or bf16 autocast with fp32 weights."""
+    threads: int | None = None
+    """Torch threads per student on CPU. Default: cores / K, at least 1."""
+
+    def __post_init__(self) -> None:
+        positive(self, "epochs", "steps", "batch_size", "lr", "threads")
+        not_negative(self, "weight_decay", "seed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(DataConfig, TrainingConfig):
+    """Data, training, and where the run is written."""
+
+    checkpoint_every: int | None = None
+    """Steps between checkpoints. Default: one epoch."""
+    keep: int = 2
+    """Newest checkpoints kept."""
+    eval_every: int | None = None
+    """Steps between evaluations on the test split. Default: one epoch."""
+    log_every: int = 10
+    """Steps averaged into one line of metrics.jsonl per student."""
+    tensorboard: bool = False
+    """Also write TensorBoard files into the run folder (needs the extra: pip install 'cohort[track]')."""
+    run_dir: str | None = None
+    """Folder of this run; must not hold another run. Default: runs/<name>-<time>."""
+
+    def __post_init__(self) -> None:
+        DataConfig.__post_init__(self)
+        TrainingConfig.__post_init__(self)
+        positive(self, "checkpoint_every", "keep", "eval_every", "log_every")
+
+
+def positive(config: DataConfig | TrainingConfig, *keys: str) -> None:
+    """Raise ConfigError for a key whose value is neither None nor above zero and finite."""
+    for key in keys:
+        value = getattr(config, key)
+        if value is not None and not 0 < value < float("inf"):
+            raise ConfigError(f"{flag(key)} is {value}; it must be greater than 0")
+
+
+def not_negative(config: DataConfig | TrainingConfig, *keys: str) -> None:
+    """Raise ConfigError for a key whose value is neither None nor zero or above and finite."""
+    for key in keys:
+        value = getattr(config, key)
+        if value is not None and not 0 <= value < float("inf"):
+            raise ConfigError(f"{flag(key)} is {value}; it must be 0 or greater")
+
+
+def flag(key: str) -> str:
+    """The command-line flag of a config key."""
+    return "--" + key.replace("_", "-")

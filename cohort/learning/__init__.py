@@ -1,0 +1,1 @@
+"""A network that learns: the learner's step, evaluation, and its state on disk."""

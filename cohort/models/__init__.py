@@ -1,0 +1,1 @@
+"""Networks by name, and one's own by ``package.module:function``."""

@@ -1,0 +1,1 @@
+"""What a person sees of a run: progress on the terminal, records on disk, tables."""

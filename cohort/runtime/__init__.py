@@ -1,0 +1,1 @@
+"""Cohorts at work: as Ray actors, and in one process as the actors' oracle."""
