@@ -4,22 +4,23 @@ A field that is ``None`` takes the data set's recipe (``cohort.data.recipes``); 
 no such field left. The text under a field is its ``--help``.
 """
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal
 
 from cohort.errors import ConfigError
 
 Optimizer = Literal["sgd", "adam"]
 LrSchedule = Literal["step", "cosine", "constant"]
 Precision = Literal["fp32", "bf16"]
+DecayOn = Literal["all", "weights"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Which pictures are learned from."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # for cohort.config_file
 
     dataset: str | Callable[..., Any] = "digits"
     """digits, cifar10, cifar100, folder (class per directory), synthetic, or one's own package.module:function."""
@@ -51,7 +52,9 @@ class TrainingConfig:
     lr: float | None = None
     """Learning rate at the start."""
     weight_decay: float | None = None
-    """L2 penalty, on every parameter as the papers have it."""
+    """L2 penalty on the parameters that --decay-on names."""
+    decay_on: DecayOn = "all"
+    """all parameters, as the papers have it, or weights only: not biases and normalisation."""
     optimizer: Optimizer | None = None
     """sgd (Nesterov momentum 0.9) or adam (betas 0.5, 0.999)."""
     lr_schedule: LrSchedule | None = None

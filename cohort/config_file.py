@@ -1,0 +1,88 @@
+"""YAML to config and back. Unknown and mistyped keys are refused by name."""
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from cohort.config import RunConfig
+from cohort.errors import ConfigError
+from cohort.imports import import_path
+
+Config = TypeVar("Config", bound=RunConfig)
+
+
+def read_config(path: str | Path, cls: type[Config]) -> dict[str, Any]:
+    """The keys and values of a YAML file, each checked against ``cls``."""
+    try:
+        values = yaml.safe_load(Path(path).read_text()) or {}
+    except OSError as error:
+        raise ConfigError(f"--config {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold keys and values, not a {type(values).__name__}")
+    validate(values, cls, {}, path)
+    return values
+
+
+def load_config(path: str | Path, cls: type[Config]) -> Config:
+    """A config from a YAML file."""
+    return validate(read_config(path, cls), cls, {}, path)
+
+
+def validate(
+    values: Mapping[str, Any], cls: type[Config], flags: Mapping[str, str], file: str | Path | None
+) -> Config:
+    """A config from plain values; ``flags`` names the keys that came from the command line."""
+    try:
+        return _adapter(cls).validate_python(dict(values))
+    except ValidationError as error:
+        raise ConfigError(_sentence(error.errors()[0], cls, flags, file)) from error
+
+
+def to_yaml(config: RunConfig) -> str:
+    """The YAML text of a config: ``--config`` on it repeats the run.
+
+    A factory of one's own is written as ``package.module:function``; one that cannot be imported
+    again, such as a lambda, as its name in angle brackets, which ``--config`` refuses.
+    """
+    values = {
+        field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)
+    }
+    return yaml.safe_dump(values, sort_keys=False)
+
+
+def _plain(value: Any) -> Any:
+    if callable(value):
+        return import_path(value) or f"<{getattr(value, '__name__', type(value).__name__)}>"
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+@cache
+def _adapter(cls: type[Config]) -> TypeAdapter[Config]:
+    return TypeAdapter(cls)
+
+
+def _sentence(
+    error: Any, cls: type[RunConfig], flags: Mapping[str, str], file: str | Path | None
+) -> str:
+    if original := error.get("ctx", {}).get("error"):
+        return f"{file}: {original}" if file and not flags else str(original)
+    key = str(error["loc"][0]) if error["loc"] else ""
+    if error["type"] == "unexpected_keyword_argument":
+        return f"{file}: unknown key {key!r}{_closest(key, cls)}"
+    where = flags.get(key) or f"{file}: key {'.'.join(str(part) for part in error['loc'][:1])!r}"
+    message = error["msg"][0].lower() + error["msg"][1:]
+    return f"{where} is {error['input']!r}: {message}"
+
+
+def _closest(key: str, cls: type[RunConfig]) -> str:
+    names = [field.name for field in dataclasses.fields(cls)]
+    match = difflib.get_close_matches(key, names, n=1)
+    return f"; did you mean {match[0]!r}?" if match else f"; the keys are {', '.join(names)}"

@@ -1,0 +1,172 @@
+"""One student: a network, its optimiser, and the two halves of a step, predict and learn.
+
+What happens at a step depends on the weights, the seed and the step alone, never on which process
+runs it: the same learner serves the in-process cohort, Ray actors and Ray Train jobs.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from cohort.config import Precision
+from cohort.data.dataset import Split
+from cohort.data.source import BatchSource
+from cohort.errors import RunError
+from cohort.learning.evaluation import log_posterior_over
+from cohort.learning.records import StepRecords
+from cohort.objectives.mutual import MutualLearning
+from cohort.seeding import derive_seed
+
+WEIGHTS_FILE = "model.safetensors"
+OPTIMIZER_FILE = "optimizer.pt"
+Files = dict[str, bytes]
+
+
+class NonFiniteLossError(RunError):
+    """A student's loss became infinite or NaN: further training would only spread it."""
+
+    def __init__(self, student: int, step: int, loss: float) -> None:
+        super().__init__(
+            f"student {student}: the loss is {loss} at step {step}; "
+            "lower --lr or --mimicry-weight, or look at the data"
+        )
+        self.arguments = (student, step, loss)
+
+    def __reduce__(self) -> tuple[type["NonFiniteLossError"], tuple[int, int, float]]:
+        return type(self), self.arguments
+
+
+@dataclass
+class Prediction:
+    """A forward pass that waits for the peers' posteriors: its graph is alive."""
+
+    step: int
+    logits_BC: Tensor
+    labels_B: Tensor
+
+
+class Learner:
+    """Predicts on the batch of a step, then learns from it and from the peers' posteriors."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        optimizer: Optimizer,
+        learning_rate: Callable[[int], float],
+        objective: MutualLearning,
+        source: BatchSource,
+        seed: int,
+        student: int,
+        precision: Precision = "fp32",
+        log_every: int = 1,
+    ) -> None:
+        self.network = network
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.objective = objective
+        self.source = source
+        self.seed = seed
+        self.student = student
+        self.device = next(network.parameters()).device
+        self._autocast = torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"
+        )
+        self._pending: Prediction | None = None
+        self._batch: tuple[int, Tensor, Tensor] | None = None
+        self._unchecked: tuple[int, Tensor] | None = None
+        self.records = StepRecords(log_every)
+        network.train()
+
+    def predict(self, step: int) -> Tensor:
+        """Forward on the batch of ``step``, kept for ``learn``; returns the log-posterior [B, C]."""
+        logits_BC = self._forward(step, "predict")
+        self._pending = Prediction(step, logits_BC, self._batch_of(step)[1])
+        return self.objective.posterior(logits_BC)
+
+    def learn(self, step: int, peers: Sequence[Tensor] = ()) -> None:
+        """Backward and update for ``step``, from the labels and the peers' log-posteriors [B, C].
+
+        Raises NonFiniteLossError for this step, or on a GPU, where looking would stall it, at the
+        next call.
+        """
+        pending = self._pending
+        assert pending is not None, f"learn({step}) without a prediction"
+        assert pending.step == step, f"learn({step}) after predict({pending.step})"
+        self._pending = None
+        peers = [peer.to(self.device, non_blocking=True) for peer in peers]
+        loss, measurements = self.objective.loss(pending.logits_BC, pending.labels_B, peers)
+        self.check_finite()
+        self._unchecked = (step, loss.detach())
+        if self.device.type == "cpu":
+            self.check_finite()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(step)
+        self.optimizer.step()
+        self.records.add(step, measurements)
+
+    @torch.no_grad()
+    def repredict(self, step: int) -> Tensor:
+        """The log-posterior [B, C] of the same batch after the update (Algorithm 1, re-predict).
+
+        In train mode like the paper's, so batch normalisation sees the batch once more.
+        """
+        return self.objective.posterior(self._forward(step, "repredict"))
+
+    def check_finite(self) -> None:
+        """Raise NonFiniteLossError if the newest loss that has not been looked at is not finite."""
+        if self._unchecked is None:
+            return
+        step, loss = self._unchecked
+        self._unchecked = None
+        if not torch.isfinite(loss):
+            raise NonFiniteLossError(self.student, step, loss.item())
+
+    def log_posterior_over(self, split: Split) -> Tensor:
+        """Evaluation posterior at T = 1 over a split, [N, C] on the CPU."""
+        return log_posterior_over(self.network, split, self.device, self._autocast)
+
+    def snapshot(self) -> Files:
+        """Everything that the next step depends on, as files. Not between predict and learn."""
+        assert self._pending is None, "a snapshot between predict and learn would lose the graph"
+        self.check_finite()
+        optimizer = io.BytesIO()
+        torch.save(self.optimizer.state_dict(), optimizer)
+        return {WEIGHTS_FILE: weights_bytes(self.network), OPTIMIZER_FILE: optimizer.getvalue()}
+
+    def restore(self, files: Files) -> None:
+        """Continue from a snapshot; a prediction that was waiting is forgotten."""
+        self._pending = self._unchecked = None
+        self.records.clear()
+        self.network.load_state_dict(safetensors.torch.load(files[WEIGHTS_FILE]))
+        state: dict[str, Any] = torch.load(
+            io.BytesIO(files[OPTIMIZER_FILE]), map_location=self.device, weights_only=True
+        )
+        self.optimizer.load_state_dict(state)
+
+    def _forward(self, step: int, purpose: str) -> Tensor:
+        # Dropout and the like draw from (seed, student, step): no random state is carried along.
+        torch.manual_seed(derive_seed(self.seed, purpose, self.student, step))
+        images, _ = self._batch_of(step)
+        with self._autocast:
+            logits_BC: Tensor = self.network(images)
+        return logits_BC
+
+    def _batch_of(self, step: int) -> tuple[Tensor, Tensor]:
+        if self._batch is None or self._batch[0] != step:
+            self._batch = (step, *self.source.batch(step))
+        return self._batch[1:]
+
+
+def weights_bytes(network: nn.Module) -> bytes:
+    """Parameters and buffers as a safetensors file; tied weights are written out one by one."""
+    state = {k: v.detach().cpu().contiguous().clone() for k, v in network.state_dict().items()}
+    return safetensors.torch.save(state)

@@ -1,0 +1,125 @@
+"""A resolved config and a data set's size, turned into the numbers that training runs by."""
+
+from dataclasses import dataclass
+
+import torch
+
+from cohort.config import DecayOn, LrSchedule, Optimizer, Precision, RunConfig
+from cohort.data.dataset import ImageDataset
+from cohort.data.source import BatchSource
+from cohort.errors import ConfigError
+from cohort.learning.learner import Learner
+from cohort.learning.optimizers import build_optimizer
+from cohort.learning.schedule import learning_rate
+from cohort.models.registry import Network, build_student
+from cohort.objectives.mutual import MutualLearning
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """Concrete numbers; every student of a run has the same ones."""
+
+    steps_per_epoch: int
+    schedule_steps: int
+    """Steps that the learning-rate schedule spans: all epochs."""
+    total_steps: int
+    """Steps to train: fewer than ``schedule_steps`` where the run stops early."""
+    batch_size: int
+    lr: float
+    weight_decay: float
+    decay_on: DecayOn
+    optimizer: Optimizer
+    lr_schedule: LrSchedule
+    seed: int
+    precision: Precision
+    log_every: int
+    eval_every: int
+    checkpoint_every: int
+
+    def epoch(self, step: int) -> float:
+        """Passes over the training split after ``step`` steps."""
+        return step / self.steps_per_epoch
+
+    def next_stop(self, step: int) -> int:
+        """The next step after ``step`` at which training pauses to evaluate, save or end."""
+        periods = (self.eval_every, self.checkpoint_every)
+        return min(self.total_steps, *((step // every + 1) * every for every in periods))
+
+
+def plan_training(config: RunConfig, train_size: int) -> TrainingPlan:
+    """The plan of a resolved config. Raises ConfigError if a batch is larger than the split."""
+    assert config.batch_size is not None, "the config is not resolved"
+    assert config.epochs is not None
+    assert config.lr is not None
+    assert config.weight_decay is not None
+    assert config.optimizer is not None
+    assert config.lr_schedule is not None
+    if config.batch_size > train_size:
+        raise ConfigError(
+            f"--batch-size is {config.batch_size}; it must be at most the {train_size} "
+            "images of the training split"
+        )
+    steps_per_epoch = train_size // config.batch_size
+    schedule_steps = config.epochs * steps_per_epoch
+    return TrainingPlan(
+        steps_per_epoch=steps_per_epoch,
+        schedule_steps=schedule_steps,
+        total_steps=min(config.steps or schedule_steps, schedule_steps),
+        batch_size=config.batch_size,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        decay_on=config.decay_on,
+        optimizer=config.optimizer,
+        lr_schedule=config.lr_schedule,
+        seed=config.seed,
+        precision=config.precision,
+        log_every=config.log_every,
+        eval_every=config.eval_every or steps_per_epoch,
+        checkpoint_every=config.checkpoint_every or steps_per_epoch,
+    )
+
+
+def build_learner(
+    network: Network,
+    plan: TrainingPlan,
+    dataset: ImageDataset,
+    objective: MutualLearning,
+    *,
+    student: int,
+    device: torch.device,
+) -> Learner:
+    """Student number ``student`` at step 0: a pure function of the arguments."""
+    module = build_student(
+        network,
+        num_classes=dataset.num_classes,
+        image_shape=dataset.image_shape,
+        mean=dataset.mean,
+        std=dataset.std,
+        seed=plan.seed,
+        student=student,
+    )
+    if device.type == "cuda":
+        module = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Learner(
+        module,
+        optimizer=build_optimizer(
+            module,
+            plan.optimizer,
+            lr=plan.lr,
+            weight_decay=plan.weight_decay,
+            decay_on=plan.decay_on,
+        ),
+        learning_rate=learning_rate(plan.lr, plan.lr_schedule, plan.schedule_steps),
+        objective=objective,
+        source=BatchSource(
+            dataset.train,
+            batch_size=plan.batch_size,
+            seed=plan.seed,
+            augmentation=dataset.augmentation,
+            device=device,
+        ),
+        seed=plan.seed,
+        student=student,
+        precision=plan.precision,
+        log_every=plan.log_every,
+    )

@@ -1,0 +1,84 @@
+"""A trained student on disk: weights without pickle, and a JSON beside them that says how to rebuild it."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import safetensors.torch
+from torch import nn
+
+from cohort.errors import ConfigError
+from cohort.learning.learner import WEIGHTS_FILE
+from cohort.models.normalised import Normalised
+from cohort.models.registry import build_network
+
+CARD_FILE = "model.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """How to rebuild a student around its weights."""
+
+    network: str
+    dataset: str
+    classes: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def to_json(self) -> str:
+        """The text of model.json."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def load_student(path: str | Path, network: nn.Module | None = None) -> nn.Module:
+    """A trained student in evaluation mode: pixels in [0, 1], float [B, C, H, W], to logits [B, classes].
+
+    Normalisation is part of the module. ``path`` is the student's folder, for example
+    ``runs/NAME/students/0``. ``network`` is needed only where model.json names a network that
+    cannot be imported again, such as a lambda; it must be built like the one that was trained.
+    Raises ConfigError, naming the file, if one is missing or does not fit.
+    """
+    folder = Path(path)
+    card = read_card(folder)
+    if network is None:
+        network = build_network(
+            card.network, num_classes=len(card.classes), image_shape=card.image_shape
+        )
+    student = Normalised(network, card.mean, card.std)
+    try:
+        student.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS_FILE))
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"{folder / WEIGHTS_FILE} cannot be loaded: {reason}") from error
+    return student.eval()
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The model.json of a student's folder."""
+    file = folder / CARD_FILE
+    try:
+        fields = json.loads(file.read_text())
+        return ModelCard(
+            network=fields["network"],
+            dataset=fields["dataset"],
+            classes=tuple(fields["classes"]),
+            image_shape=tuple(fields["image_shape"]),
+            mean=tuple(fields["mean"]),
+            std=tuple(fields["std"]),
+        )
+    except FileNotFoundError as error:
+        raise ConfigError(f"{file} is missing; give the folder of a trained student") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{file} does not describe a student: {error}") from error
+
+
+def weights_sha256(network: nn.Module) -> str:
+    """Hash of parameters and buffers in name order: equal hashes mean bit-identical students."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        array = tensor.detach().cpu().contiguous()
+        digest.update(f"{name}{array.dtype}{tuple(array.shape)}".encode())
+        digest.update(array.flatten().view(-1).numpy().tobytes())
+    return digest.hexdigest()

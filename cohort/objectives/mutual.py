@@ -1,0 +1,92 @@
+"""Deep Mutual Learning — Zhang, Xiang, Hospedales, Lu, CVPR 2018 (arXiv 1706.00384).
+
+Students exchange *log*-posteriors: every teacher below is a function of them, and they keep the
+small probabilities that a float32 posterior would round away.
+
+Shapes: B batch, C classes, P = K−1 peers.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Teacher = Literal["peers", "ensemble", "ensemble_logits", "none"]
+Measurements = dict[str, Tensor]
+
+
+def log_posterior(logits_BC: Tensor, temperature: float = 1.0) -> Tensor:
+    """log softmax(z / T) in float32, [B, C]."""
+    return F.log_softmax(logits_BC.float() / temperature, dim=1)
+
+
+def kl_divergence(target_BC: Tensor, approximation_BC: Tensor) -> Tensor:
+    """KL(target ‖ approximation) of two log-posteriors: summed over classes, mean over the batch."""
+    return (target_BC.exp() * (target_BC - approximation_BC)).sum(dim=1).mean()
+
+
+def teachers(peers: Sequence[Tensor], teacher: Teacher) -> list[Tensor]:
+    """The log-posteriors a student is drawn to, made from its peers' log-posteriors (each [B, C]).
+
+    ``peers`` are the peers themselves (equation 9); ``ensemble`` their arithmetic mean (equation
+    11); ``ensemble_logits`` the softmax of their mean logit, the geometric mean, which can be more
+    peaked than its parts; ``none`` is no teacher at all.
+    """
+    if teacher == "none" or not peers:
+        return []
+    if teacher == "peers":
+        return list(peers)
+    stacked_PBC = torch.stack(list(peers))
+    if teacher == "ensemble":
+        return [torch.logsumexp(stacked_PBC, dim=0) - math.log(len(peers))]
+    # A log-posterior is the logits up to a constant per example, which the softmax removes again.
+    return [F.log_softmax(stacked_PBC.mean(dim=0), dim=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MutualLearning:
+    """L_k = CE(z_k, y) + w·T² · mean over teachers t of KL(t ‖ p_k), equations 9 and 11.
+
+    Peers are constants. At T = 1 this is the paper's loss; T² keeps the gradient's size at others.
+    """
+
+    teacher: Teacher = "peers"
+    temperature: float = 1.0
+    weight: float = 1.0
+
+    def posterior(self, logits_BC: Tensor) -> Tensor:
+        """What a student shows its peers: the detached log-posterior at T, float32 [B, C]."""
+        return log_posterior(logits_BC.detach(), self.temperature)
+
+    def loss(
+        self, logits_BC: Tensor, labels_B: Tensor, peers: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, Measurements]:
+        """The scalar loss of one student, and its measurements (detached scalars).
+
+        ``peers`` are log-posteriors [B, C] at the objective's temperature.
+        """
+        logits_BC = logits_BC.float()
+        ce = F.cross_entropy(logits_BC, labels_B)
+        kl = self._mimicry(logits_BC, peers)
+        loss = ce + self.weight * kl
+        own_BC = log_posterior(logits_BC.detach())
+        measurements = {
+            "loss": loss.detach(),
+            "ce": ce.detach(),
+            "kl": kl.detach(),
+            "accuracy": (own_BC.argmax(dim=1) == labels_B).float().mean(),
+            "entropy": -(own_BC.exp() * own_BC).sum(dim=1).mean(),
+        }
+        return loss, measurements
+
+    def _mimicry(self, logits_BC: Tensor, peers: Sequence[Tensor]) -> Tensor:
+        targets = teachers([peer.detach() for peer in peers], self.teacher)
+        if not targets:
+            return logits_BC.new_zeros(())
+        own_BC = log_posterior(logits_BC, self.temperature)
+        divergences = [kl_divergence(target_BC, own_BC) for target_BC in targets]
+        return self.temperature**2 * torch.stack(divergences).mean()

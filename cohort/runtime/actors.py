@@ -1,0 +1,195 @@
+"""The cohort as Ray actors: one process per student, placed by a placement group."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from ray.actor import ActorProxy
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from torch import Tensor
+
+from cohort.data.dataset import ImageDataset
+from cohort.errors import ConfigError, RunError
+from cohort.learning.learner import Files
+from cohort.learning.plan import TrainingPlan
+from cohort.models.registry import Network
+from cohort.objectives.mutual import MutualLearning
+from cohort.runtime.cohort import Load, OnRecords, Stopping
+from cohort.runtime.exchange import Exchange
+from cohort.runtime.placement import Share
+from cohort.runtime.student import Student
+
+# Ray's own restarts would rebuild a student from its constructor, with reset weights, and the run
+# would "succeed": recovery is the coordinator's, from a checkpoint.
+RemoteStudent = ray.remote(max_restarts=0, max_task_retries=0)(Student)
+
+PLACEMENT_SECONDS = 60.0
+"""How long other work may hold the resources that the cluster has in total."""
+REPLACEMENT_SECONDS = 120.0
+"""How long a student that died may wait for a node: a lost node is noticed after about 13 s."""
+ANSWER_SECONDS = 15.0
+"""A student that does not answer for so long, with nothing to compute, counts as dead."""
+
+
+class RayCohort:
+    """Implements Cohort with an actor per student."""
+
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        plan: TrainingPlan,
+        dataset: ImageDataset,
+        objective: MutualLearning,
+        *,
+        exchange: Exchange,
+        share: Share,
+        threads: int,
+    ) -> None:
+        self._networks = networks
+        self._share = share
+        self._threads = threads
+        self._exchange = exchange
+        self._connected = False
+        self._places: dict[int, Mapping[str, Any]] = {}
+        self._actors: dict[int, ActorProxy[Student]] = {}
+        self._group = _place(share, len(networks))
+        try:
+            # One copy in each node's object store, read by its students without a copy.
+            self._common = (ray.put(plan), ray.put(dataset), ray.put(objective))
+            self.replace(range(len(networks)))
+        except BaseException:
+            self.close()
+            raise
+        self.parameters = {k: place["parameters"] for k, place in self._places.items()}
+
+    @property
+    def students(self) -> tuple[int, ...]:
+        """Numbers of the students that are left."""
+        return tuple(self._actors)
+
+    def advance(self, start: int, stop: int, on_records: OnRecords, stopping: Stopping) -> int:
+        """Train from ``start`` to ``stop`` steps done; less if ``stopping``."""
+        if not self._connected:
+            self._exchange.open(self._actors, self._places)
+            self._connected = True
+        return self._exchange.advance(self._actors, start, stop, on_records, stopping)
+
+    def flush_records(self, on_records: OnRecords) -> None:
+        """Hand over the measurements of the steps since the last full window."""
+        for student, records in self._ask("flush_records").items():
+            on_records(student, records)
+
+    def test_log_posteriors(self) -> dict[int, Tensor]:
+        """Each student's evaluation log-posterior over the test split, [N, C]."""
+        answers = self._ask("log_posterior_over", "test")
+        return {k: torch.from_numpy(np.array(answer)) for k, answer in answers.items()}
+
+    def train_entropies(self) -> dict[int, float]:
+        """Mean entropy in nats of each student's evaluation posterior over the training split."""
+        return self._ask("mean_entropy_over", "train")
+
+    def snapshots(self) -> Iterator[tuple[int, Files]]:
+        """Every student's state; it travels to the driver, so no shared file system is needed."""
+        for student, actor in self._actors.items():
+            yield student, ray.get(actor.snapshot.remote())
+
+    def restore(self, load: Load | None) -> None:
+        """Every student back to a checkpoint, or to step 0 where there is none."""
+        restored = [
+            actor.restore.remote(None if load is None else load(student))
+            for student, actor in self._actors.items()
+        ]
+        ray.get(restored)
+
+    def weights_sha256(self) -> dict[int, str]:
+        """Hash of each student's parameters and buffers."""
+        return self._ask("weights_sha256")
+
+    def peak_memory(self) -> dict[int, int]:
+        """Largest resident size of each student's process so far, in bytes."""
+        return self._ask("peak_memory")
+
+    @property
+    def places(self) -> Mapping[int, Mapping[str, Any]]:
+        """Node, address, process and device of each student."""
+        return self._places
+
+    def casualties(self) -> tuple[int, ...]:
+        """Students whose process is dead or does not answer."""
+        answers = {k: actor.whereabouts.remote() for k, actor in self._actors.items()}
+        ray.wait(list(answers.values()), num_returns=len(answers), timeout=ANSWER_SECONDS)
+        return tuple(k for k, answer in answers.items() if not _answered(answer))
+
+    def replace(self, students: Sequence[int]) -> None:
+        """New processes, at step 0, for these students; each in its own place of the group."""
+        self._forget(students)
+        for student in students:
+            self._actors[student] = self._start(student)
+        self._actors = dict(sorted(self._actors.items()))
+        built = {
+            k: self._actors[k].build.remote(self._networks[k], *self._common) for k in students
+        }
+        try:
+            self._places.update(zip(built, ray.get([*built.values()], timeout=REPLACEMENT_SECONDS)))
+        except ray.exceptions.GetTimeoutError as error:
+            raise RunError(
+                f"the cluster has no room for student {', '.join(map(str, students))} "
+                f"since {REPLACEMENT_SECONDS:.0f} s; --resume the run when it has"
+            ) from error
+
+    def drop(self, students: Sequence[int]) -> None:
+        """Go on without these students."""
+        self._forget(students)
+
+    def close(self) -> None:
+        """End the students' processes and give their resources back."""
+        self._forget(self.students)
+        remove_placement_group(self._group)
+
+    def _start(self, student: int) -> ActorProxy[Student]:
+        options: dict[str, Any] = {
+            "num_cpus": self._share.cpus,
+            "num_gpus": self._share.gpus,
+            "scheduling_strategy": PlacementGroupSchedulingStrategy(self._group, student),
+        }
+        actor: ActorProxy[Student] = RemoteStudent.options(**options).remote(
+            student, self._threads, self._share.device
+        )
+        return actor
+
+    def _forget(self, students: Sequence[int]) -> None:
+        self._connected = False
+        for student in students:
+            if actor := self._actors.pop(student, None):
+                ray.kill(actor)
+            self._places.pop(student, None)
+
+    def _ask(self, method: str, *arguments: Any) -> dict[int, Any]:
+        """The same question to all students at once."""
+        answers = [getattr(a, method).remote(*arguments) for a in self._actors.values()]
+        return dict(zip(self._actors, ray.get(answers), strict=True))
+
+
+def _place(share: Share, k: int) -> PlacementGroup:
+    """A group with a bundle per student, near each other where they fit. Never waits for ever."""
+    group = placement_group([share.resources()] * k, strategy="PACK")
+    if not group.wait(PLACEMENT_SECONDS):
+        remove_placement_group(group)
+        free = ray.available_resources()
+        raise ConfigError(
+            f"--k is {k}: the students need {k * share.cpus:g} CPUs and {k * share.gpus:g} GPUs, "
+            f"but others left {free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs free "
+            f"for {PLACEMENT_SECONDS:.0f} s; wait for them, or use fewer students"
+        )
+    return group
+
+
+def _answered(answer: Any) -> bool:
+    with contextlib.suppress(Exception):
+        ray.get(answer, timeout=0)
+        return True
+    return False

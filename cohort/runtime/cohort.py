@@ -1,0 +1,75 @@
+"""What the coordinator sees of a cohort, whichever way its students run."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from cohort.learning.learner import Files
+from cohort.learning.records import Record
+
+OnRecords = Callable[[int, Sequence[Record]], None]
+"""Called with a student's number and the measurements that became due."""
+Stopping = Callable[[], bool]
+"""Whether somebody asked the run to stop."""
+Load = Callable[[int], Files]
+"""A student's files in a checkpoint."""
+
+
+class Cohort(Protocol):
+    """K students that can be advanced step by step. Student numbers stay when others are dropped."""
+
+    students: tuple[int, ...]
+    parameters: Mapping[int, int]
+
+    def advance(self, start: int, stop: int, on_records: OnRecords, stopping: Stopping) -> int:
+        """Train from ``start`` to ``stop`` steps done; less if ``stopping``. Returns steps done.
+
+        All students are then at that same step with nothing in flight.
+        """
+        ...
+
+    def flush_records(self, on_records: OnRecords) -> None:
+        """Hand over the measurements of the steps since the last full window."""
+        ...
+
+    def test_log_posteriors(self) -> dict[int, Tensor]:
+        """Each student's evaluation log-posterior over the test split, [N, C]."""
+        ...
+
+    def train_entropies(self) -> dict[int, float]:
+        """Mean entropy in nats of each student's evaluation posterior over the training split."""
+        ...
+
+    def snapshots(self) -> Iterator[tuple[int, Files]]:
+        """Every student's state, one at a time."""
+        ...
+
+    def restore(self, load: Load | None) -> None:
+        """Every student back to a checkpoint, or to step 0 where there is none."""
+        ...
+
+    def weights_sha256(self) -> dict[int, str]:
+        """Hash of each student's parameters and buffers."""
+        ...
+
+    def casualties(self) -> tuple[int, ...]:
+        """Students whose process is dead or does not answer."""
+        ...
+
+    def replace(self, students: Sequence[int]) -> None:
+        """New processes, at step 0, for students that died."""
+        ...
+
+    def drop(self, students: Sequence[int]) -> None:
+        """Go on without these students."""
+        ...
+
+    def close(self) -> None:
+        """Free processes and resources."""
+        ...
+
+
+def others(items: Sequence[Tensor], index: int) -> list[Tensor]:
+    """All but the item at ``index``: the peers of a student."""
+    return [item for i, item in enumerate(items) if i != index]

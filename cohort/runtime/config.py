@@ -1,0 +1,96 @@
+"""The configuration of a cohort: what `scripts/launch_cohort.py` and `train_cohort` take."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cohort.config import RunConfig, not_negative, positive
+from cohort.data.recipes import recipe_for
+from cohort.errors import ConfigError
+
+Network = str | Callable[..., Any]
+Teacher = Literal["peers", "ensemble", "ensemble_logits", "none"]
+Schedule = Literal["simultaneous", "sequential"]
+Exchange = Literal["object_store", "collective", "in_process"]
+OnFailure = Literal["restart", "drop", "stop"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CohortConfig(RunConfig):
+    """K students learn the same task at once, each also from its peers' posteriors."""
+
+    k: int = 2
+    """Students in the cohort. More than there are cores (or GPUs) share them in fractions."""
+    gpus: int | None = None
+    """GPUs for the cohort in total; fewer than K are shared. Default: all that Ray sees, 0 if none."""
+    students: Network | tuple[Network, ...] | None = None
+    """One network for all students, or K of them with commas between: a name (resnet32, wrn_28_10, mobilenet, inception_v1, any torchvision classifier) or package.module:function. Default: the data set's recipe."""  # noqa: E501
+    teacher: Teacher = "peers"
+    """What a student mimics: each of its K-1 peers, the ensemble of their posteriors, the ensemble_logits (softmax of their mean logit), or none."""  # noqa: E501
+    schedule: Schedule = "simultaneous"
+    """All students predict, then all learn; or sequential, one after the other with re-prediction (the paper's Algorithm 1)."""  # noqa: E501
+    temperature: float = 1.0
+    """T that softens the posteriors in the mimicry loss, which is scaled by T squared."""
+    mimicry_weight: float = 1.0
+    """Weight of the mimicry loss beside the supervised loss."""
+    exchange: Exchange = "object_store"
+    """How posteriors travel: Ray's object_store, a torch.distributed collective, or in_process without Ray. All give the same students."""  # noqa: E501
+    on_failure: OnFailure = "restart"
+    """When a student's process dies: restart it from the last checkpoint, drop it, or stop the run."""
+    max_failures: int = 3
+    """Deaths of students after which the run stops all the same."""
+    address: str | None = None
+    """Running Ray cluster to join: auto or host:port. Default: start a local Ray."""
+    baseline: bool = False
+    """Afterwards train the same students alone (--teacher none) into RUN_DIR/alone and compare."""
+
+    def __post_init__(self) -> None:
+        RunConfig.__post_init__(self)
+        positive(self, "k", "temperature")
+        not_negative(self, "gpus", "mimicry_weight", "max_failures")
+        _check_cohort(self)
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """The network of each of the K students."""
+        named = _as_tuple(self.students or recipe_for(self.dataset).network)
+        return named * self.k if len(named) == 1 else named
+
+
+def resolve(config: CohortConfig) -> CohortConfig:
+    """The config with every key that was left to the data set's recipe filled in."""
+    recipe = recipe_for(config.dataset)
+    keys = ("epochs", "batch_size", "lr", "weight_decay", "optimizer", "lr_schedule")
+    filled = {key: getattr(recipe, key) for key in keys if getattr(config, key) is None}
+    students = config.students or recipe.network
+    return dataclasses.replace(config, students=students, **filled)
+
+
+def _as_tuple(students: Network | tuple[Network, ...]) -> tuple[Network, ...]:
+    if isinstance(students, str):
+        return tuple(name.strip() for name in students.split(","))
+    return students if isinstance(students, tuple) else (students,)
+
+
+def _check_cohort(config: CohortConfig) -> None:
+    if config.k == 1 and config.teacher != "none":
+        raise ConfigError(
+            f"--k is 1 with --teacher {config.teacher}: a student alone has no peers; "
+            "use --k 2 or more, or --teacher none"
+        )
+    if len(config.networks) != config.k:
+        raise ConfigError(
+            f"--students names {len(config.networks)} networks; "
+            f"it must name 1, for all students, or --k = {config.k}"
+        )
+    if config.exchange == "in_process" and (config.gpus or 0) > 1:
+        raise ConfigError(
+            f"--gpus is {config.gpus} with --exchange in_process, which runs on one device; "
+            "use --gpus 0 or 1, or another --exchange"
+        )
+    if config.exchange == "in_process" and config.address is not None:
+        raise ConfigError(
+            f"--address is {config.address!r} with --exchange in_process, which uses no cluster; "
+            "leave one of them out"
+        )

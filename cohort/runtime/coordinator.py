@@ -1,0 +1,143 @@
+"""The training loop of a cohort: advance, evaluate, save, and recover when students die."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from cohort.data.dataset import ImageDataset
+from cohort.errors import RunError
+from cohort.learning.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
+from cohort.learning.plan import TrainingPlan
+from cohort.learning.records import Record
+from cohort.metrics.classification import evaluate_posterior, mean_posterior
+from cohort.reporting.journal import Journal
+from cohort.run_folder import RunFolder
+from cohort.runtime.cohort import Cohort
+from cohort.runtime.recovery import RecoveryPolicy, Restart, Stop
+
+Evaluation = dict[int | str, dict[str, float]]
+
+
+@dataclass
+class Progress:
+    """What a run has counted so far; saved with every checkpoint."""
+
+    restarts: int = 0
+    dropped: list[int] = field(default_factory=list)
+    wall_seconds: float = 0.0
+
+    @property
+    def failures(self) -> int:
+        """Deaths of students so far."""
+        return self.restarts + len(self.dropped)
+
+
+class Coordinator:
+    """Drives a cohort, whichever way its students run, from one step to the last."""
+
+    def __init__(
+        self,
+        cohort: Cohort,
+        plan: TrainingPlan,
+        dataset: ImageDataset,
+        folder: RunFolder,
+        journal: Journal,
+        policy: RecoveryPolicy,
+        *,
+        keep: int,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self.cohort = cohort
+        self.plan = plan
+        self.dataset = dataset
+        self.folder = folder
+        self.journal = journal
+        self.policy = policy
+        self.keep = keep
+        self.stopping = stopping
+        self.progress = Progress()
+        self.last_evaluation: Evaluation = {}
+
+    def resume(self, checkpoint: Checkpoint) -> int:
+        """Put the cohort where the checkpoint is; returns its step."""
+        self.progress = Progress(**checkpoint.progress)
+        gone = [student for student in self.cohort.students if student not in checkpoint.students]
+        self.cohort.drop(gone)
+        self.cohort.restore(checkpoint.load)
+        self.journal.rewind(checkpoint.step)
+        return checkpoint.step
+
+    def train(self, step: int) -> int:
+        """Train from ``step`` steps done to the plan's last, or until stopped; returns steps done."""
+        self.journal.start(step)
+        while step < self.plan.total_steps and not self.stopping():
+            try:
+                step = self._train_to(step, self.plan.next_stop(step))
+            except Exception as error:
+                step = self._recover(error)
+        return step
+
+    def evaluate(self, step: int) -> Evaluation:
+        """Test measurements of every student and of the ensemble of their mean posterior."""
+        labels = self.dataset.test_labels
+        posteriors = self.cohort.test_log_posteriors()
+        result: Evaluation = {k: evaluate_posterior(p, labels) for k, p in posteriors.items()}
+        ensemble = mean_posterior(list(posteriors.values()))
+        result["ensemble"] = evaluate_posterior(ensemble, labels)
+        self.journal.evaluated(step, result)
+        self.last_evaluation = result
+        return result
+
+    def save(self, step: int) -> Checkpoint:
+        """Write a checkpoint of the whole cohort at ``step``."""
+        self.progress.wall_seconds = self.journal.elapsed
+        return write_checkpoint(
+            self.folder.checkpoints,
+            step,
+            self.cohort.snapshots(),
+            progress=asdict(self.progress),
+            keep=self.keep,
+        )
+
+    def _train_to(self, step: int, stop: int) -> int:
+        step = self.cohort.advance(step, stop, self.journal.trained, self.stopping)
+        ended = step == self.plan.total_steps or self.stopping()
+        due = step % self.plan.checkpoint_every == 0
+        with self.journal.paused():
+            if ended or due:
+                self.cohort.flush_records(self.journal.trained)
+                self.save(step)
+            if step % self.plan.eval_every == 0 or step == self.plan.total_steps:
+                self.evaluate(step)
+        return step
+
+    def _recover(self, error: Exception) -> int:
+        """Decide about students that died and go back to the last checkpoint; returns its step.
+
+        An error that killed nobody is the program's or the user's, and would come again: raised.
+        """
+        dead = self.cohort.casualties()
+        if not dead:
+            raise error
+        alive = len(self.cohort.students) - len(dead)
+        failures = self.progress.failures + len(dead)
+        decision = self.policy.decide(dead, failures, alive)
+        if isinstance(decision, Stop):
+            raise RunError(decision.reason) from error
+        with self.journal.paused():
+            if isinstance(decision, Restart):
+                self.cohort.replace(dead)
+                self.progress.restarts += len(dead)
+            else:
+                self.cohort.drop(dead)
+                self.progress.dropped += dead
+            return self._roll_back(decision.verb, dead)
+
+    def _roll_back(self, verb: str, dead: Sequence[int]) -> int:
+        checkpoint = newest_checkpoint(self.folder.checkpoints)
+        step = checkpoint.step if checkpoint else 0
+        self.cohort.restore(checkpoint.load if checkpoint else None)
+        self.journal.rewind(step)
+        names = ", ".join(map(str, dead))
+        self.journal.notice(f"student {names} died and was {verb}; all go on from step {step}")
+        return step

@@ -1,0 +1,131 @@
+"""The cohort in one process, one student after another: simple, and the oracle of all others.
+
+It reads like the paper's algorithm; on the CPU its students equal the actors' bit for bit.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from cohort.data.dataset import ImageDataset
+from cohort.learning.learner import Files, Learner
+from cohort.learning.plan import TrainingPlan, build_learner
+from cohort.learning.student_files import weights_sha256
+from cohort.metrics.classification import entropy
+from cohort.models.registry import Network
+from cohort.objectives.mutual import MutualLearning
+from cohort.runtime.cohort import Load, OnRecords, Stopping, others
+
+
+class InProcessCohort:
+    """Implements Cohort without Ray."""
+
+    def __init__(
+        self,
+        networks: Sequence[Network],
+        plan: TrainingPlan,
+        dataset: ImageDataset,
+        objective: MutualLearning,
+        *,
+        sequential: bool,
+        threads: int,
+        device: torch.device,
+    ) -> None:
+        self.dataset = dataset
+        self.sequential = sequential
+        self.students = tuple(range(len(networks)))
+        self._threads_before = torch.get_num_threads()
+        self._random_state_before = torch.get_rng_state()
+        torch.set_num_threads(threads)
+        self._make = lambda student: build_learner(
+            networks[student], plan, dataset, objective, student=student, device=device
+        )
+        self.learners: list[Learner] = []
+        self.restore(None)
+        self.parameters = {
+            student: sum(p.numel() for p in learner.network.parameters())
+            for student, learner in enumerate(self.learners)
+        }
+
+    def advance(self, start: int, stop: int, on_records: OnRecords, stopping: Stopping) -> int:
+        """Train from ``start`` to ``stop`` steps done; less if ``stopping``."""
+        for step in range(start, stop):
+            posteriors = [learner.predict(step) for learner in self.learners]
+            if self.sequential:
+                self._learn_in_turn(step, posteriors)
+            else:
+                for k, learner in enumerate(self.learners):
+                    learner.learn(step, others(posteriors, k))
+            self._hand_over(on_records)
+            if stopping():
+                return step + 1
+        return stop
+
+    def _learn_in_turn(self, step: int, posteriors: list[Tensor]) -> None:
+        """Algorithm 1 for K students: each learns from its peers' newest posteriors."""
+        for k, learner in enumerate(self.learners):
+            learner.learn(step, others(posteriors, k))
+            if learner is not self.learners[-1]:
+                posteriors[k] = learner.repredict(step)
+
+    def flush_records(self, on_records: OnRecords) -> None:
+        """Hand over the measurements of the steps since the last full window."""
+        for learner in self.learners:
+            learner.records.close_window()
+        self._hand_over(on_records)
+
+    def test_log_posteriors(self) -> dict[int, Tensor]:
+        """Each student's evaluation log-posterior over the test split, [N, C]."""
+        return {
+            student: learner.log_posterior_over(self.dataset.test)
+            for student, learner in zip(self.students, self.learners, strict=True)
+        }
+
+    def train_entropies(self) -> dict[int, float]:
+        """Mean entropy in nats of each student's evaluation posterior over the training split."""
+        return {
+            student: float(entropy(learner.log_posterior_over(self.dataset.train)).mean())
+            for student, learner in zip(self.students, self.learners, strict=True)
+        }
+
+    def snapshots(self) -> Iterator[tuple[int, Files]]:
+        """Every student's state, one at a time."""
+        for student, learner in zip(self.students, self.learners, strict=True):
+            yield student, learner.snapshot()
+
+    def restore(self, load: Load | None) -> None:
+        """Every student back to a checkpoint, or to step 0."""
+        self.learners = [self._make(student) for student in self.students]
+        if load is not None:
+            for student, learner in zip(self.students, self.learners, strict=True):
+                learner.restore(load(student))
+
+    def weights_sha256(self) -> dict[int, str]:
+        """Hash of each student's parameters and buffers."""
+        return {
+            student: weights_sha256(learner.network)
+            for student, learner in zip(self.students, self.learners, strict=True)
+        }
+
+    def casualties(self) -> tuple[int, ...]:
+        """None: a student cannot die without its process, which is this one."""
+        return ()
+
+    def replace(self, students: Sequence[int]) -> None:
+        """Nothing dies here, so nothing is replaced."""
+        assert not students
+
+    def drop(self, students: Sequence[int]) -> None:
+        """Go on without these students."""
+        self.students = tuple(s for s in self.students if s not in students)
+        self.learners = [learner for learner in self.learners if learner.student in self.students]
+
+    def close(self) -> None:
+        """Give the process back its torch threads and random state."""
+        torch.set_num_threads(self._threads_before)
+        torch.set_rng_state(self._random_state_before)
+
+    def _hand_over(self, on_records: OnRecords) -> None:
+        for student, learner in zip(self.students, self.learners, strict=True):
+            on_records(student, learner.records.drain())

@@ -1,0 +1,54 @@
+"""What to do when students die: a pure decision, and nothing else decides."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cohort.runtime.config import OnFailure
+
+
+@dataclass(frozen=True)
+class Restart:
+    """New processes for the dead; everybody goes back to the last checkpoint."""
+
+    students: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Everybody else goes back to the last checkpoint, and on without the dead."""
+
+    students: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """End the run with this sentence."""
+
+    reason: str
+
+
+Decision = Restart | Drop | Stop
+
+
+@dataclass(frozen=True)
+class RecoveryPolicy:
+    """``on_failure`` and ``max_failures`` of the config."""
+
+    on_failure: OnFailure
+    max_failures: int
+
+    def decide(self, dead: Sequence[int], failures: int, alive: int) -> Decision:
+        """``failures`` counts deaths so far, these included; ``alive`` students are left."""
+        names = ", ".join(str(student) for student in dead)
+        if self.on_failure == "stop":
+            return Stop(f"student {names} died, and --on-failure is stop")
+        if failures > self.max_failures:
+            return Stop(
+                f"student {names} died; that makes {failures} deaths, "
+                f"and --max-failures is {self.max_failures}"
+            )
+        if self.on_failure == "restart":
+            return Restart(tuple(dead))
+        if alive == 0:
+            return Stop(f"student {names} died, and none is left to go on")
+        return Drop(tuple(dead))

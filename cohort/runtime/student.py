@@ -1,0 +1,160 @@
+"""One student in a process of its own: a learner that answers messages.
+
+The class is plain Python; ``ray.remote(Student)`` makes it an actor. Posteriors arrive and leave as
+NumPy arrays, which Ray moves without a copy on the same node.
+"""
+
+import os
+import resource
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import ray
+import torch
+from torch import Tensor
+
+from cohort.data.dataset import ImageDataset
+from cohort.data.source import as_tensor
+from cohort.learning.learner import Files, Learner
+from cohort.learning.plan import TrainingPlan, build_learner
+from cohort.learning.records import Record
+from cohort.learning.student_files import weights_sha256
+from cohort.metrics.classification import entropy
+from cohort.models.registry import Network
+from cohort.objectives.mutual import MutualLearning
+from cohort.runtime.collective import PosteriorGroup, new_store
+
+Posterior = npt.NDArray[np.float32]
+
+
+class Student:
+    """Wraps a Learner. Calls of one student run in the order in which they were submitted."""
+
+    def __init__(self, student: int, threads: int, device: str) -> None:
+        self.student = student
+        torch.set_num_threads(threads)
+        self.device = torch.device(device)
+        self.group: PosteriorGroup | None = None
+
+    def build(
+        self, network: Network, plan: TrainingPlan, dataset: ImageDataset, objective: MutualLearning
+    ) -> dict[str, Any]:
+        """Make the learner at step 0; returns where it runs and how large it is."""
+        self.dataset = dataset
+        self.make: Callable[[], Learner] = lambda: build_learner(
+            network, plan, dataset, objective, student=self.student, device=self.device
+        )
+        self.learner = self.make()
+        parameters = sum(p.numel() for p in self.learner.network.parameters())
+        return {"parameters": parameters, **self.whereabouts()}
+
+    def whereabouts(self) -> dict[str, Any]:
+        """Node, address, process and device of this student; also proof that it is alive."""
+        context = ray.get_runtime_context()
+        return {
+            "node": context.get_node_id(),
+            "address": ray.util.get_node_ip_address(),
+            "pid": os.getpid(),
+            "device": str(self.device),
+            "gpus": tuple(ray.get_gpu_ids()),
+        }
+
+    # One step, through the object store
+
+    def predict(self, step: int) -> Posterior:
+        """Log-posterior [B, C] on the batch of ``step``."""
+        return _to_numpy(self.learner.predict(step))
+
+    def learn(self, step: int, *peers: Posterior) -> list[Record]:
+        """Learn from the peers' log-posteriors; returns the measurements that became due."""
+        self.learner.learn(step, [as_tensor(peer) for peer in peers])
+        return self.learner.records.drain()
+
+    @ray.method(num_returns=2)
+    def learn_then_predict(self, step: int, *peers: Posterior) -> tuple[Posterior, list[Record]]:
+        """One task a step: learn from ``step``, then predict on the next one."""
+        records = self.learn(step, *peers)
+        return self.predict(step + 1), records
+
+    @ray.method(num_returns=2)
+    def learn_then_repredict(self, step: int, *peers: Posterior) -> tuple[Posterior, list[Record]]:
+        """Learn from ``step``, then predict on the same batch again (Algorithm 1)."""
+        records = self.learn(step, *peers)
+        return _to_numpy(self.learner.repredict(step)), records
+
+    # Many steps in one task
+
+    def learn_alone(self, start: int, stop: int) -> list[Record]:
+        """Steps ``start`` to ``stop`` without peers."""
+        for step in range(start, stop):
+            self.learner.predict(step)
+            self.learner.learn(step)
+        return self.learner.records.drain()
+
+    def rendezvous(self, one_node: bool) -> str:
+        """A meeting place on this student's node for a new group."""
+        return new_store(ray.util.get_node_ip_address(), one_node)
+
+    def join_group(self, rank: int, size: int, store: str, backend: str) -> None:
+        """Become a rank of the torch.distributed group in which posteriors are gathered."""
+        self.leave_group()
+        self.group = PosteriorGroup(rank, size, store, backend)
+
+    def leave_group(self) -> None:
+        """Close the group, if there is one: peers that wait in it get an error at once."""
+        if self.group is not None:
+            self.group.close()
+            self.group = None
+
+    def learn_in_group(self, start: int, stop: int, sequential: bool) -> list[Record]:
+        """Steps ``start`` to ``stop``, exchanging posteriors in the group."""
+        assert self.group is not None, "learn_in_group without join_group"
+        try:
+            for step in range(start, stop):
+                self.group.exchange_and_learn(self.learner, step, sequential)
+        except BaseException:
+            self.leave_group()
+            raise
+        return self.learner.records.drain()
+
+    # Between steps
+
+    def flush_records(self) -> list[Record]:
+        """Measurements of the steps since the last window that was full."""
+        self.learner.records.close_window()
+        return self.learner.records.drain()
+
+    def log_posterior_over(self, split: str) -> Posterior:
+        """Evaluation log-posterior over ``train`` or ``test``, [N, C]."""
+        return _to_numpy(self.learner.log_posterior_over(getattr(self.dataset, split)))
+
+    def mean_entropy_over(self, split: str) -> float:
+        """Mean entropy in nats of the evaluation posterior over a split."""
+        log_posterior_NC = self.learner.log_posterior_over(getattr(self.dataset, split))
+        return float(entropy(log_posterior_NC).mean())
+
+    def snapshot(self) -> Files:
+        """State after the last step, as files."""
+        return self.learner.snapshot()
+
+    def restore(self, files: Files | None) -> None:
+        """Back to a snapshot, or to step 0."""
+        if files is None:
+            self.learner = self.make()
+        else:
+            self.learner.restore(files)
+
+    def weights_sha256(self) -> str:
+        """Hash of the student's parameters and buffers."""
+        return weights_sha256(self.learner.network)
+
+    def peak_memory(self) -> int:
+        """Bytes: this process's largest resident size so far."""
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _to_numpy(posterior: Tensor) -> Posterior:
+    array: Posterior = posterior.cpu().numpy()
+    return array
