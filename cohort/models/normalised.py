@@ -1,0 +1,33 @@
+"""A network that takes pixels as they are, so that a saved student needs nothing beside it."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Normalised(nn.Module):
+    """Normalises pixels in [0, 1] per channel, ``(x - mean) / std``, then calls ``network``.
+
+    Computed as ``x * scale - offset``: two correctly rounded operations, the same bit for bit on
+    CPU and GPU, which a division need not be.
+    """
+
+    scale: Tensor
+    offset: Tensor
+
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("scale", per_channel([1 / s for s in std]))
+        self.register_buffer("offset", per_channel([m / s for m, s in zip(mean, std, strict=True)]))
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """What ``network`` gives for normalised pixels: logits [B, num_classes]."""
+        logits: Tensor = self.network(x_BCHW * self.scale - self.offset)
+        return logits
+
+
+def per_channel(values: Sequence[float]) -> Tensor:
+    """[C, 1, 1], to be broadcast over images [B, C, H, W]."""
+    return torch.tensor(values, dtype=torch.float32).view(-1, 1, 1)

@@ -1,0 +1,195 @@
+"""From what stands after ``--students`` to a network: ours, torchvision's, or the user's own."""
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from cohort.errors import ConfigError
+from cohort.imports import import_object, import_path, one_line
+from cohort.models.inception_v1 import InceptionV1
+from cohort.models.mobilenet import MobileNet
+from cohort.models.normalised import Normalised
+from cohort.models.resnet import ResNet
+from cohort.models.wide_resnet import WideResNet
+from cohort.seeding import derive_seed
+
+FLAG = "--students"
+RESNETS = {f"resnet{depth}": depth for depth in (8, 20, 32, 44, 56, 110)}
+WIDE_RESNET = re.compile(r"wrn_(\d+)_(\d+)")
+
+Spec = str | Callable[..., nn.Module]
+ImageShape = tuple[int, int, int]
+
+
+def known_networks() -> tuple[str, ...]:
+    """Names of our own networks, for messages and ``--help``."""
+    return (*RESNETS, "wrn_<depth>_<width>", "mobilenet", "inception_v1")
+
+
+def build_student(
+    spec: Spec,
+    *,
+    num_classes: int,
+    image_shape: ImageShape,
+    mean: Sequence[float],
+    std: Sequence[float],
+    seed: int,
+    student: int,
+) -> Normalised:
+    """Student number ``student`` of a run, initialised from (seed, student) alone.
+
+    The caller's random state is left as it was. Raises ConfigError as ``build_network`` does.
+    """
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which would also reseed the GPUs.
+        torch.default_generator.manual_seed(derive_seed(seed, "init", student))
+        network = build_network(spec, num_classes=num_classes, image_shape=image_shape)
+    return Normalised(network, mean, std)
+
+
+def build_network(spec: Spec, *, num_classes: int, image_shape: ImageShape) -> nn.Module:
+    """A freshly initialised network for images (C, H, W), checked to give ``num_classes`` logits.
+
+    Args:
+        spec: one of ``known_networks()``, a torchvision classifier's name, one's own
+            ``package.module:function``, or a callable. One's own is called with ``num_classes``,
+            and with ``image_shape`` if it has a parameter of that name.
+        num_classes: how many logits an image gets.
+        image_shape: (C, H, W) of the images.
+
+    Raises:
+        ConfigError: one sentence, if there is no such network or it does not fit the data.
+    """
+    if not isinstance(spec, str):
+        network = call_factory(spec, spec, num_classes, image_shape)
+    elif ":" in spec:
+        network = call_factory(import_object(spec, FLAG), spec, num_classes, image_shape)
+    else:
+        own = build_own(spec, num_classes, image_shape)
+        network = own or build_torchvision(spec, num_classes, image_shape)
+    check_network(network, num_classes, image_shape, spec)
+    return network
+
+
+def build_own(name: str, num_classes: int, image_shape: ImageShape) -> nn.Module | None:
+    """Our network of that name, or None if we have none."""
+    channels = image_shape[0]
+    if name in RESNETS:
+        return ResNet(RESNETS[name], num_classes=num_classes, in_channels=channels)
+    if name == "mobilenet":
+        return MobileNet(num_classes=num_classes, in_channels=channels)
+    if name == "inception_v1":
+        return InceptionV1(num_classes=num_classes, image_shape=image_shape)
+    if match := WIDE_RESNET.fullmatch(name):
+        depth, width = int(match[1]), int(match[2])
+        try:
+            return WideResNet(depth, width, num_classes=num_classes, in_channels=channels)
+        except ValueError as error:
+            raise ConfigError(f"{FLAG} is {name!r}, but {error}") from error
+    return None
+
+
+def build_torchvision(name: str, num_classes: int, image_shape: ImageShape) -> nn.Module:
+    """torchvision's classifier of that name, without pretrained weights."""
+    import torchvision  # here, because it takes seconds and most runs need none of it
+
+    names = torchvision.models.list_models(module=torchvision.models)
+    if name not in names:
+        raise ConfigError(unknown_network(name, names))
+    if image_shape[0] != 3:
+        raise ConfigError(
+            f"{FLAG} is {name!r}, a torchvision network, which takes images of 3 channels, "
+            f"but these have {image_shape[0]}; take one of {', '.join(known_networks())}"
+        )
+    # With auxiliary classifiers they return tuples; unless told to initialise, they warn.
+    plain = {"aux_logits": False, "init_weights": True}
+    options: dict[str, bool] = plain if name in ("googlenet", "inception_v3") else {}
+    network: nn.Module = torchvision.models.get_model(
+        name, weights=None, num_classes=num_classes, **options
+    )
+    return network
+
+
+def unknown_network(name: str, torchvision_names: Sequence[str]) -> str:
+    """The sentence for a name that nobody has."""
+    names = (*RESNETS, "mobilenet", "inception_v1", "wrn_28_10", *torchvision_names)
+    close = difflib.get_close_matches(name.lower(), names, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    return (
+        f"{FLAG} is {name!r}{hint}; it must be {', '.join(known_networks())}, "
+        "any torchvision classifier, or one's own package.module:function"
+    )
+
+
+def call_factory(
+    factory: object, spec: Spec, num_classes: int, image_shape: ImageShape
+) -> nn.Module:
+    """What the user's own factory builds."""
+    if isinstance(factory, nn.Module) or not callable(factory):
+        raise ConfigError(
+            f"{FLAG} is {shown(spec)}, which is of type {type(factory).__name__}; "
+            "it must be a function that returns a new torch.nn.Module"
+        )
+    arguments: dict[str, Any] = {"num_classes": num_classes}
+    if takes(factory, "image_shape"):
+        arguments["image_shape"] = image_shape
+    try:
+        network = factory(**arguments)
+    except Exception as error:
+        given = ", ".join(f"{key}={value}" for key, value in arguments.items())
+        raise ConfigError(
+            f"{FLAG} is {shown(spec)}, which failed when called with {given}: {one_line(error)}"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise ConfigError(
+            f"{FLAG} is {shown(spec)}, which returned something of type {type(network).__name__}; "
+            "it must return a torch.nn.Module"
+        )
+    return network
+
+
+def takes(function: Callable[..., Any], parameter: str) -> bool:
+    """Whether a parameter is named so; ``**kwargs`` does not count, it may lead anywhere."""
+    try:
+        found = inspect.signature(function).parameters.get(parameter)
+    except (TypeError, ValueError):  # some built-in callables have no signature
+        return False
+    return found is not None and found.kind in (found.KEYWORD_ONLY, found.POSITIONAL_OR_KEYWORD)
+
+
+@torch.no_grad()
+def check_network(
+    network: nn.Module, num_classes: int, image_shape: ImageShape, spec: Spec
+) -> None:
+    """Raise ConfigError unless two images give logits [2, num_classes]; changes nothing."""
+    batch = (2, *image_shape)
+    training = [module for module in network.modules() if module.training]
+    network.eval()  # so that batch norm keeps its statistics
+    try:
+        logits = network(torch.zeros(batch))
+    except Exception as error:
+        raise ConfigError(
+            f"{FLAG} is {shown(spec)}, which failed on images of shape {image_shape} "
+            f"(perhaps it needs another size): {one_line(error)}"
+        ) from error
+    finally:
+        for module in training:
+            module.training = True
+    got = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if got != [2, num_classes]:
+        raise ConfigError(
+            f"{FLAG} is {shown(spec)}, which gave {got} for images {list(batch)}; "
+            f"it must give logits [2, {num_classes}]"
+        )
+
+
+def shown(spec: Spec) -> str:
+    """A spec as it stands in a message, on one line."""
+    if isinstance(spec, str):
+        return repr(spec)
+    return import_path(spec) or getattr(spec, "__qualname__", None) or type(spec).__name__
