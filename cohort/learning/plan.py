@@ -11,7 +11,7 @@ from cohort.errors import ConfigError
 from cohort.learning.learner import Learner
 from cohort.learning.optimizers import build_optimizer
 from cohort.learning.schedule import learning_rate
-from cohort.models.registry import Network, build_student
+from cohort.models.registry import NetworkSpec, build_student
 from cohort.objectives.mutual import MutualLearning
 
 
@@ -80,7 +80,7 @@ def plan_training(config: RunConfig, train_size: int) -> TrainingPlan:
 
 
 def build_learner(
-    network: Network,
+    network: NetworkSpec,
     plan: TrainingPlan,
     dataset: ImageDataset,
     objective: MutualLearning,

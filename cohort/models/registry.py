@@ -22,7 +22,7 @@ FLAG = "--students"
 RESNETS = {f"resnet{depth}": depth for depth in (8, 20, 32, 44, 56, 110)}
 WIDE_RESNET = re.compile(r"wrn_(\d+)_(\d+)")
 
-Spec = str | Callable[..., nn.Module]
+NetworkSpec = str | Callable[..., nn.Module]
 ImageShape = tuple[int, int, int]
 
 
@@ -32,7 +32,7 @@ def known_networks() -> tuple[str, ...]:
 
 
 def build_student(
-    spec: Spec,
+    spec: NetworkSpec,
     *,
     num_classes: int,
     image_shape: ImageShape,
@@ -52,7 +52,7 @@ def build_student(
     return Normalised(network, mean, std)
 
 
-def build_network(spec: Spec, *, num_classes: int, image_shape: ImageShape) -> nn.Module:
+def build_network(spec: NetworkSpec, *, num_classes: int, image_shape: ImageShape) -> nn.Module:
     """A freshly initialised network for images (C, H, W), checked to give ``num_classes`` logits.
 
     Args:
@@ -127,7 +127,7 @@ def unknown_network(name: str, torchvision_names: Sequence[str]) -> str:
 
 
 def call_factory(
-    factory: object, spec: Spec, num_classes: int, image_shape: ImageShape
+    factory: object, spec: NetworkSpec, num_classes: int, image_shape: ImageShape
 ) -> nn.Module:
     """What the user's own factory builds."""
     if isinstance(factory, nn.Module) or not callable(factory):
@@ -164,7 +164,7 @@ def takes(function: Callable[..., Any], parameter: str) -> bool:
 
 @torch.no_grad()
 def check_network(
-    network: nn.Module, num_classes: int, image_shape: ImageShape, spec: Spec
+    network: nn.Module, num_classes: int, image_shape: ImageShape, spec: NetworkSpec
 ) -> None:
     """Raise ConfigError unless two images give logits [2, num_classes]; changes nothing."""
     batch = (2, *image_shape)
@@ -188,7 +188,7 @@ def check_network(
         )
 
 
-def shown(spec: Spec) -> str:
+def shown(spec: NetworkSpec) -> str:
     """A spec as it stands in a message, on one line."""
     if isinstance(spec, str):
         return repr(spec)

@@ -16,7 +16,7 @@ from cohort.data.dataset import ImageDataset
 from cohort.errors import ConfigError, RunError
 from cohort.learning.learner import Files
 from cohort.learning.plan import TrainingPlan
-from cohort.models.registry import Network
+from cohort.models.registry import NetworkSpec
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.cohort import Load, OnRecords, Stopping
 from cohort.runtime.exchange import Exchange
@@ -40,7 +40,7 @@ class RayCohort:
 
     def __init__(
         self,
-        networks: Sequence[Network],
+        networks: Sequence[NetworkSpec],
         plan: TrainingPlan,
         dataset: ImageDataset,
         objective: MutualLearning,

@@ -1,11 +1,11 @@
 """The configuration of a cohort: what `scripts/launch_cohort.py` and `train_cohort` take."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cohort.config import RunConfig, not_negative, positive
+from cohort.config import RunConfig, flag, not_negative, positive
 from cohort.data.recipes import recipe_for
 from cohort.errors import ConfigError
 
@@ -94,3 +94,34 @@ def _check_cohort(config: CohortConfig) -> None:
             f"--address is {config.address!r} with --exchange in_process, which uses no cluster; "
             "leave one of them out"
         )
+
+
+EXTENDABLE = (
+    "epochs",
+    "steps",
+    "keep",
+    "on_failure",
+    "max_failures",
+    "address",
+    "gpus",
+    "exchange",
+    "data_root",
+    "tensorboard",
+    "baseline",
+)
+"""Keys that may differ when a run is resumed: how far it goes, and where and how it is run."""
+
+
+def extend(config: CohortConfig, given: Mapping[str, Any], run_dir: str) -> CohortConfig:
+    """The config of a run to resume, with the keys that the user gave anew.
+
+    Raises ConfigError, naming the flag, if a key would contradict the steps already done.
+    """
+    for key, value in given.items():
+        before = getattr(config, key)
+        if value != before and key not in EXTENDABLE:
+            raise ConfigError(
+                f"{flag(key)} is {value}, but the run in {run_dir} has {before}; with --resume only "
+                f"{', '.join(flag(name) for name in EXTENDABLE)} may change"
+            )
+    return dataclasses.replace(config, **given)

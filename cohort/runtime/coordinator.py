@@ -1,14 +1,14 @@
 """The training loop of a cohort: advance, evaluate, save, and recover when students die."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+
+import torch
 
 from cohort.data.dataset import ImageDataset
 from cohort.errors import RunError
 from cohort.learning.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
 from cohort.learning.plan import TrainingPlan
-from cohort.learning.records import Record
 from cohort.metrics.classification import evaluate_posterior, mean_posterior
 from cohort.reporting.journal import Journal
 from cohort.run_folder import RunFolder
@@ -79,7 +79,7 @@ class Coordinator:
 
     def evaluate(self, step: int) -> Evaluation:
         """Test measurements of every student and of the ensemble of their mean posterior."""
-        labels = self.dataset.test_labels
+        labels = torch.from_numpy(self.dataset.test.labels)
         posteriors = self.cohort.test_log_posteriors()
         result: Evaluation = {k: evaluate_posterior(p, labels) for k, p in posteriors.items()}
         ensemble = mean_posterior(list(posteriors.values()))

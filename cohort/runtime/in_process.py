@@ -13,7 +13,7 @@ from cohort.learning.learner import Files, Learner
 from cohort.learning.plan import TrainingPlan, build_learner
 from cohort.learning.student_files import weights_sha256
 from cohort.metrics.classification import entropy
-from cohort.models.registry import Network
+from cohort.models.registry import NetworkSpec
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.cohort import Load, OnRecords, Stopping, others
 
@@ -23,7 +23,7 @@ class InProcessCohort:
 
     def __init__(
         self,
-        networks: Sequence[Network],
+        networks: Sequence[NetworkSpec],
         plan: TrainingPlan,
         dataset: ImageDataset,
         objective: MutualLearning,

@@ -11,6 +11,7 @@ class Restart:
     """New processes for the dead; everybody goes back to the last checkpoint."""
 
     students: tuple[int, ...]
+    verb = "restarted"
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Drop:
     """Everybody else goes back to the last checkpoint, and on without the dead."""
 
     students: tuple[int, ...]
+    verb = "dropped"
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from cohort.learning.plan import TrainingPlan, build_learner
 from cohort.learning.records import Record
 from cohort.learning.student_files import weights_sha256
 from cohort.metrics.classification import entropy
-from cohort.models.registry import Network
+from cohort.models.registry import NetworkSpec
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.collective import PosteriorGroup, new_store
 
@@ -39,7 +39,7 @@ class Student:
         self.group: PosteriorGroup | None = None
 
     def build(
-        self, network: Network, plan: TrainingPlan, dataset: ImageDataset, objective: MutualLearning
+        self, network: NetworkSpec, plan: TrainingPlan, dataset: ImageDataset, objective: MutualLearning
     ) -> dict[str, Any]:
         """Make the learner at step 0; returns where it runs and how large it is."""
         self.dataset = dataset
