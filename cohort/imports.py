@@ -22,7 +22,7 @@ def import_object(spec: str, flag: str) -> Any:  # noqa: ANN401 - it may be anyt
     try:
         found: Any = importlib.import_module(module_name)
     except Exception as error:  # a module of one's own may raise anything while it is imported
-        reason = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise ConfigError(
             f"{flag} is {spec!r}; importing {module_name} failed ({reason})"
         ) from error

@@ -99,7 +99,7 @@ def read_own(config: DataConfig) -> ImageDataset:
     except ConfigError:
         raise
     except Exception as error:  # the function may raise anything
-        reason = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise ConfigError(f"--dataset {label(config)} failed ({reason})") from error
     if not isinstance(dataset, ImageDataset):
         raise ConfigError(
