@@ -29,7 +29,8 @@ class DataConfig:
     download: bool = False
     """Download the data set to --data-root if it is not there (needs a network)."""
     image_size: int | None = None
-    """Height and width to which pictures of a folder are resized, or of which synthetic ones are made."""
+    """Height and width to which pictures of a folder are cropped and resized, or of which synthetic
+    ones are made. Default: 32."""
     train_subset: int | None = None
     """Train on the first N of a seeded shuffle of the training split. Default: all."""
     test_subset: int | None = None

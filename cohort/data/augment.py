@@ -1,0 +1,61 @@
+"""Random crops and flips of a whole batch at once, equal on every device.
+
+B batch, C channels, H and W height and width.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cohort.data.dataset import Augmentation
+
+
+def augment(images_BCHW: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    """Each image padded, cropped at a random place to its old size, then perhaps mirrored.
+
+    Images are uint8 [B, C, H, W] on any device, and so is the result. The random numbers come from
+    ``generator``, on the CPU, so a GPU sees the same ones. Padding is not carried out: an output
+    pixel looks up the input pixel that the three steps would have brought there.
+    """
+    padding, (B, _, H, W) = augmentation.padding, images_BCHW.shape
+    top_B, left_B, mirror_B = draw(B, augmentation, generator).to(images_BCHW.device)
+    across_W = torch.arange(W, device=images_BCHW.device)
+    columns_BW = torch.where(mirror_B[:, None] == 1, across_W.flip(0), across_W) + left_B[:, None]
+    rows_BH = torch.arange(H, device=images_BCHW.device) + top_B[:, None]
+    if augmentation.padding_mode == "zeros":
+        images_BCHW = F.pad(images_BCHW, (padding,) * 4)
+        rows_BH, columns_BW = rows_BH + padding, columns_BW + padding
+    else:
+        check_reflectable(padding, H, W)
+        rows_BH, columns_BW = reflect(rows_BH, H), reflect(columns_BW, W)
+    return gather(images_BCHW, rows_BH, columns_BW)
+
+
+def draw(count: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    """Vertical shift, horizontal shift, and 0 or 1 for the flip, per example: int64 [3, count]."""
+    padding = augmentation.padding
+    shifts = torch.randint(-padding, padding + 1, (2, count), generator=generator)
+    flips = torch.randint(0, 1 + augmentation.flip, (1, count), generator=generator)
+    return torch.cat([shifts, flips])
+
+
+def reflect(index: Tensor, size: int) -> Tensor:
+    """Indices outside 0…size-1 mirrored at the border pixel, which is not repeated."""
+    return (size - 1) - ((size - 1) - index.abs()).abs()
+
+
+def gather(images_BCHW: Tensor, rows_BH: Tensor, columns_BW: Tensor) -> Tensor:
+    """Pixel (rows[b, i], columns[b, j]) of image b at (i, j) of the result, for every b, i, j."""
+    B, C, _, width = images_BCHW.shape
+    pixels_BP = (rows_BH[:, :, None] * width + columns_BW[:, None, :]).flatten(1)
+    index_BCP = pixels_BP[:, None].expand(B, C, -1)
+    flat = images_BCHW.flatten(2).gather(2, index_BCP)
+    return flat.view(B, C, rows_BH.shape[1], columns_BW.shape[1])
+
+
+def check_reflectable(padding: int, height: int, width: int) -> None:
+    """A mirror image has no more pixels than the image, less its border."""
+    if padding >= min(height, width):
+        raise ValueError(
+            f"reflect padding is {padding}; it must be less than the image size, {height} x {width}"
+        )

@@ -1,0 +1,133 @@
+"""Data sets by name, and one's own; checked, and cut to the subsets asked for."""
+
+import difflib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from cohort.config import DataConfig, flag
+from cohort.data import cifar, digits, folder, synthetic
+from cohort.data.dataset import ImageDataset, Split
+from cohort.data.validate import validate
+from cohort.errors import ConfigError
+from cohort.imports import import_object
+from cohort.seeding import generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """How a data set is read, and which flags mean something to it."""
+
+    read: Callable[[DataConfig], ImageDataset]
+    resizes: bool = False
+    """Has images of any size: --image-size."""
+    downloads: bool = False
+    """Can be fetched: --download."""
+
+
+READERS = {
+    "digits": Reader(read=digits.read),
+    "cifar10": Reader(read=cifar.read, downloads=True),
+    "cifar100": Reader(read=cifar.read, downloads=True),
+    "folder": Reader(read=folder.read, resizes=True),
+    "synthetic": Reader(read=synthetic.read, resizes=True),
+}
+
+
+def known_datasets() -> tuple[str, ...]:
+    """The names that ``--dataset`` takes, besides one's own ``package.module:function``."""
+    return tuple(READERS)
+
+
+def load_dataset(config: DataConfig, seed: int) -> ImageDataset:
+    """The data set in memory, with the subsets that ``seed`` picks.
+
+    Mean and standard deviation remain those of the whole training split, so that networks trained
+    on different subsets normalise alike. Whatever is wrong raises ConfigError.
+    """
+    reader = find_reader(config)
+    refuse_idle_flags(config, reader)
+    dataset = reader.read(config)
+    validate(dataset)
+    return replace(
+        dataset,
+        train=subset(dataset.train, config.train_subset, "train_subset", seed),
+        test=subset(dataset.test, config.test_subset, "test_subset", seed),
+    )
+
+
+def find_reader(config: DataConfig) -> Reader:
+    """The reader of a known name or of one's own function."""
+    name = config.dataset
+    if not isinstance(name, str) or ":" in name:
+        return Reader(read=read_own)
+    if name not in READERS:
+        close = difflib.get_close_matches(name, READERS, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise ConfigError(
+            f"--dataset is {name!r}{hint}; it must be one of {', '.join(READERS)}, or one's own "
+            "package.module:function"
+        )
+    return READERS[name]
+
+
+def refuse_idle_flags(config: DataConfig, reader: Reader) -> None:
+    """A flag that would do nothing is a misunderstanding; say so rather than ignore it."""
+    if config.image_size is not None and not reader.resizes:
+        able = ", ".join(name for name, other in READERS.items() if other.resizes)
+        raise ConfigError(
+            f"--image-size is {config.image_size}; --dataset {label(config)} has images of a fixed "
+            f"size, only {able} can be resized"
+        )
+    if config.download and not reader.downloads:
+        able = ", ".join(name for name, other in READERS.items() if other.downloads)
+        raise ConfigError(
+            f"--download was given; --dataset {label(config)} has no download, only {able} have"
+        )
+
+
+def read_own(config: DataConfig) -> ImageDataset:
+    """Call the user's function, with ``root=`` where it takes that; it returns an ImageDataset."""
+    function = config.dataset
+    if isinstance(function, str):
+        function = import_object(function, "--dataset")
+    try:
+        dataset = function(**arguments(function, config))
+    except ConfigError:
+        raise
+    except Exception as error:  # the function may raise anything
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ConfigError(f"--dataset {label(config)} failed ({reason})") from error
+    if not isinstance(dataset, ImageDataset):
+        raise ConfigError(
+            f"--dataset {label(config)} returned {type(dataset).__name__}; it must return a "
+            "cohort.data.dataset.ImageDataset"
+        )
+    return dataset
+
+
+def arguments(function: Callable[..., Any], config: DataConfig) -> dict[str, str]:
+    """``root`` if the function has a parameter of that name."""
+    takes_root = "root" in inspect.signature(function).parameters
+    return {"root": config.data_root} if takes_root else {}
+
+
+def label(config: DataConfig) -> str:
+    """The data set's name for messages."""
+    name = config.dataset
+    return name if isinstance(name, str) else getattr(name, "__qualname__", repr(name))
+
+
+def subset(split: Split, count: int | None, key: str, seed: int) -> Split:
+    """The first ``count`` examples of a shuffle by ``seed``; all in their own order for None."""
+    if count is None:
+        return split
+    if count > len(split):
+        raise ConfigError(
+            f"{flag(key)} is {count}; it must be at most {len(split)}, the size of the split"
+        )
+    chosen = torch.randperm(len(split), generator=generator(seed, key))[:count].numpy()
+    return Split(split.images[chosen], split.labels[chosen])

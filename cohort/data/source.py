@@ -1,0 +1,97 @@
+"""The batch of a step, which every student can recompute from (seed, step) and nothing else."""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cohort.data.augment import augment
+from cohort.data.dataset import Augmentation, Split
+from cohort.errors import ConfigError
+from cohort.seeding import generator
+
+
+class BatchSource:
+    """Training batches as a pure function of the step, reshuffled every epoch.
+
+    Every batch is full. The N mod B images that an epoch leaves over differ from epoch to epoch,
+    since the order does, so that none is left out on average. The split's images stay uint8 on
+    ``device``.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        *,
+        batch_size: int,
+        seed: int,
+        augmentation: Augmentation,
+        device: torch.device | str,
+    ) -> None:
+        if batch_size > len(split):
+            raise ConfigError(
+                f"--batch-size is {batch_size}; it must be at most {len(split)}, the number of "
+                "training images"
+            )
+        self.batch_size = batch_size
+        self.steps_per_epoch = len(split) // batch_size
+        self._seed = seed
+        self._augmentation = augmentation
+        self._images = as_tensor(split.images).to(device)
+        self._labels = as_tensor(split.labels).to(device)
+        self._epoch = -1
+        self._order = torch.empty(0, dtype=torch.int64)
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Augmented images float32 [B, C, H, W] in [0, 1] and labels int64 [B] of a step >= 0."""
+        assert step >= 0
+        epoch, position = divmod(step, self.steps_per_epoch)
+        start = position * self.batch_size
+        chosen_B = self._order_of(epoch)[start : start + self.batch_size]
+        images = augment(
+            self._images[chosen_B], self._augmentation, generator(self._seed, "augment", step)
+        )
+        return to_float(images), self._labels[chosen_B]
+
+    def _order_of(self, epoch: int) -> Tensor:
+        """The epoch's permutation, int64 [N] on the device; the latest one is kept."""
+        if epoch != self._epoch:
+            random = generator(self._seed, "order", epoch)
+            order = torch.randperm(len(self._labels), generator=random)
+            self._epoch, self._order = epoch, order.to(self._labels.device)
+        return self._order
+
+
+def whole(
+    split: Split, device: torch.device | str, batch_size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The split in order and as it is, for evaluation: ([B, C, H, W], [B]) as in BatchSource.batch.
+
+    The last batch holds what is left.
+    """
+    images, labels = as_tensor(split.images), as_tensor(split.labels)
+    for start in range(0, len(split), batch_size):
+        part = slice(start, start + batch_size)
+        yield to_float(images[part].to(device)), labels[part].to(device)
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 0…255 as float32 0…1, on the images' device.
+
+    A multiplication, because CUDA turns the division by a number into one by its reciprocal
+    and would differ from the CPU in the last bit.
+    """
+    return images.float().mul_(1 / 255)
+
+
+def as_tensor(array: npt.NDArray[Any]) -> Tensor:
+    """A tensor on the array's own memory, never to be written to.
+
+    Arrays from Ray's object store are read-only, of which torch warns; nothing here writes.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)

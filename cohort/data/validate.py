@@ -1,0 +1,79 @@
+"""Is this a data set a network can learn from? Asked of every one, above all of the user's own."""
+
+from typing import NoReturn
+
+import numpy as np
+
+from cohort.data.augment import check_reflectable
+from cohort.data.dataset import ImageDataset, Split
+from cohort.errors import ConfigError
+
+PADDING_MODES = ("reflect", "zeros")
+
+
+def validate(dataset: ImageDataset) -> None:
+    """Raise ConfigError with the first thing that contradicts the types in ``dataset.py``."""
+    if len(dataset.classes) < 2:
+        wrong(dataset, f"has {len(dataset.classes)} classes; it must have at least 2")
+    for split, which in ((dataset.train, "train"), (dataset.test, "test")):
+        check_arrays(dataset, split, which)
+        check_labels(dataset, split, which)
+    train_shape, test_shape = dataset.train.images.shape[1:], dataset.test.images.shape[1:]
+    if train_shape != test_shape:
+        wrong(
+            dataset, f"has test images of shape {test_shape}; they must be {train_shape} as train"
+        )
+    check_statistics(dataset)
+    check_augmentation(dataset)
+
+
+def check_arrays(dataset: ImageDataset, split: Split, which: str) -> None:
+    """Types and shapes of one split."""
+    expected = (("images", np.uint8, 4, "[N, C, H, W]"), ("labels", np.int64, 1, "[N]"))
+    for name, dtype, ndim, shape in expected:
+        array = getattr(split, name)
+        if not isinstance(array, np.ndarray) or (array.dtype, array.ndim) != (dtype, ndim):
+            found = f"{getattr(array, 'dtype', type(array).__name__)} {np.shape(array)}"
+            wanted = f"a NumPy array {np.dtype(dtype)} {shape}"
+            wrong(dataset, f"has {which}.{name} {found}; it must be {wanted}")
+    if not len(split.images) == len(split.labels) > 0:
+        counts = f"{len(split.images)} images and {len(split.labels)} labels"
+        wrong(dataset, f"has {counts} in {which}; there must be as many of both, and at least one")
+
+
+def check_labels(dataset: ImageDataset, split: Split, which: str) -> None:
+    """Labels index the class names."""
+    low, high, last = int(split.labels.min()), int(split.labels.max()), dataset.num_classes - 1
+    if low < 0 or high > last:
+        found = low if low < 0 else high
+        wrong(dataset, f"has the label {found} in {which}; labels must lie in 0…{last}")
+
+
+def check_statistics(dataset: ImageDataset) -> None:
+    """One finite mean and one positive standard deviation per channel."""
+    channels = dataset.image_shape[0]
+    for name in ("mean", "std"):
+        values = getattr(dataset, name)
+        if len(values) != channels or not np.isfinite(values).all():
+            wrong(dataset, f"has {name} {values}; it must be {channels} finite numbers")
+    if min(dataset.std) <= 0:
+        wrong(dataset, f"has std {dataset.std}; each must be greater than 0")
+
+
+def check_augmentation(dataset: ImageDataset) -> None:
+    """A padding that the images admit."""
+    augmentation = dataset.augmentation
+    if augmentation.padding_mode not in PADDING_MODES or augmentation.padding < 0:
+        wrong(
+            dataset, f"has {augmentation}; padding must be 0 or more, padding_mode reflect or zeros"
+        )
+    try:
+        if augmentation.padding_mode == "reflect":
+            check_reflectable(augmentation.padding, *dataset.image_shape[1:])
+    except ValueError as error:
+        wrong(dataset, f"cannot be augmented: {error}")
+
+
+def wrong(dataset: ImageDataset, what: str) -> NoReturn:
+    """Raise ConfigError naming the data set."""
+    raise ConfigError(f"--dataset {dataset.name} {what}")

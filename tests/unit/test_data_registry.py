@@ -1,0 +1,138 @@
+"""Names, one's own functions, subsets, and a sentence for everything that can be wrong."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cohort.config import DataConfig
+from cohort.data.dataset import Augmentation, ImageDataset, Split
+from cohort.data.recipes import RECIPES
+from cohort.data.registry import known_datasets, load_dataset
+from cohort.errors import ConfigError
+
+
+def make_split(count):
+    return Split(np.zeros((count, 3, 6, 6), dtype=np.uint8), np.arange(count) % 2)
+
+
+def mine():
+    return ImageDataset(
+        name="mine",
+        train=make_split(9),
+        test=make_split(5),
+        classes=("a", "b"),
+        mean=(0.5,) * 3,
+        std=(0.2,) * 3,
+    )
+
+
+def load(seed=0, **options):
+    return load_dataset(DataConfig(**options), seed)
+
+
+def refused(message, **options):
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(**options)
+    assert "\n" not in str(caught.value)
+
+
+def test_known_datasets():
+    assert known_datasets() == ("digits", "cifar10", "cifar100", "folder", "synthetic")
+    assert set(RECIPES) <= set(known_datasets())
+
+
+def test_unknown_name_lists_the_known_and_guesses():
+    message = r"--dataset is 'cifar101' \(did you mean cifar10.*\); it must be one of digits, "
+    refused(message, dataset="cifar101")
+    refused("--dataset is 'xyz'; it must be one of", dataset="xyz")
+
+
+def test_flags_that_would_do_nothing_are_refused():
+    refused("--image-size is 64; --dataset digits has images of a fixed size", image_size=64)
+    refused("--download was given; --dataset digits has no download", download=True)
+    refused("--download was given; --dataset synthetic", dataset="synthetic", download=True)
+    refused("--image-size is 9; --dataset mine ", dataset=mine, image_size=9)
+
+
+def test_subsets_are_the_first_of_a_seeded_shuffle():
+    everything = load()
+    half, quarter = load(train_subset=700), load(train_subset=350, test_subset=10)
+    np.testing.assert_array_equal(half.train.images[:350], quarter.train.images)
+    assert (len(half.test), len(quarter.test)) == (360, 10)
+    assert not np.array_equal(load(seed=1, train_subset=350).train.images, quarter.train.images)
+    assert half.mean == everything.mean
+    rows = {row.tobytes() for row in everything.train.images}
+    assert all(row.tobytes() in rows for row in half.train.images)
+
+
+def test_a_subset_larger_than_the_split_is_refused():
+    refused("--train-subset is 1438; it must be at most 1437", train_subset=1438)
+    refused("--test-subset is 361; it must be at most 360", test_subset=361)
+
+
+def test_ones_own_callable():
+    assert load(dataset=mine).name == "mine"
+
+
+def test_ones_own_module_in_the_current_directory_with_root(tmp_path, monkeypatch):
+    (tmp_path / "my_pictures.py").write_text(
+        "from dataclasses import replace\n"
+        "from cohort.data.synthetic import read\n"
+        "from cohort.config import DataConfig\n"
+        "class Nested:\n"
+        "    @staticmethod\n"
+        "    def dataset(root):\n"
+        "        return replace(read(DataConfig(image_size=4)), name=root)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    assert load(dataset="my_pictures:Nested.dataset", data_root="there").name == "there"
+    refused("has no attribute nothing", dataset="my_pictures:nothing")
+    refused("--dataset is 'my_pictures:'; it must be of the form", dataset="my_pictures:")
+    refused("importing no_such_module failed", dataset="no_such_module:f")
+
+
+def test_ones_own_function_that_fails_or_returns_something_else():
+    def broken():
+        raise OSError("lost\nand gone")
+
+    refused("--dataset .*broken failed .OSError: lost and gone", dataset=broken)
+    refused("failed .TypeError: .*missing 1 required", dataset=lambda where: mine())
+    refused("returned int; it must return", dataset=lambda: 3)
+
+
+def test_a_config_error_of_ones_own_passes_as_it_is():
+    def picky():
+        raise ConfigError("--data-root is empty")
+
+    refused("^--data-root is empty$", dataset=picky)
+
+
+def with_train(**arrays):
+    return {"train": replace(make_split(9), **arrays)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"classes": ("a",)}, "has 1 classes; it must have at least 2"),
+        (with_train(images=np.zeros((9, 3, 6, 6))), "train.images float64 .*; it must be .* uint8"),
+        (with_train(images=np.zeros((9, 6, 6), dtype=np.uint8)), r"\(9, 6, 6\); it must be"),
+        (with_train(images=[1, 2]), "train.images list"),
+        (with_train(labels=np.zeros(9, dtype=np.int32)), "train.labels int32 .*int64"),
+        (with_train(labels=np.arange(8) % 2), "9 images and 8 labels in train"),
+        (with_train(labels=np.full(9, 2)), "the label 2 in train; labels must lie in 0…1"),
+        (with_train(labels=np.full(9, -1)), "the label -1 in train"),
+        ({"test": Split(np.zeros((2, 3, 5, 6), np.uint8), np.zeros(2, int))}, "must be .*as train"),
+        ({"test": make_split(0)}, "0 images and 0 labels in test"),
+        ({"mean": (0.5,)}, "has mean .* it must be 3 finite numbers"),
+        ({"std": (0.2, float("nan"), 0.2)}, "has std .* it must be 3 finite numbers"),
+        ({"std": (0.2, 0.0, 0.2)}, "each must be greater than 0"),
+        ({"augmentation": Augmentation(padding=6)}, "cannot be augmented: reflect padding is 6"),
+        ({"augmentation": Augmentation(padding_mode="wrap")}, "padding_mode reflect or zeros"),
+    ],
+)
+def test_ones_own_is_validated(changes, message):
+    refused(f"^--dataset mine .*{message}", dataset=lambda: replace(mine(), **changes))

@@ -1,0 +1,114 @@
+"""A batch is a function of (seed, step) and of nothing else."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cohort.data.dataset import Augmentation, Split
+from cohort.data.source import BatchSource, as_tensor, to_float, whole
+from cohort.errors import ConfigError
+
+N, B = 23, 4
+AUGMENTATION = Augmentation(padding=2, flip=True)
+
+
+def make_split(count=N, size=6):
+    """Labels are serial numbers, so that a batch tells which images it holds."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, 3, size, size), dtype=np.uint8)
+    return Split(images, np.arange(count))
+
+
+def make_source(split=None, seed=0, augmentation=AUGMENTATION, device="cpu", batch_size=B):
+    return BatchSource(
+        split or make_split(),
+        batch_size=batch_size,
+        seed=seed,
+        augmentation=augmentation,
+        device=device,
+    )
+
+
+def equal(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@given(steps=st.lists(st.integers(0, 40), min_size=1, max_size=8), seed=st.integers(0, 9))
+def test_a_batch_does_not_depend_on_what_was_asked_before(steps, seed):
+    wandering = make_source(seed=seed)
+    for step in steps:
+        assert equal(wandering.batch(step), make_source(seed=seed).batch(step))
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 7])
+def test_an_epoch_visits_distinct_images_in_full_batches(epoch):
+    source = make_source()
+    assert source.steps_per_epoch == N // B
+    first = epoch * source.steps_per_epoch
+    labels = [source.batch(first + i)[1] for i in range(source.steps_per_epoch)]
+    assert {len(part) for part in labels} == {B}
+    assert len(set(torch.cat(labels).tolist())) == N // B * B
+
+
+def test_images_left_over_by_one_epoch_are_seen_in_others():
+    source = make_source()
+    seen = torch.cat([source.batch(step)[1] for step in range(10 * source.steps_per_epoch)])
+    assert set(seen.tolist()) == set(range(N))
+
+
+def test_seed_epoch_and_step_each_change_the_batch():
+    source = make_source()
+    assert not torch.equal(source.batch(0)[1], make_source(seed=1).batch(0)[1])
+    assert not torch.equal(source.batch(0)[1], source.batch(source.steps_per_epoch)[1])
+    one_image = make_split(count=1)
+    pictures = make_source(one_image, batch_size=1)
+    assert len({pictures.batch(step)[0].numpy().tobytes() for step in range(10)}) > 5
+
+
+def test_images_belong_to_their_labels_and_lie_between_0_and_1():
+    split = make_split()
+    x, y = make_source(split, augmentation=Augmentation()).batch(3)
+    assert (x.dtype, y.dtype) == (torch.float32, torch.int64)
+    np.testing.assert_allclose(x.numpy(), split.images[y.numpy()] / 255, rtol=1e-6)
+
+
+def test_all_256_values_map_into_the_unit_interval():
+    values = to_float(torch.arange(256, dtype=torch.uint8))
+    assert (values[0].item(), values[-1].item()) == (0.0, 1.0)
+    assert (values.diff() > 0).all()
+
+
+def test_more_images_a_batch_than_there_are():
+    with pytest.raises(ConfigError, match="--batch-size is 24; it must be at most 23"):
+        make_source(batch_size=24)
+
+
+def test_whole_yields_everything_once_in_order():
+    split = make_split()
+    xs, ys = zip(*whole(split, "cpu", 5), strict=True)
+    assert [len(y) for y in ys] == [5, 5, 5, 5, 3]
+    assert torch.equal(torch.cat(ys), torch.arange(N))
+    assert torch.equal(torch.cat(xs), to_float(torch.from_numpy(split.images)))
+
+
+def test_read_only_arrays_are_shared_without_a_copy_or_a_warning():
+    split = make_split()
+    for array in (split.images, split.labels):
+        array.setflags(write=False)
+    assert as_tensor(split.images).data_ptr() == split.images.ctypes.data
+    before = split.images.copy()
+    make_source(split).batch(0)
+    np.testing.assert_array_equal(split.images, before)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("mode", ["reflect", "zeros"])
+def test_a_gpu_gets_the_same_bits(mode):
+    augmentation = Augmentation(padding=2, padding_mode=mode, flip=True)
+    on_gpu = make_source(augmentation=augmentation, device="cuda")
+    on_cpu = make_source(augmentation=augmentation)
+    for step in range(12):
+        assert equal([part.cpu() for part in on_gpu.batch(step)], on_cpu.batch(step))
