@@ -97,10 +97,10 @@ class RayCohort:
         for student, actor in self._actors.items():
             yield student, ray.get(actor.snapshot.remote())
 
-    def restore(self, load: Load | None) -> None:
-        """Every student back to a checkpoint, or to step 0 where there is none."""
+    def restore(self, load: Load) -> None:
+        """Every student back to a checkpoint."""
         restored = [
-            actor.restore.remote(None if load is None else load(student))
+            actor.restore.remote(load(student))
             for student, actor in self._actors.items()
         ]
         ray.get(restored)

@@ -45,8 +45,8 @@ class Cohort(Protocol):
         """Every student's state, one at a time."""
         ...
 
-    def restore(self, load: Load | None) -> None:
-        """Every student back to a checkpoint, or to step 0 where there is none."""
+    def restore(self, load: Load) -> None:
+        """Every student back to a checkpoint."""
         ...
 
     def weights_sha256(self) -> dict[int, str]:

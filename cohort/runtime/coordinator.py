@@ -1,5 +1,6 @@
 """The training loop of a cohort: advance, evaluate, save, and recover when students die."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -56,20 +57,25 @@ class Coordinator:
         self.keep = keep
         self.stopping = stopping
         self.progress = Progress()
-        self.last_evaluation: Evaluation = {}
+        self.evaluation: Evaluation = {}
+        """The newest one, of ``evaluated_at`` steps done."""
+        self.evaluated_at = -1
 
-    def resume(self, checkpoint: Checkpoint) -> int:
-        """Put the cohort where the checkpoint is; returns its step."""
+    def begin(self, checkpoint: Checkpoint | None) -> int:
+        """Put the cohort where the checkpoint is, else save step 0; returns the step."""
+        if checkpoint is None:
+            self.save(0)
+            return 0
         self.progress = Progress(**checkpoint.progress)
         gone = [student for student in self.cohort.students if student not in checkpoint.students]
         self.cohort.drop(gone)
         self.cohort.restore(checkpoint.load)
-        self.journal.rewind(checkpoint.step)
+        self.journal.rewind(checkpoint.step, self.cohort.students)
         return checkpoint.step
 
     def train(self, step: int) -> int:
         """Train from ``step`` steps done to the plan's last, or until stopped; returns steps done."""
-        self.journal.start(step)
+        self.journal.start(step, self.cohort.students)
         while step < self.plan.total_steps and not self.stopping():
             try:
                 step = self._train_to(step, self.plan.next_stop(step))
@@ -85,30 +91,36 @@ class Coordinator:
         ensemble = mean_posterior(list(posteriors.values()))
         result["ensemble"] = evaluate_posterior(ensemble, labels)
         self.journal.evaluated(step, result)
-        self.last_evaluation = result
+        self.evaluation, self.evaluated_at = result, step
         return result
 
     def save(self, step: int) -> Checkpoint:
         """Write a checkpoint of the whole cohort at ``step``."""
-        self.progress.wall_seconds = self.journal.elapsed
+        progress = dataclasses.replace(self.progress, wall_seconds=self.wall_seconds)
         return write_checkpoint(
             self.folder.checkpoints,
             step,
             self.cohort.snapshots(),
-            progress=asdict(self.progress),
+            progress=asdict(progress),
             keep=self.keep,
         )
+
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds of this run, the parts before it was resumed included."""
+        return self.progress.wall_seconds + self.journal.elapsed
 
     def _train_to(self, step: int, stop: int) -> int:
         step = self.cohort.advance(step, stop, self.journal.trained, self.stopping)
         ended = step == self.plan.total_steps or self.stopping()
         due = step % self.plan.checkpoint_every == 0
         with self.journal.paused():
+            # Evaluated first: the records up to a checkpoint's step are then complete.
+            if step % self.plan.eval_every == 0 or step == self.plan.total_steps:
+                self.evaluate(step)
             if ended or due:
                 self.cohort.flush_records(self.journal.trained)
                 self.save(step)
-            if step % self.plan.eval_every == 0 or step == self.plan.total_steps:
-                self.evaluate(step)
         return step
 
     def _recover(self, error: Exception) -> int:
@@ -135,9 +147,11 @@ class Coordinator:
 
     def _roll_back(self, verb: str, dead: Sequence[int]) -> int:
         checkpoint = newest_checkpoint(self.folder.checkpoints)
-        step = checkpoint.step if checkpoint else 0
-        self.cohort.restore(checkpoint.load if checkpoint else None)
-        self.journal.rewind(step)
+        if checkpoint is None:
+            raise RunError(f"no checkpoint in {self.folder.checkpoints} is whole any more")
+        step = checkpoint.step
+        self.cohort.restore(checkpoint.load)
+        self.journal.rewind(step, self.cohort.students)
         names = ", ".join(map(str, dead))
         self.journal.notice(f"student {names} died and was {verb}; all go on from step {step}")
         return step

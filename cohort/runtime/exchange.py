@@ -14,6 +14,7 @@ from ray.actor import ActorProxy
 
 from cohort.learning.records import Record
 from cohort.runtime.cohort import OnRecords, Stopping
+from cohort.runtime.config import CohortConfig
 from cohort.runtime.student import Student
 
 Actors = Mapping[int, ActorProxy[Student]]
@@ -135,6 +136,14 @@ class NoExchange:
             lambda actor, a, b: actor.learn_alone.remote(a, b),
             actors, start, stop, on_records, stopping,
         )  # fmt: skip
+
+
+def choose_exchange(config: CohortConfig) -> Exchange:
+    """The exchange that a config asks for."""
+    if config.teacher == "none":
+        return NoExchange()
+    kinds = {"object_store": ObjectStoreExchange, "collective": CollectiveExchange}
+    return kinds[config.exchange](sequential=config.schedule == "sequential")
 
 
 class _InFlight:

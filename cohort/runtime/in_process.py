@@ -38,11 +38,10 @@ class InProcessCohort:
         self._threads_before = torch.get_num_threads()
         self._random_state_before = torch.get_rng_state()
         torch.set_num_threads(threads)
-        self._make = lambda student: build_learner(
-            networks[student], plan, dataset, objective, student=student, device=device
-        )
-        self.learners: list[Learner] = []
-        self.restore(None)
+        self.learners: list[Learner] = [
+            build_learner(network, plan, dataset, objective, student=student, device=device)
+            for student, network in enumerate(networks)
+        ]
         self.parameters = {
             student: sum(p.numel() for p in learner.network.parameters())
             for student, learner in enumerate(self.learners)
@@ -94,12 +93,10 @@ class InProcessCohort:
         for student, learner in zip(self.students, self.learners, strict=True):
             yield student, learner.snapshot()
 
-    def restore(self, load: Load | None) -> None:
-        """Every student back to a checkpoint, or to step 0."""
-        self.learners = [self._make(student) for student in self.students]
-        if load is not None:
-            for student, learner in zip(self.students, self.learners, strict=True):
-                learner.restore(load(student))
+    def restore(self, load: Load) -> None:
+        """Every student back to a checkpoint."""
+        for student, learner in zip(self.students, self.learners, strict=True):
+            learner.restore(load(student))
 
     def weights_sha256(self) -> dict[int, str]:
         """Hash of each student's parameters and buffers."""

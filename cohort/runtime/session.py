@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 
@@ -44,7 +45,7 @@ def cluster_nodes() -> list[Node]:
 
 
 def _start(address: str | None) -> None:
-    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
         ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
         return

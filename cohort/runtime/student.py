@@ -6,7 +6,6 @@ NumPy arrays, which Ray moves without a copy on the same node.
 
 import os
 import resource
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from cohort.data.dataset import ImageDataset
 from cohort.data.source import as_tensor
-from cohort.learning.learner import Files, Learner
+from cohort.learning.learner import Files
 from cohort.learning.plan import TrainingPlan, build_learner
 from cohort.learning.records import Record
 from cohort.learning.student_files import weights_sha256
@@ -38,18 +37,19 @@ class Student:
         self.device = torch.device(device)
         self.group: PosteriorGroup | None = None
 
+    @ray.method
     def build(
         self, network: NetworkSpec, plan: TrainingPlan, dataset: ImageDataset, objective: MutualLearning
     ) -> dict[str, Any]:
         """Make the learner at step 0; returns where it runs and how large it is."""
         self.dataset = dataset
-        self.make: Callable[[], Learner] = lambda: build_learner(
+        self.learner = build_learner(
             network, plan, dataset, objective, student=self.student, device=self.device
         )
-        self.learner = self.make()
         parameters = sum(p.numel() for p in self.learner.network.parameters())
         return {"parameters": parameters, **self.whereabouts()}
 
+    @ray.method
     def whereabouts(self) -> dict[str, Any]:
         """Node, address, process and device of this student; also proof that it is alive."""
         context = ray.get_runtime_context()
@@ -63,10 +63,12 @@ class Student:
 
     # One step, through the object store
 
+    @ray.method
     def predict(self, step: int) -> Posterior:
         """Log-posterior [B, C] on the batch of ``step``."""
         return _to_numpy(self.learner.predict(step))
 
+    @ray.method
     def learn(self, step: int, *peers: Posterior) -> list[Record]:
         """Learn from the peers' log-posteriors; returns the measurements that became due."""
         self.learner.learn(step, [as_tensor(peer) for peer in peers])
@@ -86,6 +88,7 @@ class Student:
 
     # Many steps in one task
 
+    @ray.method
     def learn_alone(self, start: int, stop: int) -> list[Record]:
         """Steps ``start`` to ``stop`` without peers."""
         for step in range(start, stop):
@@ -93,21 +96,25 @@ class Student:
             self.learner.learn(step)
         return self.learner.records.drain()
 
+    @ray.method
     def rendezvous(self, one_node: bool) -> str:
         """A meeting place on this student's node for a new group."""
         return new_store(ray.util.get_node_ip_address(), one_node)
 
+    @ray.method
     def join_group(self, rank: int, size: int, store: str, backend: str) -> None:
         """Become a rank of the torch.distributed group in which posteriors are gathered."""
         self.leave_group()
         self.group = PosteriorGroup(rank, size, store, backend)
 
+    @ray.method
     def leave_group(self) -> None:
         """Close the group, if there is one: peers that wait in it get an error at once."""
         if self.group is not None:
             self.group.close()
             self.group = None
 
+    @ray.method
     def learn_in_group(self, start: int, stop: int, sequential: bool) -> list[Record]:
         """Steps ``start`` to ``stop``, exchanging posteriors in the group."""
         assert self.group is not None, "learn_in_group without join_group"
@@ -121,35 +128,39 @@ class Student:
 
     # Between steps
 
+    @ray.method
     def flush_records(self) -> list[Record]:
         """Measurements of the steps since the last window that was full."""
         self.learner.records.close_window()
         return self.learner.records.drain()
 
+    @ray.method
     def log_posterior_over(self, split: str) -> Posterior:
         """Evaluation log-posterior over ``train`` or ``test``, [N, C]."""
         return _to_numpy(self.learner.log_posterior_over(getattr(self.dataset, split)))
 
+    @ray.method
     def mean_entropy_over(self, split: str) -> float:
         """Mean entropy in nats of the evaluation posterior over a split."""
         log_posterior_NC = self.learner.log_posterior_over(getattr(self.dataset, split))
         return float(entropy(log_posterior_NC).mean())
 
+    @ray.method
     def snapshot(self) -> Files:
         """State after the last step, as files."""
         return self.learner.snapshot()
 
-    def restore(self, files: Files | None) -> None:
-        """Back to a snapshot, or to step 0."""
-        if files is None:
-            self.learner = self.make()
-        else:
-            self.learner.restore(files)
+    @ray.method
+    def restore(self, files: Files) -> None:
+        """Back to a snapshot."""
+        self.learner.restore(files)
 
+    @ray.method
     def weights_sha256(self) -> str:
         """Hash of the student's parameters and buffers."""
         return weights_sha256(self.learner.network)
 
+    @ray.method
     def peak_memory(self) -> int:
         """Bytes: this process's largest resident size so far."""
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,36 +1,27 @@
 """`train_cohort`: from a config to a trained, evaluated, resumable cohort in a run folder."""
 
-import contextlib
 import dataclasses
-import logging
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import nn
 
 from cohort.config_file import load_config, to_yaml
-from cohort.data.dataset import ImageDataset
-from cohort.data.registry import load_dataset
-from cohort.errors import ConfigError, RunError
-from cohort.imports import one_line
+from cohort.errors import ConfigError
 from cohort.interruption import Interruption
 from cohort.learning.checkpoint import Checkpoint, newest_checkpoint
-from cohort.learning.plan import TrainingPlan, plan_training
 from cohort.learning.student_files import load_student
-from cohort.models.registry import build_network
-from cohort.objectives.mutual import MutualLearning
 from cohort.reporting.journal import Journal
 from cohort.run_folder import RunFolder, atomic_write, default_path
+from cohort.runtime.assembly import Ingredients, assemble, prepare, session, threads_per_student
 from cohort.runtime.cohort import Cohort
 from cohort.runtime.config import CohortConfig, extend, resolve
 from cohort.runtime.coordinator import Coordinator
 from cohort.runtime.recovery import RecoveryPolicy
-from cohort.runtime.summary import Report, write_students
+from cohort.runtime.summary import conclude, network_name
 
-log = logging.getLogger(__name__)
 OnStep = Callable[[dict[str, Any]], None]
 
 
@@ -47,9 +38,10 @@ class CohortResult:
     @property
     def interrupted(self) -> bool:
         """Whether a signal stopped the run before its last step."""
-        return bool(self.summary["status"] == "interrupted")
+        ended = [self] if self.alone is None else [self, self.alone]
+        return any(result.summary["status"] == "interrupted" for result in ended)
 
-    def student(self, number: int) -> torch.nn.Module:
+    def student(self, number: int) -> nn.Module:
         """A trained student in evaluation mode; see ``load_student``."""
         return load_student(RunFolder(self.run_dir).student(number))
 
@@ -61,7 +53,7 @@ def train_cohort(
 
     Args:
         config: what to train; keys that are None follow the data set's recipe.
-        on_step: called with every record that goes into metrics.jsonl, one per student and
+        on_step: called with every record that goes into metrics.jsonl: one per student and
             ``log_every`` steps, and one per student and evaluation.
         verbose: show progress on the terminal.
 
@@ -70,19 +62,9 @@ def train_cohort(
         RunError: the run failed after it had begun; its last checkpoint is kept.
     """
     config = resolve(config)
-    parts = _prepare(config)
-    with _session(config), Interruption().listening() as interruption:
-        config = dataclasses.replace(config, threads=config.threads or _threads(config))
-        with _assemble(config, parts) as cohort:
-            folder = RunFolder.create(config.run_dir or default_path(_name(config)))
-            config = dataclasses.replace(config, run_dir=str(folder.path))
-            atomic_write(folder.config, to_yaml(config))
-            run = _Run(config, parts, cohort, folder, interruption, on_step, verbose)
-            summary = run.from_start()
-        alone = None
-        if config.baseline and summary["status"] == "finished":
-            alone = train_cohort(_alone(config), on_step=on_step, verbose=verbose)
-    return CohortResult(folder.path, summary, alone)
+    if config.run_dir is not None:
+        RunFolder(config.run_dir).check_free()
+    return _run(config, None, on_step, verbose)
 
 
 def resume_cohort(
@@ -92,7 +74,7 @@ def resume_cohort(
     on_step: OnStep | None = None,
     verbose: bool = False,
 ) -> CohortResult:
-    """Continue a run that was interrupted, killed, or is to go further than it did.
+    """Continue a run that was interrupted or killed, or is to go further than it did.
 
     ``given`` holds the keys to extend; see ``cohort.runtime.config.EXTENDABLE``. Raises as
     ``train_cohort`` does, and ConfigError for a folder without a valid checkpoint.
@@ -101,106 +83,88 @@ def resume_cohort(
     checkpoint = newest_checkpoint(folder.checkpoints)
     if checkpoint is None:
         raise ConfigError(
-            f"--resume {run_dir}: no valid checkpoint in {folder.checkpoints}; "
-            f"start the run again with --config {folder.config}"
+            f"--resume {run_dir}: there is no valid checkpoint in {folder.checkpoints}; "
+            f"start the run again with --config {folder.config} and another --run-dir"
         )
     config = extend(load_config(folder.config, CohortConfig), given or {}, str(run_dir))
-    parts = _prepare(config)
-    if checkpoint.step > parts.plan.total_steps:
-        raise ConfigError(
-            f"--resume {run_dir}: {checkpoint.step} steps are done, and --epochs and --steps "
-            f"now allow {parts.plan.total_steps}; they may only extend the run"
-        )
-    with _session(config), Interruption().listening() as interruption:
-        with _assemble(config, parts) as cohort:
+    config = dataclasses.replace(config, run_dir=str(run_dir))
+    return _run(config, (folder, checkpoint), on_step, verbose)
+
+
+def _run(
+    config: CohortConfig,
+    resumed: tuple[RunFolder, Checkpoint] | None,
+    on_step: OnStep | None,
+    verbose: bool,
+) -> CohortResult:
+    parts = prepare(config)
+    if resumed is not None:
+        _check_extends(resumed[1], parts, config)
+    with session(config), Interruption().listening() as interruption:
+        config = dataclasses.replace(config, threads=threads_per_student(config))
+        with assemble(config, parts) as (cohort, notice):
+            folder = resumed[0] if resumed else _new_folder(config)
+            config = dataclasses.replace(config, run_dir=None)  # the text repeats the run elsewhere
             atomic_write(folder.config, to_yaml(config))
-            run = _Run(config, parts, cohort, folder, interruption, on_step, verbose)
-            summary = run.from_checkpoint(checkpoint)
+            names = {k: network_name(network) for k, network in enumerate(config.networks)}
+            with Journal(
+                folder,
+                parts.plan,
+                names,
+                tensorboard=config.tensorboard,
+                on_step=on_step,
+                verbose=verbose,
+            ) as journal:
+                if notice:
+                    journal.notice(notice)
+                coordinator = _coordinator(config, parts, cohort, folder, journal, interruption)
+                summary = conclude(coordinator, config, resumed[1] if resumed else None)
         alone = None
         if config.baseline and summary["status"] == "finished":
-            alone = _baseline_again(_alone(config), on_step, verbose)
+            alone = _train_alone(config, folder, on_step, verbose)
     return CohortResult(folder.path, summary, alone)
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """What a config leads to before any process is started."""
-
-    dataset: ImageDataset
-    plan: TrainingPlan
-    objective: MutualLearning
-    largest_network: int
-
-
-class _Run:
-    """One run in its folder, from its first or a later step to its summary."""
-
-    def __init__(
-        self,
-        config: CohortConfig,
-        parts: _Parts,
-        cohort: Cohort,
-        folder: RunFolder,
-        interruption: Interruption,
-        on_step: OnStep | None,
-        verbose: bool,
-    ) -> None:
-        self.config = config
-        self.cohort = cohort
-        self.folder = folder
-        self.parts = parts
-        self.journal = Journal(
-            folder, parts.plan, config, on_step=on_step, verbose=verbose
-        )
-        self.coordinator = Coordinator(
-            cohort,
-            parts.plan,
-            parts.dataset,
-            folder,
-            self.journal,
-            RecoveryPolicy(config.on_failure, config.max_failures),
-            keep=config.keep,
-            stopping=interruption.requested,
-        )
-
-    def from_start(self) -> dict[str, Any]:
-        """Train from step 0; returns the summary."""
-        self.coordinator.save(0)
-        return self._train(0)
-
-    def from_checkpoint(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        """Train from where the checkpoint is; returns the summary."""
-        return self._train(self.coordinator.resume(checkpoint))
-
-    def _train(self, step: int) -> dict[str, Any]:
-        report = Report(self.config, self.parts.plan, self.cohort, self.coordinator, self.journal)
-        with contextlib.closing(self.journal):
-            try:
-                step = self.coordinator.train(step)
-                finished = step == self.parts.plan.total_steps
-                if finished:
-                    write_students(self.folder, self.cohort, self.config, self.parts.dataset)
-                summary = report.of("finished" if finished else "interrupted", step)
-            except Exception as error:
-                self.folder.write_summary(report.of_failure(error))
-                self._explain(error)
-        self.folder.write_summary(summary)
-        return summary
-
-    def _explain(self, error: Exception) -> None:
-        if isinstance(error, RunError):
-            raise error
-        file = self.folder.path / "error.log"
-        atomic_write(file, traceback_text(error))
-        raise RunError(f"{one_line(error)} (details in {file})") from error
-
-
-def _prepare(config: CohortConfig) -> _Parts:
-    """Everything that can be refused without starting a process."""
-    dataset = load_dataset(config, config.seed)
-    plan = plan_training(config, len(dataset.train))
-    sizes = [_size(network, dataset) for network in dict.fromkeys(config.networks)]
-    objective = MutualLearning(
-        teacher=config.teacher, temperature=config.temperature, weight=config.mimicry_weight
+def _coordinator(
+    config: CohortConfig,
+    parts: Ingredients,
+    cohort: Cohort,
+    folder: RunFolder,
+    journal: Journal,
+    interruption: Interruption,
+) -> Coordinator:
+    return Coordinator(
+        cohort,
+        parts.plan,
+        parts.dataset,
+        folder,
+        journal,
+        RecoveryPolicy(config.on_failure, config.max_failures),
+        keep=config.keep,
+        stopping=interruption.requested,
     )
-    return _Parts(dataset, plan, objective, max(sizes))
+
+
+def _new_folder(config: CohortConfig) -> RunFolder:
+    dataset = config.dataset if isinstance(config.dataset, str) else config.dataset.__name__
+    name = f"{dataset.rpartition(':')[2]}-k{config.k}-{config.teacher}"
+    return RunFolder.create(config.run_dir or default_path(name))
+
+
+def _check_extends(checkpoint: Checkpoint, parts: Ingredients, config: CohortConfig) -> None:
+    if checkpoint.step > parts.plan.total_steps:
+        raise ConfigError(
+            f"--resume {config.run_dir}: {checkpoint.step} steps are done, but --epochs and "
+            f"--steps now allow {parts.plan.total_steps}; they can only extend the run"
+        )
+
+
+def _train_alone(
+    config: CohortConfig, folder: RunFolder, on_step: OnStep | None, verbose: bool
+) -> CohortResult:
+    """The same students, from the same start, without a teacher."""
+    run_dir = folder.path / "alone"
+    if run_dir.exists():
+        return resume_cohort(run_dir, on_step=on_step, verbose=verbose)
+    alone = dataclasses.replace(config, teacher="none", baseline=False, run_dir=str(run_dir))
+    return train_cohort(alone, on_step=on_step, verbose=verbose)

@@ -1,0 +1,121 @@
+"""From a config to a cohort that is ready to train, everything refusable refused on the way."""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import ContextManager
+
+import torch
+
+from cohort.data.dataset import ImageDataset
+from cohort.data.registry import load_dataset
+from cohort.errors import ConfigError
+from cohort.learning.plan import TrainingPlan, plan_training
+from cohort.models.registry import NetworkSpec, build_network
+from cohort.objectives.mutual import MutualLearning
+from cohort.runtime.cohort import Cohort
+from cohort.runtime.config import CohortConfig
+from cohort.runtime.in_process import InProcessCohort
+from cohort.runtime.placement import Node
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What a config leads to before any process is started."""
+
+    dataset: ImageDataset
+    plan: TrainingPlan
+    objective: MutualLearning
+    largest_network: int
+    """Parameters of the cohort's largest network."""
+
+
+def prepare(config: CohortConfig) -> Ingredients:
+    """Read the data and try out the networks. Raises ConfigError for whatever does not fit."""
+    dataset = load_dataset(config, config.seed)
+    plan = plan_training(config, len(dataset.train))
+    sizes = [_size(network, dataset) for network in dict.fromkeys(config.networks)]
+    objective = MutualLearning(
+        teacher=config.teacher, temperature=config.temperature, weight=config.mimicry_weight
+    )
+    return Ingredients(dataset, plan, objective, max(sizes))
+
+
+def session(config: CohortConfig) -> ContextManager[None]:
+    """The Ray that the cohort needs, or nothing at all for one in this process."""
+    if config.exchange == "in_process":
+        return nullcontext()
+    from cohort.runtime.session import ray_session  # a cohort in this process never imports Ray
+
+    return ray_session(config.address)
+
+
+def threads_per_student(config: CohortConfig) -> int:
+    """Torch threads: as configured, else cores / K, at least 1."""
+    return config.threads or max(1, int(sum(node.cpus for node in _nodes(config)) // config.k))
+
+
+@contextmanager
+def assemble(config: CohortConfig, parts: Ingredients) -> Iterator[tuple[Cohort, str | None]]:
+    """The cohort at step 0, and a notice for the user; closed afterwards.
+
+    ``config`` is resolved, its threads included. Raises ConfigError if the cluster is too small.
+    """
+    build = _in_process if config.exchange == "in_process" else _actors
+    cohort, notice = build(config, parts)
+    with closing(cohort):
+        yield cohort, notice
+
+
+def _in_process(config: CohortConfig, parts: Ingredients) -> tuple[Cohort, None]:
+    cohort = InProcessCohort(
+        config.networks,
+        parts.plan,
+        parts.dataset,
+        parts.objective,
+        sequential=config.schedule == "sequential",
+        threads=threads_per_student(config),
+        device=_device_in_process(config),
+    )
+    return cohort, None
+
+
+def _actors(config: CohortConfig, parts: Ingredients) -> tuple[Cohort, str | None]:
+    from cohort.runtime.actors import RayCohort
+    from cohort.runtime.exchange import choose_exchange
+    from cohort.runtime.placement import share_out
+
+    share = share_out(_nodes(config), config.k, config.gpus, parts.largest_network)
+    cohort = RayCohort(
+        config.networks,
+        parts.plan,
+        parts.dataset,
+        parts.objective,
+        exchange=choose_exchange(config),
+        share=share,
+        threads=threads_per_student(config),
+    )
+    return cohort, share.notice
+
+
+def _nodes(config: CohortConfig) -> list[Node]:
+    if config.exchange == "in_process":
+        return [Node(cpus=os.cpu_count() or 1, gpus=torch.cuda.device_count(), memory=0.0)]
+    from cohort.runtime.session import cluster_nodes
+
+    return cluster_nodes()
+
+
+def _device_in_process(config: CohortConfig) -> torch.device:
+    available = torch.cuda.device_count()
+    if (config.gpus or 0) > available:
+        raise ConfigError(f"--gpus is {config.gpus}, but this machine has {available}")
+    return torch.device("cuda" if available and config.gpus != 0 else "cpu")
+
+
+def _size(network: NetworkSpec, dataset: ImageDataset) -> int:
+    module = build_network(
+        network, num_classes=dataset.num_classes, image_shape=dataset.image_shape
+    )
+    return sum(parameter.numel() for parameter in module.parameters())
