@@ -29,7 +29,7 @@ _HOME = {
 __all__ = list(_HOME)
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401
+def __getattr__(name: str) -> Any:
     # Imported at first use: --help needs no torch, and the core needs no Ray.
     import importlib
 

@@ -39,7 +39,9 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}; see --help")
 
 
-def parse(cls: type[Config], description: str, argv: Sequence[str] | None = None) -> Arguments[Config]:
+def parse(
+    cls: type[Config], description: str, argv: Sequence[str] | None = None
+) -> Arguments[Config]:
     """Read flags into a config of class ``cls``. Raises ConfigError; ``--help`` prints and exits."""
     options = vars(_parser(cls, description).parse_args(argv))
     file, resume = options.pop("config", None), options.pop("resume", None)
@@ -83,9 +85,13 @@ def _parser(cls: type[RunConfig], description: str) -> _Parser:
             parser.add_argument(flag(field.name), action=argparse.BooleanOptionalAction, help=text)
         else:
             parser.add_argument(flag(field.name), metavar=_metavar(types[field.name]), help=text)
-    parser.add_argument("--config", metavar="FILE", help="YAML file of these keys; flags override it.")
     parser.add_argument(
-        "--resume", metavar="DIR", help="Continue the run in this folder; other flags may only extend it."
+        "--config", metavar="FILE", help="YAML file of these keys; flags override it."
+    )
+    parser.add_argument(
+        "--resume",
+        metavar="DIR",
+        help="Continue the run in this folder; other flags may only extend it.",
     )
     return parser
 

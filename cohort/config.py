@@ -23,7 +23,7 @@ class DataConfig:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # for cohort.config_file
 
     dataset: str | Callable[..., Any] = "digits"
-    """digits, cifar10, cifar100, folder (class per directory), synthetic, or one's own package.module:function."""
+    """digits, cifar10, cifar100, folder (class per directory), synthetic, or package.module:function."""
     data_root: str = "data"
     """Directory where the data set lies, or is downloaded to."""
     download: bool = False

@@ -3,7 +3,6 @@
 import dataclasses
 import difflib
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,7 +40,7 @@ def validate(
 ) -> Config:
     """A config from plain values; ``flags`` names the keys that came from the command line."""
     try:
-        return _adapter(cls).validate_python(dict(values))
+        return TypeAdapter(cls).validate_python(dict(values))
     except ValidationError as error:
         raise ConfigError(_sentence(error.errors()[0], cls, flags, file)) from error
 
@@ -62,11 +61,6 @@ def _plain(value: Any) -> Any:
     if callable(value):
         return import_path(value) or f"<{getattr(value, '__name__', type(value).__name__)}>"
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
-
-
-@cache
-def _adapter(cls: type[Config]) -> TypeAdapter[Config]:
-    return TypeAdapter(cls)
 
 
 def _sentence(

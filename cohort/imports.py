@@ -9,7 +9,7 @@ from typing import Any
 from cohort.errors import ConfigError
 
 
-def import_object(spec: str, flag: str) -> Any:  # noqa: ANN401  (it may be anything)
+def import_object(spec: str, flag: str) -> Any:
     """What ``package.module:function`` names; the current directory is importable.
 
     Raises:

@@ -134,7 +134,7 @@ def atomic_write(path: Path, data: bytes | str) -> None:
     _sync_directory(path.parent)
 
 
-def to_json(value: Any, indent: int | None = None) -> str:  # noqa: ANN401 - JSON is any value
+def to_json(value: Any, indent: int | None = None) -> str:
     """JSON as the standard has it: NaN and infinity, which it lacks, become null.
 
     Example:
@@ -144,7 +144,7 @@ def to_json(value: Any, indent: int | None = None) -> str:  # noqa: ANN401 - JSO
     return json.dumps(_finite(value), indent=indent, allow_nan=False)
 
 
-def _finite(value: Any) -> Any:  # noqa: ANN401
+def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

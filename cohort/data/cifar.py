@@ -32,7 +32,7 @@ def read(config: DataConfig) -> ImageDataset:
     )
 
 
-def read_split(reader: Any, config: DataConfig, train: bool) -> tuple[Split, tuple[str, ...]]:  # noqa: ANN401
+def read_split(reader: Any, config: DataConfig, train: bool) -> tuple[Split, tuple[str, ...]]:
     """One split and the class names, by torchvision's ``reader`` class."""
     try:
         part = reader(config.data_root, train=train)
@@ -43,7 +43,7 @@ def read_split(reader: Any, config: DataConfig, train: bool) -> tuple[Split, tup
     return Split(images, np.array(part.targets, dtype=np.int64)), tuple(part.classes)
 
 
-def download(reader: Any, root: str) -> None:  # noqa: ANN401 - torchvision has no types
+def download(reader: Any, root: str) -> None:
     """Fetch and unpack the archive into ``root``, unless the files are already there and whole."""
     try:
         reader(root, train=False, download=True)
@@ -54,7 +54,7 @@ def download(reader: Any, root: str) -> None:  # noqa: ANN401 - torchvision has 
         ) from error
 
 
-def what_is_wrong(reader: Any, config: DataConfig) -> str:  # noqa: ANN401
+def what_is_wrong(reader: Any, config: DataConfig) -> str:
     """One sentence that names the file which is missing or damaged."""
     from torchvision.datasets.utils import check_integrity
 

@@ -16,7 +16,10 @@ class StepRecords:
 
     def __init__(self, every: int) -> None:
         self.every = every
-        self.clear()
+        self._window: list[torch.Tensor] = []
+        self._ready: list[Record] = []
+        self._names: tuple[str, ...] = ()
+        self._last = -1
 
     def add(self, step: int, measurements: Measurements) -> None:
         """Take in the measurements of one step; close the window if it is full."""
@@ -30,7 +33,9 @@ class StepRecords:
         """End the window here, full or not."""
         if self._window:
             means = torch.stack(self._window).mean(dim=0).tolist()
-            self._ready.append({"step": self._last + 1, **dict(zip(self._names, means, strict=True))})
+            self._ready.append(
+                {"step": self._last + 1, **dict(zip(self._names, means, strict=True))}
+            )
             self._window = []
 
     def drain(self) -> list[Record]:
@@ -40,7 +45,4 @@ class StepRecords:
 
     def clear(self) -> None:
         """Forget everything, as when a student goes back to a checkpoint."""
-        self._window: list[torch.Tensor] = []
-        self._ready: list[Record] = []
-        self._names: tuple[str, ...] = ()
-        self._last = -1
+        self._window, self._ready = [], []

@@ -47,7 +47,7 @@ class TensorBoardSink:
         self._writer.close()
 
 
-def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:  # noqa: ANN401
+def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
     """Numbers in a record by path: ``exits/0/accuracy`` for those inside lists and dicts."""
     if isinstance(value, int | float):
         yield name, value

@@ -2,12 +2,12 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import ray
 import torch
-from ray.actor import ActorProxy
+from ray.actor import ActorHandle, ActorProxy
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from torch import Tensor
@@ -99,10 +99,7 @@ class RayCohort:
 
     def restore(self, load: Load) -> None:
         """Every student back to a checkpoint."""
-        restored = [
-            actor.restore.remote(load(student))
-            for student, actor in self._actors.items()
-        ]
+        restored = [actor.restore.remote(load(student)) for student, actor in self._actors.items()]
         ray.get(restored)
 
     def weights_sha256(self) -> dict[int, str]:
@@ -134,7 +131,8 @@ class RayCohort:
             k: self._actors[k].build.remote(self._networks[k], *self._common) for k in students
         }
         try:
-            self._places.update(zip(built, ray.get([*built.values()], timeout=REPLACEMENT_SECONDS)))
+            answers = ray.get([*built.values()], timeout=REPLACEMENT_SECONDS)
+            self._places.update(zip(built, answers, strict=True))
         except ray.exceptions.GetTimeoutError as error:
             raise RunError(
                 f"the cluster has no room for student {', '.join(map(str, students))} "
@@ -165,7 +163,7 @@ class RayCohort:
         self._connected = False
         for student in students:
             if actor := self._actors.pop(student, None):
-                ray.kill(actor)
+                ray.kill(cast("ActorHandle[Student]", actor))
             self._places.pop(student, None)
 
     def _ask(self, method: str, *arguments: Any) -> dict[int, Any]:
@@ -176,10 +174,10 @@ class RayCohort:
 
 def _place(share: Share, k: int) -> PlacementGroup:
     """A group with a bundle per student, near each other where they fit. Never waits for ever."""
-    group = placement_group([share.resources()] * k, strategy="PACK")
+    group: PlacementGroup = placement_group([share.resources()] * k, strategy="PACK")
     if not group.wait(PLACEMENT_SECONDS):
         remove_placement_group(group)
-        free = ray.available_resources()
+        free = ray.available_resources()  # type: ignore[no-untyped-call]
         raise ConfigError(
             f"--k is {k}: the students need {k * share.cpus:g} CPUs and {k * share.gpus:g} GPUs, "
             f"but others left {free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs free "

@@ -2,9 +2,8 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import ContextManager
 
 import torch
 
@@ -42,7 +41,7 @@ def prepare(config: CohortConfig) -> Ingredients:
     return Ingredients(dataset, plan, objective, max(sizes))
 
 
-def session(config: CohortConfig) -> ContextManager[None]:
+def session(config: CohortConfig) -> AbstractContextManager[None]:
     """The Ray that the cohort needs, or nothing at all for one in this process."""
     if config.exchange == "in_process":
         return nullcontext()

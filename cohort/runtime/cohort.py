@@ -19,8 +19,15 @@ Load = Callable[[int], Files]
 class Cohort(Protocol):
     """K students that can be advanced step by step. Student numbers stay when others are dropped."""
 
-    students: tuple[int, ...]
-    parameters: Mapping[int, int]
+    @property
+    def students(self) -> tuple[int, ...]:
+        """Numbers of the students in the cohort."""
+        ...
+
+    @property
+    def parameters(self) -> Mapping[int, int]:
+        """How many parameters each student has."""
+        ...
 
     def advance(self, start: int, stop: int, on_records: OnRecords, stopping: Stopping) -> int:
         """Train from ``start`` to ``stop`` steps done; less if ``stopping``. Returns steps done.

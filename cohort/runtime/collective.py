@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import FileStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from cohort.learning.learner import Learner
 
@@ -31,12 +32,10 @@ class PosteriorGroup:
         if kind == "file":
             # All on one node: nothing needs to be reachable from outside it.
             os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-            rendezvous: dist.Store = dist.FileStore(place, size)
+            rendezvous: Store = FileStore(place, size)
         else:
             host, _, port = place.rpartition(":")
-            rendezvous = dist.TCPStore(
-                host, int(port), size, is_master=rank == 0, timeout=GROUP_TIMEOUT
-            )
+            rendezvous = TCPStore(host, int(port), size, is_master=rank == 0, timeout=GROUP_TIMEOUT)
         dist.init_process_group(
             backend, store=rendezvous, rank=rank, world_size=size, timeout=GROUP_TIMEOUT
         )

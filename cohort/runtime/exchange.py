@@ -142,8 +142,10 @@ def choose_exchange(config: CohortConfig) -> Exchange:
     """The exchange that a config asks for."""
     if config.teacher == "none":
         return NoExchange()
-    kinds = {"object_store": ObjectStoreExchange, "collective": CollectiveExchange}
-    return kinds[config.exchange](sequential=config.schedule == "sequential")
+    sequential = config.schedule == "sequential"
+    if config.exchange == "collective":
+        return CollectiveExchange(sequential=sequential)
+    return ObjectStoreExchange(sequential=sequential)
 
 
 class _InFlight:

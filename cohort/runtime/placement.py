@@ -5,7 +5,7 @@ here, with the numbers.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cohort.errors import ConfigError
@@ -80,19 +80,15 @@ def _students_per_core(nodes: Sequence[Node], k: int, per_gpu: int) -> int:
     """The fewest students that must share a core so that K fit, node by node."""
 
     def fit(per_core: int) -> int:
-        return sum(min(_slots(n.cpus, per_core), _slots(n.gpus, per_gpu)) for n in nodes)
+        return sum(
+            min(int(node.cpus * per_core), int(node.gpus * per_gpu) if per_gpu else k)
+            for node in nodes
+        )
 
-    def _slots(amount: float, per_unit: int) -> float:
-        return math.floor(amount * per_unit) if per_unit else math.inf
-
-    return _smallest(fit, k, nodes)
-
-
-def _smallest(fit: Callable[[int], float], k: int, nodes: Sequence[Node]) -> int:
     for per_core in range(1, STUDENTS_PER_CORE + 1):
         if fit(per_core) >= k:
             return per_core
-    most = int(fit(STUDENTS_PER_CORE))
+    most = fit(STUDENTS_PER_CORE)
     cores = sum(node.cpus for node in nodes)
     raise ConfigError(
         f"--k is {k}, but the cluster's {cores:g} cores place at most {most} students "

@@ -6,6 +6,7 @@ NumPy arrays, which Ray moves without a copy on the same node.
 
 import os
 import resource
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,11 @@ class Student:
 
     @ray.method
     def build(
-        self, network: NetworkSpec, plan: TrainingPlan, dataset: ImageDataset, objective: MutualLearning
+        self,
+        network: NetworkSpec,
+        plan: TrainingPlan,
+        dataset: ImageDataset,
+        objective: MutualLearning,
     ) -> dict[str, Any]:
         """Make the learner at step 0; returns where it runs and how large it is."""
         self.dataset = dataset
@@ -47,19 +52,12 @@ class Student:
             network, plan, dataset, objective, student=self.student, device=self.device
         )
         parameters = sum(p.numel() for p in self.learner.network.parameters())
-        return {"parameters": parameters, **self.whereabouts()}
+        return {"parameters": parameters, **self._place()}
 
     @ray.method
     def whereabouts(self) -> dict[str, Any]:
         """Node, address, process and device of this student; also proof that it is alive."""
-        context = ray.get_runtime_context()
-        return {
-            "node": context.get_node_id(),
-            "address": ray.util.get_node_ip_address(),
-            "pid": os.getpid(),
-            "device": str(self.device),
-            "gpus": tuple(ray.get_gpu_ids()),
-        }
+        return self._place()
 
     # One step, through the object store
 
@@ -71,19 +69,18 @@ class Student:
     @ray.method
     def learn(self, step: int, *peers: Posterior) -> list[Record]:
         """Learn from the peers' log-posteriors; returns the measurements that became due."""
-        self.learner.learn(step, [as_tensor(peer) for peer in peers])
-        return self.learner.records.drain()
+        return self._learn(step, peers)
 
     @ray.method(num_returns=2)
     def learn_then_predict(self, step: int, *peers: Posterior) -> tuple[Posterior, list[Record]]:
         """One task a step: learn from ``step``, then predict on the next one."""
-        records = self.learn(step, *peers)
-        return self.predict(step + 1), records
+        records = self._learn(step, peers)
+        return _to_numpy(self.learner.predict(step + 1)), records
 
     @ray.method(num_returns=2)
     def learn_then_repredict(self, step: int, *peers: Posterior) -> tuple[Posterior, list[Record]]:
         """Learn from ``step``, then predict on the same batch again (Algorithm 1)."""
-        records = self.learn(step, *peers)
+        records = self._learn(step, peers)
         return _to_numpy(self.learner.repredict(step)), records
 
     # Many steps in one task
@@ -99,20 +96,18 @@ class Student:
     @ray.method
     def rendezvous(self, one_node: bool) -> str:
         """A meeting place on this student's node for a new group."""
-        return new_store(ray.util.get_node_ip_address(), one_node)
+        return new_store(_address(), one_node)
 
     @ray.method
     def join_group(self, rank: int, size: int, store: str, backend: str) -> None:
         """Become a rank of the torch.distributed group in which posteriors are gathered."""
-        self.leave_group()
+        self._leave_group()
         self.group = PosteriorGroup(rank, size, store, backend)
 
     @ray.method
     def leave_group(self) -> None:
         """Close the group, if there is one: peers that wait in it get an error at once."""
-        if self.group is not None:
-            self.group.close()
-            self.group = None
+        self._leave_group()
 
     @ray.method
     def learn_in_group(self, start: int, stop: int, sequential: bool) -> list[Record]:
@@ -122,7 +117,7 @@ class Student:
             for step in range(start, stop):
                 self.group.exchange_and_learn(self.learner, step, sequential)
         except BaseException:
-            self.leave_group()
+            self._leave_group()  # or the peers would wait until the group's timeout
             raise
         return self.learner.records.drain()
 
@@ -164,6 +159,29 @@ class Student:
     def peak_memory(self) -> int:
         """Bytes: this process's largest resident size so far."""
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def _place(self) -> dict[str, Any]:
+        return {
+            "node": ray.get_runtime_context().get_node_id(),
+            "address": _address(),
+            "pid": os.getpid(),
+            "device": str(self.device),
+            "gpus": tuple(ray.get_gpu_ids()),
+        }
+
+    def _learn(self, step: int, peers: Sequence[Posterior]) -> list[Record]:
+        self.learner.learn(step, [as_tensor(peer) for peer in peers])
+        return self.learner.records.drain()
+
+    def _leave_group(self) -> None:
+        if self.group is not None:
+            self.group.close()
+            self.group = None
+
+
+def _address() -> str:
+    address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    return address
 
 
 def _to_numpy(posterior: Tensor) -> Posterior:
