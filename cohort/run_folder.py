@@ -1,0 +1,159 @@
+"""The folder of a run: what lies where, and writing that leaves either the old file or the new.
+
+``config.yaml``, ``metrics.jsonl``, ``checkpoints/``, ``students/<k>/``, ``summary.json``.
+"""
+
+import contextlib
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any, Self
+
+from cohort.errors import ConfigError
+
+
+class RunFolder:
+    """Paths in the folder of one run, and its summary.
+
+    Example:
+        >>> RunFolder(Path("runs/digits")).student(1).as_posix()
+        'runs/digits/students/1'
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def create(cls, path: Path | str) -> Self:
+        """The folder of a new run, made if need be.
+
+        Raises:
+            ConfigError: if it holds anything already, or cannot be made.
+        """
+        folder = cls(path)
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+            occupied = any(folder.path.iterdir())
+            if not occupied:
+                # Of two runs that find the same folder empty, only one can make this file.
+                folder.metrics.touch(exist_ok=False)
+        except FileExistsError:
+            occupied = True
+        except OSError as error:
+            raise ConfigError(
+                f"--run-dir {path} cannot be written: {error.strerror or error}"
+            ) from error
+        if occupied:
+            raise ConfigError(
+                f"--run-dir {path} already holds something; name a folder that is new or empty"
+            )
+        return folder
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """The folder of a run that was started before.
+
+        Raises:
+            ConfigError: if there is no run.
+        """
+        folder = cls(path)
+        if not folder.config.is_file():
+            raise ConfigError(f"{path} is not the folder of a run: it has no config.yaml")
+        return folder
+
+    @property
+    def config(self) -> Path:
+        """The resolved config; ``--config`` on it repeats the run."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line; see ``cohort.reporting.records``."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of ``step_00001234`` folders."""
+        return self.path / "checkpoints"
+
+    @property
+    def summary(self) -> Path:
+        """The result, written last."""
+        return self.path / "summary.json"
+
+    def student(self, student: int) -> Path:
+        """Folder of a student's final weights."""
+        return self.path / "students" / str(student)
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Write ``summary.json`` atomically; a number that is not finite is stored as null."""
+        atomic_write(self.summary, to_json(summary, indent=2) + "\n")
+
+    def read_summary(self) -> dict[str, Any]:
+        """What ``summary.json`` holds.
+
+        Raises:
+            ConfigError: if the run has not written one, or it is not JSON.
+        """
+        try:
+            summary: dict[str, Any] = json.loads(self.summary.read_bytes())
+        except FileNotFoundError as error:
+            raise ConfigError(f"{self.path} has no summary.json: its run has not ended") from error
+        except ValueError as error:
+            raise ConfigError(f"{self.summary} is not valid JSON: {error}") from error
+        return summary
+
+
+def default_path(name: str) -> Path:
+    """``runs/<name>-<time>``, with -2, -3, … appended while that exists."""
+    first = Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    path, count = first, 1
+    while path.exists():
+        count += 1
+        path = first.with_name(f"{first.name}-{count}")
+    return path
+
+
+def atomic_write(path: Path, data: bytes | str) -> None:
+    """Replace a file so that a reader, even after a crash, sees all of it or the old one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # the reason for the failure matters more
+            temporary.unlink()
+        raise
+    _sync_directory(path.parent)
+
+
+def to_json(value: Any, indent: int | None = None) -> str:  # noqa: ANN401 - JSON is any value
+    """JSON as the standard has it: NaN and infinity, which it lacks, become null.
+
+    Example:
+        >>> to_json({"loss": float("nan"), "exits": [0.5, float("inf")]})
+        '{"loss": null, "exits": [0.5, null]}'
+    """
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _sync_directory(path: Path) -> None:
+    # Without this a power cut can undo the rename although the file's data are on disk.
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
