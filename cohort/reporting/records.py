@@ -1,0 +1,101 @@
+"""The source of truth of a run: one JSON object a line, from which everything else is drawn."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+from cohort.errors import ConfigError
+from cohort.run_folder import atomic_write, to_json
+
+Record = dict[str, Any]
+Phase = Literal["train", "test"]
+
+
+class Sink(Protocol):
+    """Whatever takes records as they come."""
+
+    def write(self, record: Record) -> None:
+        """Take one record."""
+
+    def close(self) -> None:
+        """Put away what is held open; nothing is written afterwards."""
+
+
+def make_record(
+    *,
+    phase: Phase,
+    step: int,
+    epoch: float,
+    student: int | str,
+    measurements: Mapping[str, Any],
+) -> Record:
+    """A record made now; ``student`` is its number, or ``ensemble`` for the mean posterior."""
+    head = {"time": time.time(), "phase": phase, "step": step, "epoch": epoch, "student": student}
+    return {**head, **measurements}
+
+
+class MetricsLog:
+    """A sink that appends each record to ``metrics.jsonl`` and flushes it.
+
+    To go on with a run that was killed, ``rewind`` the file before opening it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, record: Record) -> None:
+        """Append one line; a measurement that is not finite is stored as null."""
+        self._file.write(to_json(record) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @staticmethod
+    def rewind(path: Path, step: int) -> None:
+        """Keep only the whole lines up to a step, atomically.
+
+        Later ones were written after the checkpoint from which the run goes on, which will write
+        them again; a torn last one is what a killed run leaves.
+        """
+        lines = ((line, _parse(line)) for line in path.read_bytes().splitlines())
+        kept = [line for line, record in lines if record is not None and record["step"] <= step]
+        atomic_write(path, b"".join(line + b"\n" for line in kept))
+
+
+def read_metrics(path: Path) -> Iterator[Record]:
+    """The records of a run, also while it is being written: a torn last line is left out.
+
+    Raises:
+        ConfigError: if any other line is not a JSON object.
+    """
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            record = _parse(line)
+            if record is not None:
+                yield record
+            elif next(file, None) is not None:
+                raise ConfigError(f"{path} is damaged: line {number} is not a JSON object")
+
+
+def _parse(line: bytes) -> Record | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
