@@ -1,0 +1,148 @@
+"""A run as it goes: a live table on a terminal, a plain line now and then anywhere else."""
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from cohort.reporting.chronometer import Chronometer
+from cohort.reporting.formatting import duration, number, percent
+
+Row = Mapping[str, Any]
+"""One student: student, model, loss, ce, kl, accuracy, images_per_second; any may be missing."""
+
+
+class Progress:
+    """Shows how far a run is and how each student does.
+
+    Args:
+        total: the step at which the run ends.
+        steps_per_epoch: to tell the epoch from the step.
+        chronometer: the run's own if it has one, so that its pauses are known here.
+        console: where to write; standard output by default.
+        interval: least seconds between two plain lines.
+    """
+
+    def __init__(
+        self,
+        total: int,
+        steps_per_epoch: int,
+        *,
+        chronometer: Chronometer | None = None,
+        console: Console | None = None,
+        interval: float = 5.0,
+    ) -> None:
+        self.chronometer = chronometer or Chronometer()
+        self._total = total
+        self._steps_per_epoch = steps_per_epoch
+        self._console = console or Console()
+        self._interval = interval
+        self._step = 0
+        self._rows: Sequence[Row] = ()
+        self._tested: dict[int | str, Row] = {}
+        self._live: Live | None = None
+        self._shown_at: float | None = None
+        self._pending = False
+
+    def start(self) -> None:
+        """Open the live table, if there is a terminal to draw it on."""
+        if self._console.is_terminal:
+            # Drawn by a function, so that the elapsed time moves on between two updates.
+            self._live = Live(console=self._console, get_renderable=self._table)
+            self._live.start()
+
+    def update(self, step: int, student_rows: Sequence[Row]) -> None:
+        """So many steps are done, and these are the students' training measurements."""
+        self.chronometer.tick(step)
+        self._step, self._rows, self._pending = step, student_rows, True
+        if self._live is None and self._line_is_due():
+            self._show_line()
+
+    def evaluated(self, step: int, rows: Sequence[Row]) -> None:
+        """Show test measurements: accuracy, nll, brier, ece of students and of ``ensemble``."""
+        self._tested.update({row["student"]: row for row in rows})
+        parts = [
+            f"{_name(row)}: acc {percent(row.get('accuracy'))} % nll {number(row.get('nll'))}"
+            for row in rows
+        ]
+        self.notice(f"step {step} test  " + " | ".join(parts))
+
+    def notice(self, text: str) -> None:
+        """One plain line, above the table if there is one."""
+        # soft_wrap would also let the table run over the edge of the terminal.
+        self._console.print(text, markup=False, highlight=False, soft_wrap=self._live is None)
+
+    def finish(self) -> None:
+        """Leave the last state on the screen."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        elif self._pending:
+            self._show_line()
+        self._pending = False
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.finish()
+
+    def _line_is_due(self) -> bool:
+        shown_at = self._shown_at
+        return shown_at is None or self.chronometer.elapsed - shown_at >= self._interval
+
+    def _show_line(self) -> None:
+        self._shown_at, self._pending = self.chronometer.elapsed, False
+        students = " | ".join(_plain(row) for row in self._rows)
+        self.notice(f"{self._position()}  eta {self._eta()}  {students}")
+
+    def _position(self) -> str:
+        # Rounded down: 100 % is only what is done.
+        return f"step {self._step}/{self._total} ({100 * self._step // self._total} %)"
+
+    def _eta(self) -> str:
+        return duration(self.chronometer.eta(self._step, self._total))
+
+    def _table(self) -> Group:
+        table = Table("student", "network", box=None, pad_edge=False)
+        for heading in ("step", "loss", "CE", "KL", "accuracy %", "images/s", "test %"):
+            table.add_column(heading, justify="right")
+        for row in self._rows:
+            table.add_row(*self._cells(row))
+        epoch = self._step / self._steps_per_epoch
+        elapsed = duration(self.chronometer.elapsed)
+        foot = f"{self._position()}  epoch {epoch:.1f}  elapsed {elapsed}  eta {self._eta()}"
+        return Group(table, Text(foot))
+
+    def _cells(self, row: Row) -> tuple[str, ...]:
+        tested = self._tested.get(row["student"], {})
+        return (
+            str(row["student"]),
+            str(row.get("model", "")),
+            str(row.get("step", self._step)),
+            *(number(row.get(key)) for key in ("loss", "ce", "kl")),
+            percent(row.get("accuracy")),
+            number(row.get("images_per_second"), ".0f"),
+            percent(tested.get("accuracy")),
+        )
+
+
+def _name(row: Row) -> str:
+    student = row["student"]
+    return student if isinstance(student, str) else f"student {student}"
+
+
+def _plain(row: Row) -> str:
+    losses = " ".join(f"{key} {number(row.get(key), '.2f')}" for key in ("loss", "ce", "kl"))
+    speed = number(row.get("images_per_second"), ".0f")
+    return f"{_name(row)}: {losses} acc {percent(row.get('accuracy'))} %  {speed} img/s"

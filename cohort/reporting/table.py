@@ -1,0 +1,92 @@
+"""The result of a run as a table: its students, their ensemble, and what being alone gave."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cohort.reporting.formatting import DASH, duration, number, percent
+
+Summary = Mapping[str, Any]
+"""What ``summary.json`` holds."""
+
+COLUMNS = ("parameters", "accuracy\n%", "NLL", "Brier", "ECE", "train\nentropy")
+NARROWEST = 110
+"""Characters that keep every row on one line where no terminal says how wide it is."""
+
+
+def summary_table(summary: Summary, baseline: Summary | None = None) -> Table:
+    """Test measurements of each student and of the ensemble.
+
+    Args:
+        summary: of the run.
+        baseline: of a run of the same networks that did not teach each other. Its rows are added,
+            labelled "alone", and a column with the difference of accuracy in points, student by
+            student.
+    """
+    # As tight as rich can: with a baseline it has to fit a terminal of 80 columns.
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    for heading in ("student", "network"):
+        table.add_column(heading, min_width=8)
+    for heading in COLUMNS:
+        table.add_column(heading, justify="right", no_wrap=True)
+    if baseline is not None:
+        table.add_column("vs\nalone", justify="right", no_wrap=True)
+    alone = dict(_rows(baseline or {}))
+    for who, row in _rows(summary):
+        gain = () if baseline is None else (_points(row, alone.get(who)),)
+        table.add_row(*_cells(who, row), *gain)
+    table.add_section()
+    for who, row in alone.items():
+        table.add_row(*_cells(f"{who} alone", row))
+    return table
+
+
+def print_summary(console: Console, summary: Summary, baseline: Summary | None = None) -> None:
+    """Print how the run ended, and its table."""
+    if not console.is_terminal:
+        # Files have no width, and rich would fold the table into 80 columns.
+        console = Console(file=console.file, width=max(console.width, NARROWEST))
+    console.print(summary_table(summary, baseline))
+    console.print(Text(_ending(summary)))
+
+
+def _rows(summary: Summary) -> Iterator[tuple[str, Summary]]:
+    for row in summary.get("students") or ():
+        yield str(row["student"]), row
+    if summary.get("ensemble"):
+        yield "ensemble", summary["ensemble"]
+
+
+def _cells(who: str, row: Summary) -> tuple[str, ...]:
+    return (
+        who,
+        str(row.get("model") or DASH),
+        number(row.get("parameters"), ",d"),
+        percent(row.get("test_accuracy"), digits=2),
+        *(number(row.get(key)) for key in ("test_nll", "test_brier", "test_ece", "train_entropy")),
+    )
+
+
+def _points(row: Summary, alone: Summary | None) -> str:
+    ours, theirs = row.get("test_accuracy"), (alone or {}).get("test_accuracy")
+    # Another network in the same place is no baseline.
+    if ours is None or theirs is None or (alone or {}).get("model") != row.get("model"):
+        return DASH
+    return number(100 * (ours - theirs), "+.2f")
+
+
+def _ending(summary: Summary) -> str:
+    parts = [
+        str(summary.get("status", "unknown")),
+        f"{number(summary.get('steps'), 'd')} steps in {duration(summary.get('wall_seconds'))}",
+        f"{number(summary.get('images_per_second'), '.0f')} images/s per student",
+    ]
+    if summary.get("restarts"):
+        parts.append(f"{summary['restarts']} restarts")
+    if summary.get("dropped"):
+        parts.append(f"without students {', '.join(map(str, summary['dropped']))}")
+    return ", ".join(parts)
