@@ -60,6 +60,7 @@ class Coordinator:
         self.evaluation: Evaluation = {}
         """The newest one, of ``evaluated_at`` steps done."""
         self.evaluated_at = -1
+        self.saved_at = -1
 
     def begin(self, checkpoint: Checkpoint | None) -> int:
         """Put the cohort where the checkpoint is, else save step 0; returns the step."""
@@ -71,6 +72,7 @@ class Coordinator:
         self.cohort.drop(gone)
         self.cohort.restore(checkpoint.load)
         self.journal.rewind(checkpoint.step, self.cohort.students)
+        self.saved_at = checkpoint.step
         return checkpoint.step
 
     def train(self, step: int) -> int:
@@ -81,6 +83,10 @@ class Coordinator:
                 step = self._train_to(step, self.plan.next_stop(step))
             except Exception as error:
                 step = self._recover(error)
+        if step != self.saved_at:  # asked to stop between two checkpoints
+            with self.journal.paused():
+                self.cohort.flush_records(self.journal.trained)
+                self.save(step)
         return step
 
     def evaluate(self, step: int) -> Evaluation:
@@ -96,6 +102,7 @@ class Coordinator:
 
     def save(self, step: int) -> Checkpoint:
         """Write a checkpoint of the whole cohort at ``step``."""
+        self.saved_at = step
         progress = dataclasses.replace(self.progress, wall_seconds=self.wall_seconds)
         return write_checkpoint(
             self.folder.checkpoints,
@@ -112,13 +119,12 @@ class Coordinator:
 
     def _train_to(self, step: int, stop: int) -> int:
         step = self.cohort.advance(step, stop, self.journal.trained, self.stopping)
-        ended = step == self.plan.total_steps or self.stopping()
-        due = step % self.plan.checkpoint_every == 0
+        ended = step == self.plan.total_steps
         with self.journal.paused():
             # Evaluated first: the records up to a checkpoint's step are then complete.
-            if step % self.plan.eval_every == 0 or step == self.plan.total_steps:
+            if ended or step % self.plan.eval_every == 0:
                 self.evaluate(step)
-            if ended or due:
+            if ended or step % self.plan.checkpoint_every == 0:
                 self.cohort.flush_records(self.journal.trained)
                 self.save(step)
         return step

@@ -61,8 +61,8 @@ def share_out(nodes: Sequence[Node], k: int, gpus: int | None, largest_network: 
         )
     used = min(available if gpus is None else gpus, k)
     per_gpu = math.ceil(k / used) if used else 0
-    _check_memory(nodes, k, largest_network)
     per_core = _students_per_core(nodes, k, per_gpu)
+    _check_memory(nodes, k, largest_network)
     return Share(_part(per_core), _part(per_gpu) if per_gpu else 0.0, _notice(per_core, per_gpu))
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from cohort.errors import ConfigError
 from cohort.runtime.placement import Node
 
 QUIET: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+CONNECT_SECONDS = 5.0
 UNREAD = "RAY_IGNORE_UNHANDLED_ERRORS"
 
 
@@ -66,11 +68,21 @@ def _start_local() -> None:
         ray_constants.ENABLE_RAY_CLUSTER = may_cluster
 
 
+def _check_answers(address: str) -> None:
+    """Raise OSError or ValueError unless something listens there: Ray would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        raise ValueError("it must be auto or host:port")
+    socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+
+
 def _join(address: str) -> None:
     try:
+        if address != "auto":
+            _check_answers(address)
         ray.init(address, **QUIET)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(
             f"--address is {address!r}, but no Ray cluster answers there ({reason}); "
             "start one with `ray start --head`, or leave --address out"

@@ -1,0 +1,109 @@
+"""A run that is stopped in any way, and resumed, ends with the students of an undisturbed one."""
+
+import json
+import os
+import re
+import signal
+
+import pytest
+
+from cohort import CohortConfig, train_cohort
+from tests.support.command import run, start, steps_done, stop_at, wait_until
+
+FLAGS = [
+    *("--students", "tests.support.networks:slow", "--train-subset", 128, "--test-subset", 32),
+    *("--batch-size", 16, "--epochs", 8, "--checkpoint-every", 5, "--log-every", 1, "--threads", 1),
+]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    config = CohortConfig(
+        students="tests.support.networks:slow",
+        train_subset=128,
+        test_subset=32,
+        batch_size=16,
+        epochs=8,
+        threads=1,
+        exchange="in_process",
+        run_dir=str(tmp_path_factory.mktemp("undisturbed") / "run"),
+    )
+    return hashes(train_cohort(config).summary)
+
+
+def hashes(summary):
+    return [student["weights_sha256"] for student in summary["students"]]
+
+
+def summary_of(run_dir):
+    return json.loads((run_dir / "summary.json").read_text())
+
+
+def test_killed_killed_again_interrupted_and_terminated(undisturbed, tmp_path):
+    """SIGKILL of the driver at two steps, Ctrl-C at a third, SIGTERM at a fourth: one result."""
+    run_dir = tmp_path / "run"
+    assert stop_at(start(*FLAGS, "--run-dir", run_dir), run_dir, 3, signal.SIGKILL) == -9
+    assert not (run_dir / "summary.json").exists()
+
+    assert stop_at(start("--resume", run_dir), run_dir, 17, signal.SIGKILL) == -9
+
+    process = start("--resume", run_dir)
+    wait_until(lambda: steps_done(run_dir) >= 31)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to Ray's processes as well
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert f"--resume {run_dir}" in out
+    assert "Traceback" not in out + err
+    summary = summary_of(run_dir)
+    assert summary["status"] == "interrupted"
+    saved = sorted((run_dir / "checkpoints").iterdir())[-1]
+    assert int(saved.name.removeprefix("step_")) == summary["steps"] == steps_done(run_dir)
+
+    resumed = start("--resume", run_dir)
+    assert stop_at(resumed, run_dir, summary["steps"] + 5, signal.SIGTERM) == 130
+
+    code, out, err = run("--resume", run_dir)
+    assert code == 0, out + err
+    assert hashes(summary_of(run_dir)) == undisturbed
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    trained = [(r["step"], r["student"]) for r in lines if r["phase"] == "train"]
+    assert sorted(trained) == [(step, k) for step in range(1, 65) for k in (0, 1)]
+
+
+def test_a_finished_run_can_be_extended(tmp_path):
+    """Fewer steps first, then all: as if they had been asked for at once."""
+    flags = ("--train-subset", 128, "--test-subset", 32, "--batch-size", 16, "--epochs", 3)
+    flags += ("--threads", 1, "--exchange", "in_process")
+    assert run(*flags, "--steps", 10, "--run-dir", tmp_path / "a")[0] == 0
+    assert run("--resume", tmp_path / "a", "--steps", 24)[0] == 0
+    assert run(*flags, "--run-dir", tmp_path / "b")[0] == 0
+    assert hashes(summary_of(tmp_path / "a")) == hashes(summary_of(tmp_path / "b"))
+    code, _, err = run("--resume", tmp_path / "a", "--steps", 5)
+    assert code == 2
+    assert "24 steps are done" in err
+
+
+def test_the_terminal_shows_progress_and_nothing_of_ray(tmp_path):
+    flags = ("--k", 2, "--epochs", 2, "--train-subset", 128, "--test-subset", 32, "--baseline")
+    code, out, err = run(*flags, "--run-dir", tmp_path / "run")
+    assert code == 0, out + err
+    assert err == ""
+    assert not re.search(r"ray|raylet|WARNING|INFO|\(pid", out.replace(str(tmp_path), ""))
+    assert "step 4/4 (100 %)" in out
+    assert re.search(r"ensemble alone +", out)
+    assert re.search(r"0 alone +resnet8", out)
+    assert (tmp_path / "run" / "alone" / "summary.json").exists()
+
+
+def test_a_cohort_that_does_not_fit_is_refused(tmp_path):
+    before = list(tmp_path.iterdir())
+    for flags, words in (
+        (("--k", 900), ("--k is 900", "at most", "8 a core")),
+        (("--gpus", 77), ("--gpus is 77", "--gpus")),
+        (("--address", "127.0.0.1:1"), ("--address is '127.0.0.1:1'", "no Ray cluster answers")),
+    ):
+        code, out, err = run(*flags, "--students", "resnet8", cwd=tmp_path)
+        assert code == 2, out + err
+        assert len(err.splitlines()) == 1
+        assert all(word in err for word in words), err
+    assert list(tmp_path.iterdir()) == before

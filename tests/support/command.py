@@ -1,0 +1,67 @@
+"""The real command line in a process of its own, watched through the records it writes."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from cohort.reporting.records import read_metrics
+
+ROOT = Path(__file__).parents[2]
+LAUNCH = str(ROOT / "scripts" / "launch_cohort.py")
+
+
+def start(*arguments: object, cwd: Path | None = None) -> subprocess.Popen[str]:
+    """`launch_cohort.py` with these arguments, its Ray in a temporary folder of its own."""
+    environment = os.environ | {
+        "RAY_TMPDIR": tempfile.mkdtemp(prefix="ray-"),
+        "RAY_AUTH_MODE": "disabled",
+        "PYTHONPATH": str(ROOT),
+    }
+    return subprocess.Popen(
+        [sys.executable, LAUNCH, *map(str, arguments)],
+        cwd=cwd or ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run(*arguments: object, cwd: Path | None = None) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of a command that ends by itself."""
+    process = start(*arguments, cwd=cwd)
+    out, err = process.communicate(timeout=150)
+    return process.returncode, out, err
+
+
+def steps_done(run_dir: Path) -> int:
+    """The newest step that a training record tells of."""
+    metrics = run_dir / "metrics.jsonl"
+    if not metrics.exists():
+        return 0
+    return max((r["step"] for r in read_metrics(metrics) if r["phase"] == "train"), default=0)
+
+
+def stop_at(
+    process: subprocess.Popen[str], run_dir: Path, step: int, number: signal.Signals
+) -> int:
+    """Send a signal once ``step`` steps are recorded; returns the exit code."""
+    wait_until(lambda: steps_done(run_dir) >= step or process.poll() is not None)
+    assert process.poll() is None, f"ended before step {step}: {process.communicate()}"
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    return process.returncode
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 90) -> None:
+    """Return as soon as the condition holds; AssertionError if it never does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
