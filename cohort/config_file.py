@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cohort.config import RunConfig
 from cohort.errors import ConfigError
-from cohort.imports import import_path
+from cohort.imports import written_name
 
 Config = TypeVar("Config", bound=RunConfig)
 
@@ -58,7 +58,7 @@ def to_yaml(config: RunConfig) -> str:
 
 def _plain(value: Any) -> Any:
     if callable(value):
-        return import_path(value) or f"<{getattr(value, '__name__', type(value).__name__)}>"
+        return written_name(value)
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 

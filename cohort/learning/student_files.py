@@ -44,9 +44,10 @@ def load_student(path: str | Path, network: nn.Module | None = None) -> nn.Modul
     folder = Path(path)
     card = read_card(folder)
     if network is None:
-        network = build_network(
-            card.network, num_classes=len(card.classes), image_shape=card.image_shape
-        )
+        with torch.random.fork_rng(devices=[]):  # the caller's random numbers are his own
+            network = build_network(
+                card.network, num_classes=len(card.classes), image_shape=card.image_shape
+            )
     student = Normalised(network, card.mean, card.std)
     try:
         student.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS_FILE))

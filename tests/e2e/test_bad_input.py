@@ -110,8 +110,20 @@ def test_unknown(refused, flags, words):
 
 @pytest.mark.parametrize(
     "flag",
-    "--k --epochs --steps --batch-size --train-subset --test-subset --threads --checkpoint-every "
-    "--keep --eval-every --log-every --image-size".split(),
+    [
+        "--k",
+        "--epochs",
+        "--steps",
+        "--batch-size",
+        "--train-subset",
+        "--test-subset",
+        "--threads",
+        "--checkpoint-every",
+        "--keep",
+        "--eval-every",
+        "--log-every",
+        "--image-size",
+    ],
 )
 @pytest.mark.parametrize("value", [0, -3])
 def test_a_size_that_is_not_positive(refused, flag, value):
@@ -222,7 +234,12 @@ def test_a_folder_of_pictures_that_is_not_there(refused):
         ),
         ("--dataset", None, "none_such:data", ["none_such", "No module named"]),
         ("--dataset", "def data(): return 3", "own_j:data", ["own_j:data", "int", "ImageDataset"]),
-        ("--dataset", "def data(): raise OSError('a\\nb')", "own_k:data", ["own_k:data", "OSError"]),
+        (
+            "--dataset",
+            "def data(): raise OSError('a\\nb')",
+            "own_k:data",
+            ["own_k:data", "OSError"],
+        ),
     ],
 )
 def test_own_code(refused, tmp_path, flag, source, name, words):

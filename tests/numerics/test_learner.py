@@ -43,14 +43,22 @@ def learner_of(dataset, network="resnet8", *, student=0, objective=None, **optio
 
 def small(num_classes):
     return nn.Sequential(
-        nn.Conv2d(1, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(72, num_classes)
+        nn.Conv2d(1, 8, 3, 2),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(72, num_classes),
     )
 
 
 def smooth(num_classes):
     """Without the ReLU, at whose kink a difference in the last bit becomes a large one."""
     return nn.Sequential(
-        nn.Conv2d(1, 8, 3, 2), nn.BatchNorm2d(8), nn.Tanh(), nn.Flatten(), nn.Linear(72, num_classes)
+        nn.Conv2d(1, 8, 3, 2),
+        nn.BatchNorm2d(8),
+        nn.Tanh(),
+        nn.Flatten(),
+        nn.Linear(72, num_classes),
     )
 
 
@@ -360,9 +368,7 @@ def reference_loop(dataset, spec, count, steps, *, teacher="peers", temperature=
     ("teacher", "temperature"), [("peers", 1.0), ("ensemble", 1.0), ("peers", 3.0)]
 )
 @pytest.mark.parametrize(("spec", "steps"), [("resnet8", 3), (smooth, 12)])  # an epoch has five
-def test_the_cohort_does_what_the_paper_says(
-    digits, spec, steps, sequential, teacher, temperature
-):
+def test_the_cohort_does_what_the_paper_says(digits, spec, steps, sequential, teacher, temperature):
     objective = MutualLearning(teacher=teacher, temperature=temperature)
     cohort = cohort_of(digits, [spec] * 3, sequential=sequential, objective=objective)
     assert cohort.learners[0].learning_rate(25) == pytest.approx(0.025)  # the loop's schedule
@@ -388,9 +394,7 @@ def test_a_cohort_without_teacher_is_its_students_alone(digits):
     cohort = cohort_of(digits, [small] * 2, objective=MutualLearning(teacher="none"))
     advance(cohort, 5)
     for student, learner in enumerate(cohort.learners):
-        alone = learner_of(
-            digits, small, student=student, objective=MutualLearning(teacher="none")
-        )
+        alone = learner_of(digits, small, student=student, objective=MutualLearning(teacher="none"))
         run(alone, range(5))
         assert weights_sha256(alone.network) == weights_sha256(learner.network)
     cohort.close()

@@ -282,9 +282,7 @@ def test_measurements_hold_no_graph():
 def test_the_sum_of_posteriors_and_the_entropies_are_enough(seed, classes, count):
     """1/(K−1) Σ KL(p_l ‖ q) = CE(mean p_l, q) − mean H(p_l): traffic need not grow with K."""
     logits, peers, labels = random_logits(seed, 4, classes, count)
-    _, gradient, measurements = loss_and_gradient(
-        MutualLearning(weight=1.0), logits, labels, peers
-    )
+    _, gradient, measurements = loss_and_gradient(MutualLearning(weight=1.0), logits, labels, peers)
     posteriors = torch.stack([F.softmax(peer, 1) for peer in peers])
     total = posteriors.sum(0)
     entropies = torch.special.entr(posteriors).sum(2).sum(0)

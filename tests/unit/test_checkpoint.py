@@ -82,7 +82,16 @@ def truncate(path):
         lambda step: (step / MANIFEST).write_text("[]"),
         lambda step: (step / MANIFEST).write_text(json.dumps({"step": 20})),
     ],
-    ids="flipped truncated missing half-manifest no-manifest binary list incomplete".split(),
+    ids=[
+        "flipped",
+        "truncated",
+        "missing",
+        "half-manifest",
+        "no-manifest",
+        "binary",
+        "list",
+        "incomplete",
+    ],
 )
 def test_a_damaged_one_is_passed_over(two, harm):
     assert newest_checkpoint(two).step == 20

@@ -29,9 +29,11 @@ def test_the_first_signal_is_a_question(number):
 @pytest.mark.parametrize("first", SIGNALS)
 def test_the_second_one_ends_it_at_once(first, second):
     before = handlers()
-    with pytest.raises(KeyboardInterrupt), Interruption().listening():
+    with Interruption().listening() as interruption:
         os.kill(os.getpid(), first)
-        os.kill(os.getpid(), second)
+        assert interruption.requested()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), second)
     assert handlers() == before
 
 

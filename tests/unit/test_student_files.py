@@ -81,7 +81,9 @@ def test_a_network_that_cannot_be_imported_is_given(tmp_path):
 
 def test_tied_weights_survive(tmp_path):
     def tied(num_classes):
-        network = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 3))
+        network = nn.Sequential(
+            nn.Flatten(), nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 3)
+        )
         network[2].weight = network[1].weight
         return network
 
@@ -110,7 +112,7 @@ def harmed(folder, name, harm):
         lambda path: path.write_bytes(b"\xff" * 40),
         lambda path: (path.unlink(), path.mkdir()),
     ],
-    ids="missing empty truncated noise directory".split(),
+    ids=["missing", "empty", "truncated", "noise", "directory"],
 )
 def test_a_bad_file_is_named(folder, name, harm):
     harmed(folder, name, harm)
