@@ -38,6 +38,10 @@ class RunFolder:
             folder.path.mkdir(parents=True, exist_ok=True)
             # Of two runs that find the same folder empty, only one can make this file.
             folder.metrics.touch(exist_ok=False)
+        except FileExistsError as error:
+            raise ConfigError(
+                f"--run-dir {path} is taken by another run; name a new one"
+            ) from error
         except OSError as error:
             raise ConfigError(
                 f"--run-dir {path} cannot be written: {error.strerror or error}"
@@ -46,7 +50,8 @@ class RunFolder:
 
     def check_free(self) -> None:
         """Raise ConfigError if a new run cannot be put here, without touching anything."""
-        if self.path.is_dir() and any(self.path.iterdir()):
+        occupied = self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
+        if occupied:
             raise ConfigError(
                 f"--run-dir {self.path} already holds something; name a folder that is new or "
                 f"empty, or go on with the run in it by --resume {self.path}"
@@ -118,7 +123,7 @@ def default_path(name: str) -> Path:
 
 
 def atomic_write(path: Path, data: bytes | str) -> None:
-    """Replace a file so that whoever reads it, even after a crash, sees all of it or the old one."""
+    """Replace a file so that a reader, even after a crash, sees all of it or the old one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

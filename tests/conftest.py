@@ -2,4 +2,6 @@
 
 import torch
 
+from tests.support.local_ray import ray_of_four as ray_of_four
+
 torch.set_num_threads(1)

@@ -29,17 +29,22 @@ Files = dict[str, bytes]
 
 
 class NonFiniteLossError(RunError):
-    """A student's loss became infinite or NaN: further training would only spread it."""
+    """A student's loss became infinite or NaN: further training would only spread it.
 
-    def __init__(self, student: int, step: int, loss: float) -> None:
+    ``order`` tells cause from consequence: a student whose own posterior is not finite at a step
+    comes before the peers whose loss it spoils there.
+    """
+
+    def __init__(self, student: int, order: int) -> None:
         super().__init__(
-            f"student {student}: the loss is {loss} at step {step}; "
+            f"student {student}: the loss is not finite at step {order // 2}; "
             "lower --lr or --mimicry-weight, or look at the data"
         )
-        self.arguments = (student, step, loss)
+        self.student = student
+        self.order = order
 
-    def __reduce__(self) -> tuple[type["NonFiniteLossError"], tuple[int, int, float]]:
-        return type(self), self.arguments
+    def __reduce__(self) -> tuple[type["NonFiniteLossError"], tuple[int, int]]:
+        return type(self), (self.student, self.order)
 
 
 @dataclass
@@ -80,38 +85,39 @@ class Learner:
         )
         self._pending: Prediction | None = None
         self._batch: tuple[int, Tensor, Tensor] | None = None
-        self._unchecked: tuple[int, Tensor] | None = None
+        self._first_bad = torch.full((), -1, device=self.device)
         self.records = StepRecords(log_every)
         network.train()
 
     def predict(self, step: int) -> Tensor:
-        """Forward on the batch of ``step``, kept for ``learn``; returns the log-posterior [B, C]."""
+        """Forward on the batch of ``step``, kept for ``learn``; returns the log-posterior [B, C].
+
+        Raises NonFiniteLossError; so does ``learn``, and on a GPU, where looking would stall it,
+        ``close_window`` and ``snapshot``.
+        """
         logits_BC = self._forward(step, "predict")
+        posterior_BC = self.objective.posterior(logits_BC)
+        self._watch(2 * step, posterior_BC)
         self._pending = Prediction(step, logits_BC, self._batch_of(step)[1])
-        return self.objective.posterior(logits_BC)
+        return posterior_BC
 
     def learn(self, step: int, peers: Sequence[Tensor] = ()) -> None:
-        """Backward and update for ``step``, from the labels and the peers' log-posteriors [B, C].
-
-        Raises NonFiniteLossError for this step, or on a GPU, where looking would stall it, at the
-        next call.
-        """
+        """Backward and update for ``step``, from the labels and the peers' log-posteriors [B, C]."""
         pending = self._pending
         assert pending is not None, f"learn({step}) without a prediction"
         assert pending.step == step, f"learn({step}) after predict({pending.step})"
         self._pending = None
         peers = [peer.to(self.device, non_blocking=True) for peer in peers]
         loss, measurements = self.objective.loss(pending.logits_BC, pending.labels_B, peers)
-        self.check_finite()
-        self._unchecked = (step, loss.detach())
-        if self.device.type == "cpu":
-            self.check_finite()
+        self._watch(2 * step + 1, loss.detach())
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(step)
         self.optimizer.step()
         self.records.add(step, measurements)
+        if self.records.window_is_full:
+            self.close_window()
 
     @torch.no_grad()
     def repredict(self, step: int) -> Tensor:
@@ -121,14 +127,10 @@ class Learner:
         """
         return self.objective.posterior(self._forward(step, "repredict"))
 
-    def check_finite(self) -> None:
-        """Raise NonFiniteLossError if the newest loss that has not been looked at is not finite."""
-        if self._unchecked is None:
-            return
-        step, loss = self._unchecked
-        self._unchecked = None
-        if not torch.isfinite(loss):
-            raise NonFiniteLossError(self.student, step, loss.item())
+    def close_window(self) -> None:
+        """End the window of records here, full or not, once its losses are seen to be finite."""
+        self._check_finite()
+        self.records.close_window()
 
     def log_posterior_over(self, split: Split) -> Tensor:
         """Evaluation posterior at T = 1 over a split, [N, C] on the CPU."""
@@ -137,14 +139,15 @@ class Learner:
     def snapshot(self) -> Files:
         """Everything that the next step depends on, as files. Not between predict and learn."""
         assert self._pending is None, "a snapshot between predict and learn would lose the graph"
-        self.check_finite()
+        self._check_finite()
         optimizer = io.BytesIO()
         torch.save(self.optimizer.state_dict(), optimizer)
         return {WEIGHTS_FILE: weights_bytes(self.network), OPTIMIZER_FILE: optimizer.getvalue()}
 
     def restore(self, files: Files) -> None:
         """Continue from a snapshot; a prediction that was waiting is forgotten."""
-        self._pending = self._unchecked = None
+        self._pending = None
+        self._first_bad.fill_(-1)
         self.records.clear()
         self.network.load_state_dict(safetensors.torch.load(files[WEIGHTS_FILE]))
         state: dict[str, Any] = torch.load(
@@ -159,6 +162,18 @@ class Learner:
         with self._autocast:
             logits_BC: Tensor = self.network(images)
         return logits_BC
+
+    def _watch(self, order: int, values: Tensor) -> None:
+        """Remember, on the device, the first ``order`` at which values were not finite."""
+        fine = torch.isfinite(values).all() | (self._first_bad >= 0)
+        self._first_bad = torch.where(fine, self._first_bad, order)
+        if self.device.type == "cpu":
+            self._check_finite()
+
+    def _check_finite(self) -> None:
+        order = int(self._first_bad)
+        if order >= 0:
+            raise NonFiniteLossError(self.student, order)
 
     def _batch_of(self, step: int) -> tuple[Tensor, Tensor]:
         if self._batch is None or self._batch[0] != step:

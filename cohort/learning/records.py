@@ -22,12 +22,15 @@ class StepRecords:
         self._last = -1
 
     def add(self, step: int, measurements: Measurements) -> None:
-        """Take in the measurements of one step; close the window if it is full."""
+        """Take in the measurements of one step."""
         self._window.append(torch.stack([m.float() for m in measurements.values()]))
         self._names = tuple(measurements)
         self._last = step
-        if (step + 1) % self.every == 0:
-            self.close_window()
+
+    @property
+    def window_is_full(self) -> bool:
+        """Whether the newest step is the last one of its window."""
+        return (self._last + 1) % self.every == 0
 
     def close_window(self) -> None:
         """End the window here, full or not."""

@@ -133,7 +133,8 @@ def entropy(log_posterior_NC: Tensor) -> Tensor:
         >>> entropy(torch.tensor([[0.5, 0.5], [1.0, 0.0]]).log())
         tensor([0.6931, 0.0000])
     """
-    return torch.special.entr(log_posterior_NC.exp()).sum(-1)
+    entropy_N: Tensor = torch.special.entr(log_posterior_NC.exp()).sum(-1)
+    return entropy_N
 
 
 def mean_posterior(log_posteriors: Sequence[Tensor]) -> Tensor:

@@ -115,7 +115,7 @@ class Progress:
 
     def _table(self) -> Group:
         table = Table("student", "network", box=None, pad_edge=False)
-        for heading in ("step", "loss", "CE", "KL", "accuracy", "images/s", "test"):
+        for heading in ("step", "loss", "CE", "KL", "accuracy %", "images/s", "test %"):
             table.add_column(heading, justify="right")
         for row in self._rows:
             table.add_row(*self._cells(row))
@@ -131,9 +131,9 @@ class Progress:
             str(row.get("model", "")),
             str(row.get("step", self._step)),
             *(number(row.get(key)) for key in ("loss", "ce", "kl")),
-            f"{percent(row.get('accuracy'))} %",
+            percent(row.get("accuracy")),
             number(row.get("images_per_second"), ".0f"),
-            f"{percent(tested.get('accuracy'))} %",
+            percent(tested.get("accuracy")),
         )
 
 

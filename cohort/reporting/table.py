@@ -1,8 +1,9 @@
-"""The result of a run as a table: a row per student, one for the ensemble, and what being alone gave."""
+"""The result of a run as a table: its students, their ensemble, and what being alone gave."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -12,7 +13,7 @@ from cohort.reporting.formatting import DASH, duration, number, percent
 Summary = Mapping[str, Any]
 """What ``summary.json`` holds."""
 
-COLUMNS = ("parameters", "accuracy %", "NLL", "Brier", "ECE", "train entropy")
+COLUMNS = ("parameters", "accuracy\n%", "NLL", "Brier", "ECE", "train\nentropy")
 NARROWEST = 110
 """Characters that keep every row on one line where no terminal says how wide it is."""
 
@@ -26,11 +27,14 @@ def summary_table(summary: Summary, baseline: Summary | None = None) -> Table:
             labelled "alone", and a column with the difference of accuracy in points, student by
             student.
     """
-    table = Table("student", "network")
+    # As tight as rich can: with a baseline it has to fit a terminal of 80 columns.
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    for heading in ("student", "network"):
+        table.add_column(heading, min_width=8)
     for heading in COLUMNS:
         table.add_column(heading, justify="right", no_wrap=True)
     if baseline is not None:
-        table.add_column("vs alone", justify="right", no_wrap=True)
+        table.add_column("vs\nalone", justify="right", no_wrap=True)
     alone = dict(_rows(baseline or {}))
     for who, row in _rows(summary):
         gain = () if baseline is None else (_points(row, alone.get(who)),)

@@ -31,7 +31,7 @@ class TensorBoardSink:
                 "--tensorboard needs a package that is not installed: pip install 'cohort[track]'"
             ) from error
         purge = None if resumed_at is None else resumed_at + 1
-        self._writer: Any = SummaryWriter(str(folder), purge_step=purge)  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(folder), purge_step=purge)
 
     def write(self, record: Record) -> None:
         """Write each number of the record at its step and time."""

@@ -4,11 +4,13 @@ Fewer layers than the object store, so faster for short steps and large posterio
 hung student is noticed only after the group's timeout.
 """
 
+import contextlib
 import datetime
 import os
 import socket
 import tempfile
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -19,6 +21,10 @@ from torch.distributed import FileStore, Store, TCPStore  # type: ignore[attr-de
 from cohort.learning.learner import Learner
 
 GROUP_TIMEOUT = datetime.timedelta(minutes=5)
+
+
+class PeersLostError(RuntimeError):
+    """The group broke because of another student, whose own error says why."""
 
 
 class PosteriorGroup:
@@ -53,7 +59,8 @@ class PosteriorGroup:
                 break  # nobody learns after the last student, so nobody needs its new posterior
             if rank == self.rank:
                 posteriors[rank] = self._wire(learner.repredict(step))
-            dist.broadcast(posteriors[rank], src=rank)
+            with _group_errors():
+                dist.broadcast(posteriors[rank], src=rank)
 
     def close(self) -> None:
         """Leave the group."""
@@ -62,7 +69,8 @@ class PosteriorGroup:
     def _gather(self, own: Tensor) -> list[Tensor]:
         own = self._wire(own)
         gathered = [torch.empty_like(own) for _ in range(self.size)]
-        dist.all_gather(gathered, own)
+        with _group_errors():
+            dist.all_gather(gathered, own)
         return gathered
 
     def _wire(self, posterior: Tensor) -> Tensor:
@@ -71,6 +79,14 @@ class PosteriorGroup:
 
     def _peers(self, posteriors: list[Tensor]) -> list[Tensor]:
         return [p for rank, p in enumerate(posteriors) if rank != self.rank]
+
+
+@contextlib.contextmanager
+def _group_errors() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # torch's own classes all derive from it
+        raise PeersLostError(str(error)) from error
 
 
 def new_store(address: str, one_node: bool) -> str:

@@ -84,6 +84,11 @@ def _check_cohort(config: CohortConfig) -> None:
             f"--students names {len(config.networks)} networks; "
             f"it must name 1, for all students, or --k = {config.k}"
         )
+    if config.teacher == "none" and config.schedule == "sequential":
+        raise ConfigError(
+            "--schedule is sequential with --teacher none, whose students have no turns to wait for; "
+            "leave one of them out"
+        )
     if config.exchange == "in_process" and (config.gpus or 0) > 1:
         raise ConfigError(
             f"--gpus is {config.gpus} with --exchange in_process, which runs on one device; "

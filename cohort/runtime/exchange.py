@@ -12,8 +12,10 @@ from typing import Any, Protocol
 import ray
 from ray.actor import ActorProxy
 
+from cohort.learning.learner import NonFiniteLossError
 from cohort.learning.records import Record
 from cohort.runtime.cohort import OnRecords, Stopping
+from cohort.runtime.collective import PeersLostError
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.student import Student
 
@@ -24,6 +26,8 @@ WINDOW = 4
 """Steps submitted ahead of the slowest student: enough that nobody waits for the driver."""
 CHUNK = 4
 """Steps in one task where the students need no driver to exchange."""
+ERROR_SECONDS = 10.0
+"""How long the others' errors may take to arrive after the first one."""
 
 
 class Exchange(Protocol):
@@ -162,7 +166,11 @@ class _InFlight:
     def limit(self, steps: int) -> None:
         """Wait until at most ``steps`` are in flight."""
         while len(self.steps) > steps:
-            collected: list[list[Record]] = ray.get(self.steps[0])
+            try:
+                collected: list[list[Record]] = ray.get(self.steps[0])
+            except Exception as error:
+                cause = first_cause(self.steps[0]) or error
+                raise cause from cause.__cause__
             self.steps.popleft()
             for student, records in zip(self.students, collected, strict=True):
                 self.on_records(student, records)
@@ -179,7 +187,42 @@ class _InFlight:
         # After an error: look at what is left, or Ray logs every one as an unhandled error.
         for ref in [ref for refs in self.steps for ref in refs]:
             with contextlib.suppress(Exception):
-                ray.get(ref, timeout=10)
+                ray.get(ref, timeout=ERROR_SECONDS)
+
+
+def first_cause(answers: Refs) -> Exception | None:
+    """Of what went wrong in one step, what was not a consequence of something else.
+
+    An error of a student comes first, then its death, then what that did to its peers.
+    """
+    errors = [error for answer in answers if (error := _error_of(answer)) is not None]
+    return min(errors, key=_rank, default=None)
+
+
+def _error_of(answer: Any) -> Exception | None:
+    try:
+        ray.get(answer, timeout=ERROR_SECONDS)
+    except ray.exceptions.RayTaskError as error:
+        return _unwrap(error)
+    except Exception as error:
+        return error
+    return None
+
+
+def _unwrap(error: Exception) -> Exception:
+    """The student's own exception, out of those of the tasks that it went through."""
+    while isinstance(error, ray.exceptions.RayTaskError):
+        error.cause.__cause__ = RuntimeError(str(error))  # keeps the remote traceback
+        error = error.cause
+    return error
+
+
+def _rank(error: Exception) -> tuple[int, int]:
+    if isinstance(error, NonFiniteLossError):
+        return 0, error.order
+    if isinstance(error, PeersLostError):
+        return 3, 0
+    return (2 if isinstance(error, ray.exceptions.RayError) else 1), 0
 
 
 def _advance_in_chunks(

@@ -71,7 +71,7 @@ class InProcessCohort:
     def flush_records(self, on_records: OnRecords) -> None:
         """Hand over the measurements of the steps since the last full window."""
         for learner in self.learners:
-            learner.records.close_window()
+            learner.close_window()
         self._hand_over(on_records)
 
     def test_log_posteriors(self) -> dict[int, Tensor]:

@@ -6,10 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+# Ray reads these when it is imported, or in the processes that it starts.
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # no GPU is no reason to warn
+os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed")  # we say it
+
 import ray
+from ray._private import ray_constants
 
 from cohort.errors import ConfigError
 from cohort.runtime.placement import Node
+
+QUIET: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+UNREAD = "RAY_IGNORE_UNHANDLED_ERRORS"
 
 
 @contextmanager
@@ -22,13 +30,16 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    # Read by the processes that Ray starts: students without a GPU are no reason for a warning.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    _start(address)
+    _start_local() if address is None else _join(address)
+    # When a student dies, posteriors that nobody will read hold its error; we have read it already.
+    ours = os.environ.get(UNREAD) is None
+    os.environ.setdefault(UNREAD, "1")
     try:
         yield
     finally:
         ray.shutdown()
+        if ours:
+            del os.environ[UNREAD]
 
 
 def cluster_nodes() -> list[Node]:
@@ -44,15 +55,22 @@ def cluster_nodes() -> list[Node]:
     ]
 
 
-def _start(address: str | None) -> None:
-    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if address is None:
-        ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
-        return
+def _start_local() -> None:
+    # On Linux Ray turns a loopback address into one that other machines reach, and listens on all
+    # interfaces; this switch, which is off on other systems, keeps it from doing so.
+    may_cluster = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
     try:
-        ray.init(address, **quiet)
+        ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **QUIET)
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = may_cluster
+
+
+def _join(address: str) -> None:
+    try:
+        ray.init(address, **QUIET)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).strip().splitlines()[0]
         raise ConfigError(
             f"--address is {address!r}, but no Ray cluster answers there ({reason}); "
             "start one with `ray start --head`, or leave --address out"

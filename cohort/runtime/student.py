@@ -126,7 +126,7 @@ class Student:
     @ray.method
     def flush_records(self) -> list[Record]:
         """Measurements of the steps since the last window that was full."""
-        self.learner.records.close_window()
+        self.learner.close_window()
         return self.learner.records.drain()
 
     @ray.method

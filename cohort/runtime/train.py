@@ -168,5 +168,7 @@ def _train_alone(
     run_dir = folder.path / "alone"
     if run_dir.exists():
         return resume_cohort(run_dir, on_step=on_step, verbose=verbose)
-    alone = dataclasses.replace(config, teacher="none", baseline=False, run_dir=str(run_dir))
+    alone = dataclasses.replace(
+        config, teacher="none", schedule="simultaneous", baseline=False, run_dir=str(run_dir)
+    )
     return train_cohort(alone, on_step=on_step, verbose=verbose)

@@ -90,7 +90,7 @@ def test_ones_own_module_in_the_current_directory_with_root(tmp_path, monkeypatc
     monkeypatch.setattr(sys, "path", sys.path.copy())
     assert load(dataset="my_pictures:Nested.dataset", data_root="there").name == "there"
     refused("has no 'nothing'", dataset="my_pictures:nothing")
-    refused("--dataset is 'my_pictures:'; it must be of the form", dataset="my_pictures:")
+    refused("must have the form package.module:function", dataset="my_pictures:")
     refused("importing no_such_module failed", dataset="no_such_module:f")
 
 

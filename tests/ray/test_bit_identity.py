@@ -1,0 +1,150 @@
+"""However posteriors travel, the students are the same, bit for bit: the in-process cohort says so."""
+
+from itertools import product
+
+import pytest
+import ray
+import torch
+
+from cohort.config import DataConfig
+from cohort.data.registry import load_dataset
+from cohort.learning.plan import TrainingPlan
+from cohort.objectives.mutual import MutualLearning
+from cohort.runtime.actors import RemoteStudent
+from cohort.runtime.exchange import CollectiveExchange, NoExchange, ObjectStoreExchange
+from cohort.runtime.in_process import InProcessCohort
+
+STEPS = 5
+LIKE = ("resnet8",) * 4
+UNLIKE = ("resnet8", "wrn_10_1", "resnet8", "wrn_10_2")
+PLAN = {
+    "steps_per_epoch": 4,
+    "schedule_steps": 8,
+    "total_steps": 8,
+    "batch_size": 16,
+    "lr": 0.1,
+    "weight_decay": 5e-4,
+    "decay_on": "all",
+    "optimizer": "sgd",
+    "lr_schedule": "cosine",
+    "seed": 3,
+    "log_every": 2,
+    "eval_every": 4,
+    "checkpoint_every": 4,
+}
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return load_dataset(DataConfig(train_subset=64, test_subset=16), seed=0)
+
+
+@pytest.fixture(scope="module")
+def actors(ray_of_four):
+    started = [RemoteStudent.options(num_cpus=0.5).remote(k, 1, "cpu") for k in range(4)]
+    yield started
+    for actor in started:
+        ray.kill(actor)
+
+
+def in_process(networks, plan, dataset, objective, sequential):
+    cohort = InProcessCohort(
+        networks,
+        plan,
+        dataset,
+        objective,
+        sequential=sequential,
+        threads=1,
+        device=torch.device("cpu"),
+    )
+    records = []
+    assert cohort.advance(0, STEPS, lambda k, r: records.extend((k, x) for x in r), never) == STEPS
+    cohort.close()
+    return list(cohort.weights_sha256().values()), records
+
+
+def in_actors(actors, exchange, networks, plan, dataset, objective):
+    used = dict(enumerate(actors[: len(networks)]))
+    common = (plan, ray.put(dataset), objective)
+    places = ray.get([actor.build.remote(networks[k], *common) for k, actor in used.items()])
+    exchange.open(used, dict(enumerate(places)))
+    records = []
+    reached = exchange.advance(
+        used, 0, STEPS, lambda k, r: records.extend((k, x) for x in r), never
+    )
+    assert reached == STEPS
+    return ray.get([actor.weights_sha256.remote() for actor in used.values()]), records
+
+
+def never():
+    return False
+
+
+def in_order(records):
+    return sorted(records, key=lambda item: (item[0], item[1]["step"]))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    "networks", [LIKE[:2], UNLIKE[:2], LIKE, UNLIKE], ids=lambda n: "-".join(n)
+)
+@pytest.mark.parametrize(
+    ("teacher", "sequential"),
+    [*product(["peers", "ensemble", "ensemble_logits"], [False, True]), ("none", False)],
+)
+def test_three_exchanges_one_result(actors, dataset, teacher, sequential, networks, precision):
+    plan = TrainingPlan(**PLAN, precision=precision)
+    objective = MutualLearning(teacher=teacher, temperature=2.0)
+    expected, measured = in_process(networks, plan, dataset, objective, sequential)
+    assert len(set(expected)) == len(networks)
+    ways = [ObjectStoreExchange(sequential=sequential), CollectiveExchange(sequential=sequential)]
+    for exchange in ways if teacher != "none" else [NoExchange()]:
+        digests, records = in_actors(actors, exchange, networks, plan, dataset, objective)
+        assert digests == expected, exchange
+        assert in_order(records) == in_order(measured), exchange
+
+
+def test_what_is_varied_matters(dataset):
+    """Or the comparison above would prove nothing: no two settings give the same students."""
+    results = {
+        (teacher, sequential): in_process(
+            LIKE[:3],
+            TrainingPlan(**PLAN, precision="fp32"),
+            dataset,
+            MutualLearning(teacher=teacher, temperature=2.0),
+            sequential,
+        )[0][-1]
+        for teacher, sequential in product(["peers", "ensemble_logits", "none"], [False, True])
+        if not (teacher == "none" and sequential)
+    }
+    assert len(set(results.values())) == len(results)
+
+
+def test_a_stop_request_ends_within_the_window_and_loses_nothing(actors, dataset):
+    plan = TrainingPlan(**{**PLAN, "total_steps": 100, "schedule_steps": 100}, precision="fp32")
+    objective = MutualLearning()
+    used = dict(enumerate(actors[:2]))
+    places = ray.get([a.build.remote("resnet8", plan, dataset, objective) for a in used.values()])
+    for exchange in (ObjectStoreExchange(sequential=False), CollectiveExchange(sequential=False)):
+        ray.get([a.build.remote("resnet8", plan, dataset, objective) for a in used.values()])
+        exchange.open(used, dict(enumerate(places)))
+        records = []
+
+        def take(student, new, records=records):
+            records.extend(new)
+
+        reached = exchange.advance(used, 0, 100, take, lambda records=records: len(records) >= 4)
+        assert 4 <= reached < 40
+        oracle = InProcessCohort(
+            ["resnet8"] * 2,
+            plan,
+            dataset,
+            objective,
+            sequential=False,
+            threads=1,
+            device=torch.device("cpu"),
+        )
+        oracle.advance(0, reached, take, never)
+        oracle.close()
+        digests = ray.get([actor.weights_sha256.remote() for actor in used.values()])
+        assert digests == list(oracle.weights_sha256().values())

@@ -1,0 +1,1 @@
+"""Networks that misbehave on purpose, and a Ray for tests."""

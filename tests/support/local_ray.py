@@ -1,0 +1,46 @@
+"""A Ray for one test module, with a temporary folder of its own."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+# Set before Ray is imported: no token file in the home folder of whoever runs the tests.
+os.environ["RAY_AUTH_MODE"] = "disabled"
+os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+
+import ray
+
+
+@contextmanager
+def local_ray(cpus: int) -> Iterator[None]:
+    """Ray on this machine, told that it has so many CPUs."""
+    folder = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it
+    try:
+        ray.init(
+            "local",
+            num_cpus=cpus,
+            num_gpus=0,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            _temp_dir=folder,
+            _node_ip_address="127.0.0.1",
+        )
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def ray_of_four() -> Iterator[None]:
+    """A Ray that believes in four cores, shared by a module's tests."""
+    with local_ray(4):
+        yield

@@ -1,0 +1,98 @@
+"""Factories for ``--students tests.support.networks:NAME``: like resnet8, but each with a fault.
+
+A fault that must happen exactly once is armed by a file, named in an environment variable, and
+consumes it: the test can prove that it fired, and a restarted student is healthy.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from cohort.models import build_network
+
+FUSE = "COHORT_TEST_FUSE"
+DEATH_STEP = 12
+
+
+class Wrapped(nn.Module):
+    """A resnet8 that does something at each training forward, counted from 1."""
+
+    def __init__(self, num_classes: int, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.network = build_network("resnet8", num_classes=num_classes, image_shape=image_shape)
+        self.forwards = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.network(x)
+        if self.training:
+            self.forwards += 1
+            logits = self.act(logits)
+        return logits
+
+    def act(self, logits: Tensor) -> Tensor:
+        return logits
+
+
+class Slow(Wrapped):
+    def act(self, logits: Tensor) -> Tensor:
+        time.sleep(0.02)
+        return logits
+
+
+class Dying(Wrapped):
+    def act(self, logits: Tensor) -> Tensor:
+        if self.forwards == DEATH_STEP and consume_fuse():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return logits
+
+
+class AlwaysDying(Wrapped):
+    def act(self, logits: Tensor) -> Tensor:
+        if self.forwards == DEATH_STEP:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return logits
+
+
+class Diverging(Wrapped):
+    def act(self, logits: Tensor) -> Tensor:
+        return logits * torch.nan if self.forwards == DEATH_STEP else logits
+
+
+class Raising(Wrapped):
+    def act(self, logits: Tensor) -> Tensor:
+        if self.forwards == DEATH_STEP:
+            raise ArithmeticError("the network of this test raises here")
+        return logits
+
+
+def consume_fuse() -> bool:
+    """Whether the fuse was still there; only one process can burn it."""
+    try:
+        Path(os.environ[FUSE]).unlink()
+    except (FileNotFoundError, KeyError):
+        return False
+    return True
+
+
+def slow(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+    return Slow(num_classes, image_shape)
+
+
+def dying(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+    return Dying(num_classes, image_shape)
+
+
+def always_dying(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+    return AlwaysDying(num_classes, image_shape)
+
+
+def diverging(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+    return Diverging(num_classes, image_shape)
+
+
+def raising(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+    return Raising(num_classes, image_shape)

@@ -1,0 +1,156 @@
+"""Progress: a live table on a terminal, plain lines elsewhere."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from cohort.reporting.chronometer import Chronometer
+from cohort.reporting.progress import Progress
+
+
+class Clock:
+    """Time that moves when told to."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+def rows(loss=1.234, students=(0, 1)):
+    return [
+        {
+            "student": k,
+            "model": "resnet8",
+            "loss": loss,
+            "ce": 1.1,
+            "kl": 0.134,
+            "accuracy": 0.6123,
+            "images_per_second": 412.4,
+        }
+        for k in students
+    ]
+
+
+def plain(total=100, clock=None, **options):
+    out = io.StringIO()
+    chronometer = Chronometer(warmup_steps=2, clock=clock or Clock())
+    console = Console(file=out, force_terminal=False, width=80)
+    return out, Progress(total, 10, chronometer=chronometer, console=console, **options)
+
+
+def live(total=100):
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=100, height=30, legacy_windows=False)
+    return out, Progress(total, 10, chronometer=Chronometer(clock=Clock()), console=console)
+
+
+def test_plain_line():
+    clock = Clock()
+    out, progress = plain(880, clock)
+    with progress:
+        for step, seconds in ((10, 5), (20, 5)):
+            clock.now += seconds
+            progress.update(step, rows())
+    first, second = out.getvalue().splitlines()
+    assert first.startswith("step 10/880 (1 %)  eta –  student 0: ")
+    assert second == (
+        "step 20/880 (2 %)  eta 0:07:10  "
+        "student 0: loss 1.23 ce 1.10 kl 0.13 acc 61.2 %  412 img/s | "
+        "student 1: loss 1.23 ce 1.10 kl 0.13 acc 61.2 %  412 img/s"
+    )
+
+
+def test_plain_lines_come_now_and_then_but_first_and_last_always():
+    clock = Clock()
+    out, progress = plain(100, clock, interval=5.0)
+    with progress:
+        for step in range(1, 13):
+            clock.now += 1
+            progress.update(step, rows())
+    steps = [line.split("/")[0] for line in out.getvalue().splitlines()]
+    assert steps == ["step 1", "step 6", "step 11", "step 12"]
+
+
+def test_the_last_line_is_not_shown_twice():
+    out, progress = plain(1)
+    with progress:
+        progress.update(1, rows())
+    progress.finish()
+    assert out.getvalue().count("step 1/1 (100 %)") == 1
+
+
+def test_a_run_that_fails_still_shows_where_it_was():
+    out, progress = plain()
+
+    def run():
+        with progress:
+            progress.update(1, rows())
+            progress.update(7, rows())
+            raise RuntimeError("a student died")
+
+    with pytest.raises(RuntimeError, match="died"):
+        run()
+    assert "step 7/100" in out.getvalue().splitlines()[-1]
+
+
+def test_plain_text_has_no_escapes_wrapping_or_markup():
+    out, progress = plain()
+    text = "student 1 was lost [red] " + "and found " * 20
+    with progress:
+        progress.notice(text)
+    assert out.getvalue() == text + "\n"
+
+
+def test_evaluations_are_shown_with_the_ensemble():
+    out, progress = plain()
+    tested = [
+        {"student": 0, "accuracy": 0.9, "nll": 0.3456},
+        {"student": "ensemble", "accuracy": 0.95},
+    ]
+    with progress:
+        progress.evaluated(40, tested)
+    expected = "step 40 test  student 0: acc 90.0 % nll 0.346 | ensemble: acc 95.0 % nll –\n"
+    assert out.getvalue() == expected
+
+
+def test_live_table_has_a_row_per_student_and_a_foot():
+    out, progress = live()
+    with progress:
+        progress.update(25, rows())
+        progress.evaluated(25, [{"student": 1, "accuracy": 0.875}])
+    assert "\x1b[" in out.getvalue()
+    *_, first, second, foot = last_frame(out.getvalue())
+    assert " ".join(first.split()) == "0 resnet8 25 1.234 1.100 0.134 61.2 412 –"
+    assert " ".join(second.split()) == "1 resnet8 25 1.234 1.100 0.134 61.2 412 87.5"
+    assert foot.split("elapsed")[0].strip() == "step 25/100 (25 %)  epoch 2.5"
+
+
+def test_live_notices_stand_above_the_table():
+    out, progress = live()
+    with progress:
+        progress.update(25, rows())
+        progress.notice("student 1 restarted")
+    lines = last_frame(out.getvalue())
+    assert "student 1 restarted" in out.getvalue()
+    assert not any("restarted" in line for line in lines)
+    assert lines[-1].startswith("step 25/100")
+
+
+def test_live_table_follows_a_cohort_that_shrank():
+    out, progress = live()
+    with progress:
+        progress.update(25, rows())
+        progress.update(26, rows(students=(1,)))
+    frame = last_frame(out.getvalue())
+    assert [line.split()[0] for line in frame] == ["student", "1", "step"]
+
+
+def last_frame(text):
+    """The lines of the table drawn last, without the terminal's control codes."""
+    written = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", text)
+    frame = written[written.rindex("student  network") :]
+    return [line.strip() for line in frame.splitlines() if line.strip()]

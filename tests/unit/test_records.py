@@ -1,0 +1,138 @@
+"""Records on disk: whole lines, torn lines, and the same numbers in TensorBoard."""
+
+import math
+import sys
+
+import pytest
+
+from cohort.errors import ConfigError
+from cohort.reporting.records import MetricsLog, make_record, read_metrics
+from cohort.reporting.tensorboard import TensorBoardSink
+
+
+def record(step, student=0, phase="train", **measurements):
+    return make_record(
+        phase=phase, step=step, epoch=step / 10, student=student, measurements=measurements
+    )
+
+
+def write(path, *records):
+    with MetricsLog(path) as log:
+        for each in records:
+            log.write(each)
+
+
+def test_what_is_written_is_read(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    records = [record(1, loss=1.5), record(1, student="ensemble", phase="test", accuracy=0.5)]
+    write(path, *records)
+    assert list(read_metrics(path)) == records
+    keys = ["time", "phase", "step", "epoch", "student", "loss"]
+    assert list(next(read_metrics(path))) == keys
+
+
+def test_each_line_is_on_disk_at_once(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    log.write(record(1, loss=1.0))
+    assert [r["step"] for r in read_metrics(tmp_path / "metrics.jsonl")] == [1]
+    log.close()
+
+
+def test_a_number_that_is_not_finite_becomes_null(tmp_path):
+    write(tmp_path / "m", record(1, loss=math.nan, exits=[math.inf, 0.5]))
+    (read,) = read_metrics(tmp_path / "m")
+    assert read["loss"] is None
+    assert read["exits"] == [None, 0.5]
+
+
+def test_opening_again_appends(tmp_path):
+    write(tmp_path / "m", record(1))
+    write(tmp_path / "m", record(2))
+    assert [r["step"] for r in read_metrics(tmp_path / "m")] == [1, 2]
+
+
+@pytest.mark.parametrize("torn", [b'{"step": 3, "lo', b'{"step": 3', b"\xff\x00", b"3"])
+def test_a_torn_last_line_is_left_out(tmp_path, torn):
+    path = tmp_path / "m"
+    write(path, record(1), record(2))
+    path.write_bytes(path.read_bytes() + torn)
+    assert [r["step"] for r in read_metrics(path)] == [1, 2]
+
+
+def test_damage_elsewhere_is_an_error(tmp_path):
+    path = tmp_path / "m"
+    write(path, record(1))
+    path.write_bytes(path.read_bytes() + b'{"step": 2, "lo\n')
+    write(path, record(3))
+    with pytest.raises(ConfigError, match="line 2 is not a JSON object"):
+        list(read_metrics(path))
+
+
+def test_rewind_drops_later_steps_and_the_torn_line(tmp_path):
+    path = tmp_path / "m"
+    write(path, *(record(step, student, loss=0.1) for step in (1, 2, 3) for student in (0, 1)))
+    before = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(before) + b'{"step": 2, "student": 1, "lo')
+    MetricsLog.rewind(path, 2)
+    assert path.read_bytes() == b"".join(before[:4])
+    write(path, record(3, loss=0.2))
+    assert [r["step"] for r in read_metrics(path)] == [1, 1, 2, 2, 3]
+
+
+def test_rewind_keeps_a_whole_last_line_that_lacks_its_newline(tmp_path):
+    path = tmp_path / "m"
+    write(path, record(1))
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    MetricsLog.rewind(path, 1)
+    write(path, record(2))
+    assert [r["step"] for r in read_metrics(path)] == [1, 2]
+
+
+def test_rewind_to_the_beginning_leaves_an_empty_file(tmp_path):
+    write(tmp_path / "m", record(1))
+    MetricsLog.rewind(tmp_path / "m", 0)
+    assert (tmp_path / "m").read_bytes() == b""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_has_the_same_numbers(tmp_path):
+    sink = TensorBoardSink(tmp_path)
+    sink.write(record(10, loss=1.5, nothing=None, note="text"))
+    sink.write(record(20, loss=1.25))
+    sink.write(record(20, student=1, phase="test", exits=[{"accuracy": 0.5}, {"accuracy": 0.75}]))
+    sink.write(record(20, student="ensemble", phase="test", accuracy=1.0))
+    sink.close()
+    events = read_events(tmp_path)
+    assert events == {
+        "train/loss/student_0": [(10, 1.5), (20, 1.25)],
+        "test/exits/0/accuracy/student_1": [(20, 0.5)],
+        "test/exits/1/accuracy/student_1": [(20, 0.75)],
+        "test/accuracy/ensemble": [(20, 1.0)],
+    }
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_hides_what_a_resumed_run_repeats(tmp_path):
+    for resumed_at, steps in ((None, (1, 2, 3)), (2, (3, 4))):
+        sink = TensorBoardSink(tmp_path, resumed_at)
+        for step in steps:
+            sink.write(record(step, loss=float(step)))
+        sink.close()
+    steps = [step for step, _ in read_events(tmp_path)["train/loss/student_0"]]
+    assert steps == [1, 2, 3, 4]
+
+
+def read_events(folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    tags = events.Tags()["scalars"]
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
+
+
+def test_without_tensorboard_the_message_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ConfigError, match=r"--tensorboard needs .*pip install 'cohort\[track\]'"):
+        TensorBoardSink(tmp_path / "tensorboard")
+    assert not (tmp_path / "tensorboard").exists()

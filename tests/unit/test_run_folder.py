@@ -1,0 +1,126 @@
+"""The run folder: refusals, and files that are old or new but never half."""
+
+import doctest
+import errno
+import json
+import math
+import os
+
+import pytest
+
+from cohort import run_folder
+from cohort.errors import ConfigError
+from cohort.run_folder import RunFolder, atomic_write, default_path, to_json
+
+
+def test_examples_in_docstrings_run():
+    results = doctest.testmod(run_folder)
+    assert results.attempted >= 2
+    assert results.failed == 0
+
+
+def test_create_makes_the_folder_and_its_parents(tmp_path):
+    folder = RunFolder.create(tmp_path / "runs" / "one")
+    assert folder.metrics.read_bytes() == b""
+    assert folder.config == tmp_path / "runs" / "one" / "config.yaml"
+    assert folder.checkpoints.name == "checkpoints"
+    assert folder.student(2) == tmp_path / "runs" / "one" / "students" / "2"
+
+
+def test_create_takes_an_empty_folder_once(tmp_path):
+    RunFolder.create(tmp_path)
+    with pytest.raises(ConfigError, match=r"--run-dir .* already holds something") as caught:
+        RunFolder.create(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_create_refuses_a_folder_with_anything_in_it_and_a_file(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    for path in (tmp_path, tmp_path / "notes.txt"):
+        with pytest.raises(ConfigError, match="--run-dir"):
+            RunFolder.create(path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["notes.txt"]
+
+
+def test_of_two_runs_that_find_a_folder_empty_one_gets_it(tmp_path, monkeypatch):
+    RunFolder.create(tmp_path)
+    # As if the other run's file appeared just after this one looked.
+    monkeypatch.setattr(type(tmp_path), "iterdir", lambda self: iter(()))
+    with pytest.raises(ConfigError, match="is taken by another run"):
+        RunFolder.create(tmp_path)
+
+
+def test_create_below_a_file_says_why(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot be written: Not a directory"):
+        RunFolder.create(tmp_path / "file" / "run")
+
+
+def test_open_needs_a_config(tmp_path):
+    with pytest.raises(ConfigError, match=r"has no config\.yaml"):
+        RunFolder.open(tmp_path)
+    (tmp_path / "config.yaml").touch()
+    assert RunFolder.open(tmp_path).path == tmp_path
+
+
+def test_summary_round_trip_stores_null_for_what_is_not_finite(tmp_path):
+    folder = RunFolder(tmp_path)
+    students = [{"student": 0, "test_nll": math.nan}, {"student": 1, "test_nll": math.inf}]
+    folder.write_summary({"status": "finished", "students": students, "dropped": ()})
+    assert folder.read_summary() == {
+        "status": "finished",
+        "students": [{"student": 0, "test_nll": None}, {"student": 1, "test_nll": None}],
+        "dropped": [],
+    }
+    assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_read_summary_of_a_run_that_has_none(tmp_path):
+    with pytest.raises(ConfigError, match=r"has no summary\.json"):
+        RunFolder(tmp_path).read_summary()
+    (tmp_path / "summary.json").write_text("{")
+    with pytest.raises(ConfigError, match="not valid JSON"):
+        RunFolder(tmp_path).read_summary()
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path, monkeypatch, call):
+    path = tmp_path / "summary.json"
+    atomic_write(path, "old")
+    calls = []
+
+    def full(*args):
+        calls.append(args)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(OSError, match="No space left"):
+        atomic_write(path, "new")
+    assert len(calls) == 1
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_atomic_write_takes_bytes_and_text(tmp_path):
+    atomic_write(tmp_path / "a", b"\x00\xff")
+    atomic_write(tmp_path / "b", "naïve")
+    assert (tmp_path / "a").read_bytes() == b"\x00\xff"
+    assert (tmp_path / "b").read_text(encoding="utf-8") == "naïve"
+
+
+def test_json_stays_standard():
+    text = to_json({"a": [math.nan, {"b": -math.inf}], "c": 1, "d": True})
+    refuse = pytest.fail
+    assert json.loads(text, parse_constant=refuse) == {"a": [None, {"b": None}], "c": 1, "d": True}
+
+
+def test_default_path_counts_up(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run_folder.time, "strftime", lambda form: "20261121-060000")
+    names = []
+    for _ in range(3):
+        path = default_path("digits")
+        path.mkdir(parents=True)
+        names.append(path.as_posix())
+    first = "runs/digits-20261121-060000"
+    assert names == [first, f"{first}-2", f"{first}-3"]

@@ -1,0 +1,108 @@
+"""The result table: rows, dashes, and differences from being alone."""
+
+import doctest
+import io
+
+import pytest
+from rich.console import Console
+
+from cohort.reporting import formatting
+from cohort.reporting.table import print_summary, summary_table
+
+SUMMARY = {
+    "status": "finished",
+    "steps": 880,
+    "wall_seconds": 200.4,
+    "images_per_second": 412.3,
+    "restarts": 0,
+    "dropped": [],
+    "students": [
+        {
+            "student": 0,
+            "model": "resnet32",
+            "parameters": 464154,
+            "test_accuracy": 0.7119,
+            "test_nll": 1.0512,
+            "test_brier": 0.3921,
+            "test_ece": 0.0312,
+            "train_entropy": 0.4049,
+        },
+        {"student": 1, "model": "wrn_28_10", "parameters": 36536884, "test_accuracy": None},
+    ],
+    "ensemble": {"test_accuracy": 0.73, "test_nll": 1.0, "test_brier": 0.38, "test_ece": 0.02},
+}
+ALONE = {
+    "students": [
+        {"student": 0, "model": "resnet32", "parameters": 464154, "test_accuracy": 0.6899},
+        {"student": 1, "model": "wrn_28_10", "parameters": 36536884, "test_accuracy": 0.78},
+    ],
+    "ensemble": {"test_accuracy": 0.7425},
+}
+
+
+def cells(table):
+    columns = [list(column.cells) for column in table.columns]
+    return list(zip(*columns, strict=True))
+
+
+def headings(table):
+    return [column.header for column in table.columns]
+
+
+def test_examples_in_docstrings_run():
+    results = doctest.testmod(formatting)
+    assert results.attempted >= 3
+    assert results.failed == 0
+
+
+def test_a_row_per_student_and_one_for_the_ensemble():
+    table = summary_table(SUMMARY)
+    assert headings(table)[:4] == ["student", "network", "parameters", "accuracy\n%"]
+    assert cells(table) == [
+        ("0", "resnet32", "464,154", "71.19", "1.051", "0.392", "0.031", "0.405"),
+        ("1", "wrn_28_10", "36,536,884", "–", "–", "–", "–", "–"),
+        ("ensemble", "–", "–", "73.00", "1.000", "0.380", "0.020", "–"),
+    ]
+
+
+def test_a_baseline_adds_its_rows_and_the_difference_in_points():
+    table = summary_table(SUMMARY, ALONE)
+    assert headings(table)[-1] == "vs\nalone"
+    rows = cells(table)
+    labels = ["0", "1", "ensemble", "0 alone", "1 alone", "ensemble alone"]
+    assert [row[0] for row in rows] == labels
+    assert [row[-1] for row in rows] == ["+2.20", "–", "-1.25", "", "", ""]
+    assert rows[4][3] == "78.00"
+
+
+def test_another_network_in_the_same_place_is_not_compared():
+    other = {"students": [{"student": 0, "model": "resnet8", "test_accuracy": 0.5}]}
+    assert [row[-1] for row in cells(summary_table(SUMMARY, other))][:3] == ["–", "–", "–"]
+
+
+def test_a_summary_of_a_run_that_failed_early_still_prints():
+    out = io.StringIO()
+    print_summary(Console(file=out), {"status": "failed"})
+    assert "failed, – steps in –" in out.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_print_summary(terminal):
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=120 if terminal else 40)
+    summary = {**SUMMARY, "restarts": 2, "dropped": [1, 3]}
+    print_summary(console, summary, ALONE)
+    lines = out.getvalue().splitlines()
+    row = next(line for line in lines if "resnet32" in line and "+2.20" in line)
+    assert "464,154" in row
+    assert lines[-1] == (
+        "finished, 880 steps in 0:03:20, 412 images/s per student, "
+        "2 restarts, without students 1, 3"
+    )
+
+
+def test_the_table_fits_a_terminal_of_80_columns():
+    out = io.StringIO()
+    print_summary(Console(file=out, force_terminal=True, width=80, no_color=True), SUMMARY, ALONE)
+    row = next(line for line in out.getvalue().splitlines() if "36,536,884" in line)
+    assert row.split() == ["1", "wrn_28_10", "36,536,884", *"–––––", "–"]
