@@ -277,14 +277,29 @@ def test_a_loss_that_is_not_finite_names_student_and_step_and_changes_no_weight(
     parameters = [p.detach().clone() for p in learner.network.parameters()]
     optimizer = copy.deepcopy(learner.optimizer.state_dict())
     learner.predict(2)
-    with pytest.raises(NonFiniteLossError, match="student 3: the loss is nan at step 2") as caught:
+    with pytest.raises(
+        NonFiniteLossError, match="student 3: the loss is not finite at step 2"
+    ) as caught:
         learner.learn(2, [torch.full((16, 10), math.nan)])
     assert_same([p.detach() for p in learner.network.parameters()], parameters)
     assert_same(learner.optimizer.state_dict(), optimizer)
     copied = pickle.loads(pickle.dumps(caught.value))
     assert type(copied) is NonFiniteLossError
     assert str(copied) == str(caught.value)
-    assert copied.arguments[:2] == (3, 2)
+    assert (copied.student, copied.order) == (3, 5)
+
+
+def test_the_one_whose_own_posterior_is_not_finite_comes_before_those_it_spoils(digits):
+    learner = learner_of(digits, small, student=1)
+    run(learner, range(2))
+    files = learner.snapshot()
+    with torch.no_grad():
+        next(learner.network.parameters()).fill_(math.nan)
+    with pytest.raises(NonFiniteLossError, match="student 1: .* step 2") as caught:
+        learner.predict(2)
+    assert caught.value.order == 4  # its peers' losses at step 2 have 5
+    learner.restore(files)
+    run(learner, range(2, 4))
 
 
 def test_an_exploding_run_is_stopped(digits):

@@ -9,8 +9,11 @@ from cohort.learning.records import StepRecords
 
 
 def add(records, *steps):
+    """As the learner does it."""
     for step in steps:
         records.add(step, {"loss": torch.tensor(float(step)), "accuracy": torch.tensor(0.5)})
+        if records.window_is_full:
+            records.close_window()
 
 
 def test_means_of_full_windows():
@@ -64,6 +67,8 @@ def test_clear_forgets_the_open_window_and_what_was_due():
 def test_values_are_plain_numbers():
     records = StepRecords(1)
     records.add(0, {"loss": torch.tensor(1.0, dtype=torch.bfloat16), "n": torch.tensor(2)})
+    assert records.window_is_full
+    records.close_window()
     (record,) = records.drain()
     assert [type(value) for value in record.values()] == [int, float, float]
     assert record == {"step": 1, "loss": 1.0, "n": pytest.approx(2.0)}
