@@ -295,7 +295,7 @@ def test_the_one_whose_own_posterior_is_not_finite_comes_before_those_it_spoils(
     files = learner.snapshot()
     with torch.no_grad():
         next(learner.network.parameters()).fill_(math.nan)
-    with pytest.raises(NonFiniteLossError, match="student 1: .* step 2") as caught:
+    with pytest.raises(NonFiniteLossError, match=r"student 1: .* step 2") as caught:
         learner.predict(2)
     assert caught.value.order == 4  # its peers' losses at step 2 have 5
     learner.restore(files)
