@@ -47,7 +47,7 @@ def parse(
     file, resume = options.pop("config", None), options.pop("resume", None)
     if file and resume:
         raise ConfigError("--config cannot go with --resume, which has the config of its run")
-    values = read_config(file, cls) if file else {}
+    values = read_config(file) if file else {}
     given = validate({**values, **options}, cls, {key: flag(key) for key in options}, file)
     return Arguments(given, {key: getattr(given, key) for key in options}, resume)
 

@@ -11,13 +11,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from cohort.config import RunConfig
 from cohort.errors import ConfigError
-from cohort.imports import import_path
+from cohort.imports import written_name
 
 Config = TypeVar("Config", bound=RunConfig)
 
 
-def read_config(path: str | Path, cls: type[Config]) -> dict[str, Any]:
-    """The keys and values of a YAML file, each checked against ``cls``."""
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The keys and values of a YAML file, for ``validate`` to check."""
     try:
         values = yaml.safe_load(Path(path).read_text()) or {}
     except OSError as error:
@@ -26,13 +26,12 @@ def read_config(path: str | Path, cls: type[Config]) -> dict[str, Any]:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold keys and values, not a {type(values).__name__}")
-    validate(values, cls, {}, path)
     return values
 
 
 def load_config(path: str | Path, cls: type[Config]) -> Config:
     """A config from a YAML file."""
-    return validate(read_config(path, cls), cls, {}, path)
+    return validate(read_config(path), cls, {}, path)
 
 
 def validate(
@@ -59,7 +58,7 @@ def to_yaml(config: RunConfig) -> str:
 
 def _plain(value: Any) -> Any:
     if callable(value):
-        return import_path(value) or f"<{getattr(value, '__name__', type(value).__name__)}>"
+        return written_name(value)
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
@@ -67,7 +66,8 @@ def _sentence(
     error: Any, cls: type[RunConfig], flags: Mapping[str, str], file: str | Path | None
 ) -> str:
     if original := error.get("ctx", {}).get("error"):
-        return f"{file}: {original}" if file and not flags else str(original)
+        from_flag = str(original).split()[0] in flags.values()  # it begins with the key's flag
+        return f"{file}: {original}" if file and not from_flag else str(original)
     key = str(error["loc"][0]) if error["loc"] else ""
     if error["type"] == "unexpected_keyword_argument":
         return f"{file}: unknown key {key!r}{_closest(key, cls)}"

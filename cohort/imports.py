@@ -50,6 +50,12 @@ def import_path(obj: object) -> str | None:
     return f"{module_name}:{qualname}" if found is obj else None
 
 
+def written_name(obj: object) -> str:
+    """How one's own function is written down: its ``import_path``, else its name in <brackets>."""
+    name: str = getattr(obj, "__name__", type(obj).__name__)
+    return import_path(obj) or f"<{name.strip('<>')}>"  # a lambda's name has them already
+
+
 def one_line(error: BaseException) -> str:
     """The error's type and the first line of its message, to stand inside a sentence."""
     lines = str(error).strip().splitlines()

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import safetensors.torch
+import torch
 from torch import nn
 
 from cohort.errors import ConfigError
@@ -43,9 +44,10 @@ def load_student(path: str | Path, network: nn.Module | None = None) -> nn.Modul
     folder = Path(path)
     card = read_card(folder)
     if network is None:
-        network = build_network(
-            card.network, num_classes=len(card.classes), image_shape=card.image_shape
-        )
+        with torch.random.fork_rng(devices=[]):  # the caller's random numbers are his own
+            network = build_network(
+                card.network, num_classes=len(card.classes), image_shape=card.image_shape
+            )
     student = Normalised(network, card.mean, card.std)
     try:
         student.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS_FILE))
@@ -70,6 +72,10 @@ def read_card(folder: Path) -> ModelCard:
         )
     except FileNotFoundError as error:
         raise ConfigError(f"{file} is missing; give the folder of a trained student") from error
+    except OSError as error:
+        raise ConfigError(
+            f"{file} cannot be read ({error.strerror}); give the folder of a trained student"
+        ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{file} does not describe a student: {error}") from error
 
@@ -80,5 +86,5 @@ def weights_sha256(network: nn.Module) -> str:
     for name, tensor in sorted(network.state_dict().items()):
         array = tensor.detach().cpu().contiguous()
         digest.update(f"{name}{array.dtype}{tuple(array.shape)}".encode())
-        digest.update(array.flatten().view(-1).numpy().tobytes())
+        digest.update(array.flatten().view(torch.uint8).numpy().tobytes())  # NumPy has no bfloat16
     return digest.hexdigest()

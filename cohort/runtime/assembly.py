@@ -114,7 +114,8 @@ def _device_in_process(config: CohortConfig) -> torch.device:
 
 
 def _size(network: NetworkSpec, dataset: ImageDataset) -> int:
-    module = build_network(
-        network, num_classes=dataset.num_classes, image_shape=dataset.image_shape
-    )
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers are his own
+        module = build_network(
+            network, num_classes=dataset.num_classes, image_shape=dataset.image_shape
+        )
     return sum(parameter.numel() for parameter in module.parameters())

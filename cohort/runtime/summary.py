@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from cohort.errors import RunError
-from cohort.imports import import_path, one_line
+from cohort.imports import one_line, written_name
 from cohort.learning.checkpoint import Checkpoint
 from cohort.learning.learner import WEIGHTS_FILE
 from cohort.learning.student_files import CARD_FILE, ModelCard
@@ -89,9 +89,7 @@ def _finish_students(
 
 def network_name(network: Network) -> str:
     """How a student's network is written in records and files."""
-    if isinstance(network, str):
-        return network
-    return import_path(network) or f"<{getattr(network, '__name__', type(network).__name__)}>"
+    return network if isinstance(network, str) else written_name(network)
 
 
 def _card(network: Network, coordinator: Coordinator) -> ModelCard:

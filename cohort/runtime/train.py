@@ -146,7 +146,9 @@ def _coordinator(
 
 
 def _new_folder(config: CohortConfig) -> RunFolder:
-    dataset = config.dataset if isinstance(config.dataset, str) else config.dataset.__name__
+    dataset = config.dataset
+    if not isinstance(dataset, str):
+        dataset = getattr(dataset, "__name__", "own")  # a functools.partial has no name
     name = f"{dataset.rpartition(':')[2]}-k{config.k}-{config.teacher}"
     return RunFolder.create(config.run_dir or default_path(name))
 

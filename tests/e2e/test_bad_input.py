@@ -1,0 +1,362 @@
+"""Everything a user can get wrong: exit code 2, one line that says what, and nothing written."""
+
+import hashlib
+import json
+import os
+import pickle
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision import datasets
+
+from cohort import CohortConfig, train_cohort
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "launch_cohort.py"
+IN_PROCESS = ("--exchange", "in_process")
+
+
+def contents(folder):
+    """{path: digest or None for a directory} of everything below."""
+    return {
+        str(path.relative_to(folder)): None
+        if path.is_dir()
+        else hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capsys):
+    """Run the script in an empty directory, expect a refusal; returns the line."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def run(*flags):
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *IN_PROCESS, *map(str, flags)])
+        before, threads = contents(tmp_path), torch.get_num_threads()
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+        captured = capsys.readouterr()
+        assert caught.value.code == 2, captured
+        assert captured.out == ""
+        assert captured.err.startswith("error: ")
+        assert captured.err.count("\n") == 1, captured.err
+        assert "Traceback" not in captured.err
+        assert contents(tmp_path) == before
+        assert torch.get_num_threads() == threads
+        return captured.err
+
+    return run
+
+
+def says(line, *words):
+    assert all(word in line for word in words), line
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of four steps."""
+    run_dir = tmp_path_factory.mktemp("runs") / "done"
+    config = CohortConfig(
+        exchange="in_process", train_subset=64, test_subset=10, batch_size=32, epochs=2,
+        run_dir=str(run_dir), checkpoint_every=2,
+    )  # fmt: skip
+    return train_cohort(config).run_dir
+
+
+@pytest.fixture
+def run_dir(finished, tmp_path):
+    """A copy of it that a test may spoil."""
+    for path in sorted(finished.rglob("*")):
+        target = tmp_path / "done" / path.relative_to(finished)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            target.write_bytes(path.read_bytes())
+    return tmp_path / "done"
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--dataset", "digit"], ["--dataset is 'digit'", "did you mean digits?"]),
+        (["--dataset", "mnist"], ["--dataset is 'mnist'", "cifar100"]),
+        (["--students", "resnet9"], ["--students is 'resnet9'", "did you mean", "package.module"]),
+        (["--students", "wrn_9_1"], ["--students is 'wrn_9_1'"]),
+        (["--students", "resnet8,nothing"], ["--students is 'nothing'"]),
+        (["--students", "resnet18"], ["--students is 'resnet18'", "3 channels", "have 1"]),
+        (["--student", "resnet8"], ["--student", "--help"]),
+        (["--k"], ["--k", "expected one argument"]),
+        (["--optimizer", "lamb"], ["--optimizer is 'lamb'", "'sgd'", "'adam'"]),
+        (["--image-size", 16], ["--image-size is 16", "digits"]),
+        (["--download"], ["--download", "digits"]),
+    ],
+)
+def test_unknown(refused, flags, words):
+    says(refused(*flags), *words)
+
+
+# Numbers
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--k",
+        "--epochs",
+        "--steps",
+        "--batch-size",
+        "--train-subset",
+        "--test-subset",
+        "--threads",
+        "--checkpoint-every",
+        "--keep",
+        "--eval-every",
+        "--log-every",
+        "--image-size",
+    ],
+)
+@pytest.mark.parametrize("value", [0, -3])
+def test_a_size_that_is_not_positive(refused, flag, value):
+    says(refused(flag, value), f"{flag} is {value}", "greater than 0")
+
+
+@pytest.mark.parametrize("flag", ["--lr", "--temperature"])
+@pytest.mark.parametrize("value", ["0", "-0.5", "nan", "inf"])
+def test_a_rate_that_is_not_positive(refused, flag, value):
+    says(refused(flag, value), f"{flag} is {float(value)}", "greater than 0")
+
+
+@pytest.mark.parametrize(
+    "flag", ["--weight-decay", "--mimicry-weight", "--seed", "--gpus", "--max-failures"]
+)
+def test_a_number_below_zero(refused, flag):
+    says(refused(flag, -1), f"{flag} is -1", "0 or greater")
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--k", "two"), ("--k", "2.5"), ("--lr", "fast"), ("--seed", "")]
+)
+def test_not_a_number(refused, flag, value):
+    says(refused(flag, value), f"{flag} is {value!r}")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--batch-size", 2000], ["--batch-size is 2000", "1437"]),
+        (["--batch-size", 33, "--train-subset", 32], ["--batch-size is 33", "32"]),
+        (["--train-subset", 2000], ["--train-subset is 2000", "1437"]),
+        (["--test-subset", 361], ["--test-subset is 361", "360"]),
+        (["--k", 1], ["--k is 1", "--teacher peers", "--teacher none"]),
+        (["--k", 1, "--teacher", "ensemble"], ["--k is 1", "--teacher ensemble"]),
+        (["--k", 3, "--students", "resnet8,resnet20"], ["--students names 2", "--k = 3"]),
+        (["--students", "resnet8,resnet8,resnet8"], ["--students names 3", "--k = 2"]),
+        (["--gpus", 4], ["--gpus is 4", "--exchange in_process"]),
+        (["--address", "auto"], ["--address is 'auto'", "--exchange in_process"]),
+    ],
+)
+def test_numbers_that_contradict(refused, flags, words):
+    says(refused(*flags), *words)
+
+
+def test_more_gpus_than_the_machine_has(refused, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    says(refused("--gpus", 1), "--gpus is 1", "has 0")
+
+
+# Data
+
+
+def test_cifar100_that_is_not_there(refused):
+    line = refused("--dataset", "cifar100", "--data-root", "nowhere")
+    says(line, "--data-root nowhere", "cifar100", "--download", "cifar-100-python.tar.gz")
+
+
+def test_cifar100_with_a_truncated_file(refused, tmp_path, monkeypatch):
+    """A tiny set in the official format, its digests put in the place of the real ones."""
+    folder, sums = tmp_path / "cifar-100-python", {}
+    folder.mkdir()
+    pixels = np.zeros((4, 3072), dtype=np.uint8)
+    part = {"data": pixels, "fine_labels": [0, 1, 0, 1]}
+    for name, value in {"train": part, "test": part, "meta": {"fine_label_names": "ab"}}.items():
+        (folder / name).write_bytes(pickle.dumps(value))
+        sums[name] = hashlib.md5((folder / name).read_bytes()).hexdigest()
+    meta = {"filename": "meta", "key": "fine_label_names", "md5": sums["meta"]}
+    monkeypatch.setattr(datasets.CIFAR100, "train_list", [["train", sums["train"]]])
+    monkeypatch.setattr(datasets.CIFAR100, "test_list", [["test", sums["test"]]])
+    monkeypatch.setattr(datasets.CIFAR100, "meta", meta)
+    (folder / "train").write_bytes((folder / "train").read_bytes()[:1000])
+    line = refused("--dataset", "cifar100", "--data-root", ".")
+    says(line, "cifar-100-python/train is damaged", "--download")
+    assert "cifar-100-python/test" not in line
+
+
+def test_a_folder_of_pictures_that_is_not_there(refused):
+    says(refused("--dataset", "folder", "--data-root", "nowhere"), "--data-root nowhere", "train/")
+
+
+# One's own code
+
+
+@pytest.mark.parametrize(
+    ("flag", "source", "name", "words"),
+    [
+        ("--students", None, "none_such:net", ["none_such", "No module named"]),
+        ("--students", "", "own_a:net", ["own_a", "has no 'net'"]),
+        ("--students", "def net(:", "own_b:net", ["own_b", "SyntaxError"]),
+        ("--students", "raise OSError('a\\nb')", "own_c:net", ["own_c", "OSError"]),
+        ("--students", "def net(num_classes): return 3", "own_d:net", ["own_d:net", "int"]),
+        ("--students", "def net(): return 3", "own_e:net", ["own_e:net", "num_classes"]),
+        ("--students", "net = 3", "own_f:net", ["own_f:net", "int"]),
+        ("--students", "", "own_g:", ["own_g:", "package.module:function"]),
+        (
+            "--students",
+            "import torch\ndef net(num_classes): return torch.nn.Linear(3, num_classes)",
+            "own_h:net",
+            ["own_h:net", "failed on images of shape (1, 8, 8)"],
+        ),
+        (
+            "--students",
+            "from torch import nn\n"
+            "def net(num_classes): return nn.Sequential(nn.Flatten(), nn.Linear(64, 7))",
+            "own_i:net",
+            ["own_i:net", "[2, 7]", "[2, 10]"],
+        ),
+        ("--dataset", None, "none_such:data", ["none_such", "No module named"]),
+        ("--dataset", "def data(): return 3", "own_j:data", ["own_j:data", "int", "ImageDataset"]),
+        (
+            "--dataset",
+            "def data(): raise OSError('a\\nb')",
+            "own_k:data",
+            ["own_k:data", "OSError"],
+        ),
+    ],
+)
+def test_own_code(refused, tmp_path, flag, source, name, words):
+    if source is not None:
+        (tmp_path / f"{name.partition(':')[0]}.py").write_text(source)
+    says(refused(flag, name), flag, *words)
+
+
+# Run folders
+
+
+def test_a_run_dir_that_holds_something(refused, run_dir):
+    line = refused("--run-dir", run_dir)
+    says(line, f"--run-dir {run_dir}", "already holds", f"--resume {run_dir}")
+
+
+def test_a_run_dir_that_is_a_file(refused, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    says(refused("--run-dir", "file"), "--run-dir file")
+    says(refused("--run-dir", "file/below"), "--run-dir file/below")
+
+
+def test_resuming_no_run(refused, tmp_path):
+    says(refused("--resume", "nowhere"), "nowhere is not the folder of a run", "config.yaml")
+    (tmp_path / "file").write_text("mine")
+    says(refused("--resume", "file"), "file is not the folder of a run")
+
+
+def test_resuming_without_a_valid_checkpoint(refused, run_dir):
+    for weights in run_dir.glob("checkpoints/*/0/model.safetensors"):
+        weights.write_bytes(weights.read_bytes()[:-1])
+    line = refused("--resume", run_dir)
+    says(line, f"--resume {run_dir}", "no valid checkpoint", "checkpoints", "--config")
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "before"),
+    [
+        ("--k", "3", "2"),
+        ("--lr", "0.5", "0.05"),
+        ("--seed", "1", "0"),
+        ("--students", "resnet20", "resnet8"),
+        ("--teacher", "none", "peers"),
+        ("--schedule", "sequential", "simultaneous"),
+        ("--dataset", "synthetic", "digits"),
+        ("--batch-size", "16", "32"),
+        ("--run-dir", "elsewhere", "None"),
+    ],
+)
+def test_resuming_with_a_contradicting_flag(refused, run_dir, flag, value, before):
+    line = refused("--resume", run_dir, flag, value)
+    says(line, f"{flag} is {value}, but the run in {run_dir} has {before}", "may change")
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--steps", 2), ("--epochs", 1)])
+def test_resuming_to_less_than_is_done(refused, run_dir, flag, value):
+    says(refused("--resume", run_dir, flag, value), str(run_dir), "4 steps are done", "allow 2")
+
+
+def test_resuming_a_run_whose_config_was_edited_badly(refused, run_dir):
+    (run_dir / "config.yaml").write_text("k: two\n")
+    says(refused("--resume", run_dir), str(run_dir / "config.yaml"), "'k' is 'two'")
+
+
+def test_config_and_resume(refused, run_dir):
+    says(refused("--resume", run_dir, "--config", run_dir / "config.yaml"), "--config", "--resume")
+
+
+# Config files
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("epoch: 3", ["unknown key 'epoch'", "did you mean 'epochs'?"]),
+        ("k: two", ["key 'k' is 'two'", "integer"]),
+        ("teacher: [peers]", ["key 'teacher' is ['peers']"]),
+        ("lr: 0", ["--lr is 0", "greater than 0"]),
+        ("k: 3\nstudents: [resnet8, resnet20]", ["--students names 2", "--k = 3"]),
+        ("k: [", ["is not YAML"]),
+        ("just words", ["must hold keys and values"]),
+    ],
+)
+def test_a_bad_config_file(refused, tmp_path, text, words):
+    (tmp_path / "run.yaml").write_text(text)
+    says(refused("--config", "run.yaml"), "run.yaml", *words)
+
+
+@pytest.mark.parametrize("name", ["none.yaml", "."])
+def test_a_config_file_that_cannot_be_read(refused, name):
+    says(refused("--config", name), f"--config {name} cannot be read")
+
+
+# The process itself
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [(["--k", "0"], ["--k is 0"]), (["--students", "resnet9"], ["--students is 'resnet9'"])],
+)
+def test_as_a_process(tmp_path, flags, words):
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *IN_PROCESS, *flags],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    says(done.stderr, *words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_run_that_the_others_spoil_is_a_good_one(finished):
+    """Else the refusals above might have another cause."""
+    summary = json.loads((finished / "summary.json").read_text())
+    assert (summary["status"], summary["steps"]) == ("finished", 4)

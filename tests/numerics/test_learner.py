@@ -1,0 +1,448 @@
+"""The learner's step, its state, and the in-process cohort against a loop written out in torch."""
+
+import copy
+import math
+import pickle
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from cohort.data.augment import augment
+from cohort.data.dataset import ImageDataset
+from cohort.data.registry import load_dataset
+from cohort.learning.learner import NonFiniteLossError
+from cohort.learning.plan import build_learner, plan_training
+from cohort.learning.student_files import weights_sha256
+from cohort.models.registry import build_student
+from cohort.objectives.mutual import MutualLearning
+from cohort.runtime.config import CohortConfig, resolve
+from cohort.runtime.in_process import InProcessCohort
+from cohort.seeding import generator
+
+CPU = torch.device("cpu")
+
+
+def plan_of(dataset, **options):
+    config = resolve(CohortConfig(**{"batch_size": 16, "epochs": 10, **options}))
+    return plan_training(config, len(dataset.train))
+
+
+@pytest.fixture(scope="module")
+def digits() -> ImageDataset:
+    return load_dataset(CohortConfig(train_subset=80, test_subset=40), seed=0)
+
+
+def learner_of(dataset, network="resnet8", *, student=0, objective=None, **options):
+    return build_learner(
+        network, plan_of(dataset, **options), dataset, objective or MutualLearning(),
+        student=student, device=CPU,
+    )  # fmt: skip
+
+
+def small(num_classes):
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, 2),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(72, num_classes),
+    )
+
+
+def smooth(num_classes):
+    """Without the ReLU, at whose kink a difference in the last bit becomes a large one."""
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, 2),
+        nn.BatchNorm2d(8),
+        nn.Tanh(),
+        nn.Flatten(),
+        nn.Linear(72, num_classes),
+    )
+
+
+def with_dropout(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, num_classes))
+
+
+def partly_frozen(num_classes):
+    """A user's pretrained front: its batch norm in evaluation mode, for ever."""
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.front = nn.Sequential(nn.Conv2d(1, 8, 3, 2), nn.BatchNorm2d(8))
+            self.back = nn.Sequential(nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(72, num_classes))
+            self.front.requires_grad_(False)
+            self.front.eval()
+
+        def train(self, mode=True):
+            super().train(mode)
+            self.front.eval()
+            return self
+
+        def forward(self, x):
+            return self.back(self.front(x))
+
+    return Network()
+
+
+def run(learner, steps, *, peer=None):
+    """Train over ``steps``, with a constant peer if one is given."""
+    for step in steps:
+        learner.predict(step)
+        learner.learn(step, [peer] if peer is not None else ())
+
+
+def state_of(learner):
+    return copy.deepcopy((learner.network.state_dict(), learner.optimizer.state_dict()))
+
+
+def assert_same(a, b):
+    """Equal to the last bit, in any nesting of dicts and lists."""
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b)
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_same(a[key], b[key])
+    elif isinstance(a, list | tuple):
+        for one, other in zip(a, b, strict=True):
+            assert_same(one, other)
+    else:
+        assert a == b
+
+
+def count_forwards(network):
+    """A list that grows by one at each forward in train mode."""
+    seen = []
+    network.register_forward_hook(lambda module, args, out: seen.append(module.training))
+    return seen
+
+
+# Evaluation
+
+
+def test_batch_norm_learns_again_after_evaluation(digits):
+    learner = learner_of(digits)
+    run(learner, range(2))
+    learner.log_posterior_over(digits.test)
+    assert all(module.training for module in learner.network.modules())
+    norm = next(m for m in learner.network.modules() if isinstance(m, nn.BatchNorm2d))
+    before = norm.running_mean.clone()
+    run(learner, [2])
+    assert not torch.equal(norm.running_mean, before)
+
+
+def test_a_frozen_part_stays_frozen(digits):
+    learner = learner_of(digits, partly_frozen)
+    front, back = learner.network.network.front[1], learner.network.network.back[0]
+    before = front.running_mean.clone(), back.running_mean.clone()
+    run(learner, range(2))
+    learner.log_posterior_over(digits.test)
+    assert (front.training, back.training) == (False, True)
+    run(learner, range(2, 4))
+    assert torch.equal(front.running_mean, before[0])
+    assert not torch.equal(back.running_mean, before[1])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_evaluation_changes_nothing(digits, optimizer):
+    learner = learner_of(digits, optimizer=optimizer, lr=1e-3)
+    run(learner, range(2))
+    before = state_of(learner)
+    first, second = (learner.log_posterior_over(digits.test) for _ in range(2))
+    assert_same(state_of(learner), before)
+    assert torch.equal(first, second)
+    assert first.shape == (40, 10)
+    torch.testing.assert_close(first.exp().sum(1), torch.ones(40))
+
+
+def test_evaluation_between_steps_does_not_change_training(digits):
+    plain, watched = learner_of(digits, with_dropout), learner_of(digits, with_dropout)
+    run(plain, range(4))
+    for step in range(4):
+        watched.log_posterior_over(digits.test)
+        watched.predict(step)
+        watched.log_posterior_over(digits.test)  # even here, while a graph waits
+        watched.learn(step)
+    assert_same(state_of(watched), state_of(plain))
+
+
+def test_evaluation_is_at_temperature_1_and_by_running_statistics(digits):
+    learner = learner_of(digits, objective=MutualLearning(temperature=4.0))
+    run(learner, range(2))
+    reference = copy.deepcopy(learner.network).eval()
+    images = torch.from_numpy(digits.test.images).float() / 255
+    with torch.no_grad():
+        expected = F.log_softmax(reference(images), 1)
+    torch.testing.assert_close(learner.log_posterior_over(digits.test), expected)
+
+
+# Random numbers
+
+
+def test_dropout_depends_on_seed_student_and_step_alone(digits):
+    first, again = (learner_of(digits, with_dropout) for _ in range(2))
+    posterior = first.predict(3)
+    torch.rand(7)  # whatever else draws random numbers
+    again.predict(1)
+    assert torch.equal(again.predict(3), posterior)
+    again.student = 1
+    assert not torch.equal(again.predict(3), posterior)
+    again.student, again.seed = 0, 1
+    assert not torch.equal(again.predict(3), posterior)
+
+
+def test_every_student_sees_the_same_batch_and_starts_elsewhere(digits):
+    one, two = (learner_of(digits, student=student) for student in (0, 1))
+    assert_same(one.source.batch(5), two.source.batch(5))
+    assert weights_sha256(one.network) != weights_sha256(two.network)
+    assert weights_sha256(one.network) == weights_sha256(learner_of(digits).network)
+
+
+# State
+
+
+@pytest.mark.parametrize("options", [{"optimizer": "sgd"}, {"optimizer": "adam", "lr": 1e-3}])
+@pytest.mark.parametrize("network", [small, with_dropout])
+def test_restored_in_the_middle_equals_undisturbed(digits, network, options):
+    peer = F.log_softmax(torch.randn(16, 10, generator=torch.Generator().manual_seed(0)), 1)
+    undisturbed = learner_of(digits, network, lr_schedule="cosine", **options)
+    run(undisturbed, range(9), peer=peer)
+
+    killed = learner_of(digits, network, lr_schedule="cosine", **options)
+    run(killed, range(4), peer=peer)
+    files = killed.snapshot()
+    run(killed, range(4, 6), peer=peer)  # lost
+    resumed = learner_of(digits, network, lr_schedule="cosine", **options)
+    for learner in (killed, resumed):  # the same process rolled back, and a new one
+        learner.restore(files)
+        run(learner, range(4, 9), peer=peer)
+        assert_same(state_of(learner), state_of(undisturbed))
+        assert learner.snapshot() == undisturbed.snapshot()
+
+
+def test_restoring_the_weights_alone_would_not_do(digits):
+    """The test above can fail: momentum matters after four steps."""
+    undisturbed = learner_of(digits, small)
+    run(undisturbed, range(4))
+    weights_only = learner_of(digits, small)
+    weights_only.network.load_state_dict(undisturbed.network.state_dict())
+    for learner in (undisturbed, weights_only):
+        run(learner, [4])
+    assert weights_sha256(undisturbed.network) != weights_sha256(weights_only.network)
+
+
+def test_a_restored_learner_has_forgotten_what_waited(digits):
+    learner = learner_of(digits, small)
+    files = learner.snapshot()
+    learner.predict(0)
+    learner.restore(files)
+    with pytest.raises(AssertionError, match="without a prediction"):
+        learner.learn(0)
+    assert learner.records.drain() == []
+
+
+def test_the_state_is_files_without_pickled_code(digits):
+    learner = learner_of(digits, small)
+    run(learner, range(1))
+    assert sorted(learner.snapshot()) == ["model.safetensors", "optimizer.pt"]
+
+
+# The order of calls
+
+
+def test_learning_needs_the_prediction_of_its_step(digits):
+    learner = learner_of(digits, small)
+    with pytest.raises(AssertionError, match=r"learn\(0\) without a prediction"):
+        learner.learn(0)
+    learner.predict(0)
+    with pytest.raises(AssertionError, match=r"learn\(1\) after predict\(0\)"):
+        learner.learn(1)
+    with pytest.raises(AssertionError, match="between predict and learn"):
+        learner.snapshot()
+    learner.learn(0)
+    with pytest.raises(AssertionError, match="without a prediction"):
+        learner.learn(0)
+
+
+# Losses that are not finite
+
+
+def test_a_loss_that_is_not_finite_names_student_and_step_and_changes_no_weight(digits):
+    learner = learner_of(digits, small, student=3)
+    run(learner, range(2))
+    parameters = [p.detach().clone() for p in learner.network.parameters()]
+    optimizer = copy.deepcopy(learner.optimizer.state_dict())
+    learner.predict(2)
+    with pytest.raises(
+        NonFiniteLossError, match="student 3: the loss is not finite at step 2"
+    ) as caught:
+        learner.learn(2, [torch.full((16, 10), math.nan)])
+    assert_same([p.detach() for p in learner.network.parameters()], parameters)
+    assert_same(learner.optimizer.state_dict(), optimizer)
+    copied = pickle.loads(pickle.dumps(caught.value))
+    assert type(copied) is NonFiniteLossError
+    assert str(copied) == str(caught.value)
+    assert (copied.student, copied.order) == (3, 5)
+
+
+def test_the_one_whose_own_posterior_is_not_finite_comes_before_those_it_spoils(digits):
+    learner = learner_of(digits, small, student=1)
+    run(learner, range(2))
+    files = learner.snapshot()
+    with torch.no_grad():
+        next(learner.network.parameters()).fill_(math.nan)
+    with pytest.raises(NonFiniteLossError, match=r"student 1: .* step 2") as caught:
+        learner.predict(2)
+    assert caught.value.order == 4  # its peers' losses at step 2 have 5
+    learner.restore(files)
+    run(learner, range(2, 4))
+
+
+def test_an_exploding_run_is_stopped(digits):
+    learner = learner_of(digits, small, lr=1e30, lr_schedule="constant")
+    with pytest.raises(NonFiniteLossError, match="student 0: the loss is "):
+        run(learner, range(10))
+
+
+# The cohort
+
+
+def cohort_of(dataset, networks, *, sequential=False, objective=None, **options):
+    return InProcessCohort(
+        networks, plan_of(dataset, **options), dataset, objective or MutualLearning(),
+        sequential=sequential, threads=1, device=CPU,
+    )  # fmt: skip
+
+
+def advance(cohort, steps):
+    cohort.advance(0, steps, lambda student, records: None, lambda: False)
+
+
+@pytest.mark.parametrize(("sequential", "expected"), [(False, [5] * 4), (True, [10, 10, 10, 5])])
+def test_forwards_per_step(digits, sequential, expected):
+    """One each; in turn, one more for all but the last. Never one per pair."""
+    cohort = cohort_of(digits, [small] * 4, sequential=sequential)
+    seen = [count_forwards(learner.network) for learner in cohort.learners]
+    advance(cohort, 5)
+    assert [len(calls) for calls in seen] == expected
+    assert all(training for calls in seen for training in calls)
+    cohort.close()
+
+
+def reference_loop(dataset, spec, count, steps, *, teacher="peers", temperature=1.0, sequential):
+    """Deep mutual learning as the paper writes it, in plain torch: Nesterov by hand, pairs of KL."""
+    batch, lr, decay, momentum, total = 16, 0.05, 5e-4, 0.9, 50
+    students = [
+        build_student(
+            spec, num_classes=10, image_shape=(1, 8, 8), mean=dataset.mean, std=dataset.std,
+            seed=0, student=k,
+        ).train()
+        for k in range(count)
+    ]  # fmt: skip
+    velocity = [[torch.zeros_like(p) for p in s.parameters()] for s in students]
+    images, labels = torch.from_numpy(dataset.train.images), torch.from_numpy(dataset.train.labels)
+    per_epoch = len(labels) // batch
+
+    def posterior(logits):
+        return F.softmax(logits / temperature, 1)
+
+    for step in range(steps):
+        epoch, position = divmod(step, per_epoch)
+        order = torch.randperm(len(labels), generator=generator(0, "order", epoch))
+        chosen = order[position * batch : (position + 1) * batch]
+        pixels = augment(images[chosen], dataset.augmentation, generator(0, "augment", step))
+        x, y = pixels.float() / 255, labels[chosen]
+        rate = lr * (1 + math.cos(math.pi * step / total)) / 2
+
+        logits = [student(x) for student in students]
+        shown = [posterior(z.detach()) for z in logits]
+        for k, student in enumerate(students):
+            others = [p for j, p in enumerate(shown) if j != k]
+            own = F.log_softmax(logits[k] / temperature, 1)
+            if teacher == "ensemble":
+                others = [torch.stack(others).mean(0)]
+            mimicry = sum(F.kl_div(own, p, reduction="batchmean") for p in others) / len(others)
+            loss = F.cross_entropy(logits[k], y) + temperature**2 * mimicry
+            gradients = torch.autograd.grad(loss, list(student.parameters()))
+            with torch.no_grad():
+                for w, g, v in zip(student.parameters(), gradients, velocity[k], strict=True):
+                    g = g + decay * w
+                    v.mul_(momentum).add_(g)
+                    w -= rate * (g + momentum * v)
+                if sequential and k < count - 1:
+                    shown[k] = posterior(student(x))
+    return students
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+@pytest.mark.parametrize(
+    ("teacher", "temperature"), [("peers", 1.0), ("ensemble", 1.0), ("peers", 3.0)]
+)
+@pytest.mark.parametrize(("spec", "steps"), [("resnet8", 3), (smooth, 12)])  # an epoch has five
+def test_the_cohort_does_what_the_paper_says(digits, spec, steps, sequential, teacher, temperature):
+    objective = MutualLearning(teacher=teacher, temperature=temperature)
+    cohort = cohort_of(digits, [spec] * 3, sequential=sequential, objective=objective)
+    assert cohort.learners[0].learning_rate(25) == pytest.approx(0.025)  # the loop's schedule
+    start = [copy.deepcopy(learner.network.state_dict()) for learner in cohort.learners]
+    advance(cohort, steps)
+    students = reference_loop(
+        digits, spec, 3, steps, teacher=teacher, temperature=temperature, sequential=sequential
+    )
+    for learner, student, before in zip(cohort.learners, students, start, strict=True):
+        got, expected = learner.network.state_dict(), student.state_dict()
+        torch.testing.assert_close(got, expected, rtol=0, atol=TOLERANCE)
+        moved = max((got[n].float() - before[n].float()).abs().max() for n in got)
+        assert moved > 1000 * TOLERANCE  # it has trained: the comparison means something
+    cohort.close()
+
+
+TOLERANCE = 1e-6
+"""Rounding in another order of operations."""
+
+
+def test_a_cohort_without_teacher_is_its_students_alone(digits):
+    """Decision 7: a deep ensemble is a cohort that does not exchange."""
+    cohort = cohort_of(digits, [small] * 2, objective=MutualLearning(teacher="none"))
+    advance(cohort, 5)
+    for student, learner in enumerate(cohort.learners):
+        alone = learner_of(digits, small, student=student, objective=MutualLearning(teacher="none"))
+        run(alone, range(5))
+        assert weights_sha256(alone.network) == weights_sha256(learner.network)
+    cohort.close()
+
+
+def test_mimicry_brings_students_together(digits):
+    def distance(weight):
+        cohort = cohort_of(digits, [small] * 2, objective=MutualLearning(weight=weight))
+        advance(cohort, 30)
+        one, two = cohort.test_log_posteriors().values()
+        cohort.close()
+        return (one.exp() - two.exp()).abs().sum(1).mean().item()
+
+    assert distance(4.0) < 0.7 * distance(0.0)
+
+
+def test_a_cohort_gives_the_process_back_its_random_state_and_threads(digits):
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    cohort = cohort_of(digits, [with_dropout] * 2)
+    advance(cohort, 2)
+    assert not torch.equal(torch.get_rng_state(), state)
+    cohort.close()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+def test_advancing_stops_when_asked_and_all_are_at_the_same_step(digits):
+    cohort = cohort_of(digits, [small] * 2, log_every=1)
+    asked, steps = iter([False, False, True]), []
+    done = cohort.advance(
+        0, 10, lambda student, records: steps.extend((student, r["step"]) for r in records),
+        lambda: next(asked),
+    )  # fmt: skip
+    assert done == 3
+    assert steps == [(0, 1), (1, 1), (0, 2), (1, 2), (0, 3), (1, 3)]
+    cohort.close()

@@ -1,0 +1,352 @@
+"""The configuration: its flags, its defaults, and what it refuses."""
+
+import dataclasses
+import math
+import typing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cohort.command_line import _field_helps, parse
+from cohort.config import flag
+from cohort.config_file import load_config, read_config, to_yaml
+from cohort.data.recipes import CIFAR, DIGITS, GENERAL
+from cohort.errors import ConfigError
+from cohort.runtime.config import EXTENDABLE, CohortConfig, extend, resolve
+
+FLAGS = {
+    "--dataset": "digits",
+    "--data-root": "data",
+    "--download": False,
+    "--image-size": None,
+    "--train-subset": None,
+    "--test-subset": None,
+    "--epochs": None,
+    "--steps": None,
+    "--batch-size": None,
+    "--lr": None,
+    "--weight-decay": None,
+    "--decay-on": "all",
+    "--optimizer": None,
+    "--lr-schedule": None,
+    "--seed": 0,
+    "--precision": "fp32",
+    "--threads": None,
+    "--checkpoint-every": None,
+    "--keep": 2,
+    "--eval-every": None,
+    "--log-every": 10,
+    "--tensorboard": False,
+    "--run-dir": None,
+    "--k": 2,
+    "--gpus": None,
+    "--students": None,
+    "--teacher": "peers",
+    "--schedule": "simultaneous",
+    "--temperature": 1.0,
+    "--mimicry-weight": 1.0,
+    "--exchange": "object_store",
+    "--on-failure": "restart",
+    "--max-failures": 3,
+    "--address": None,
+    "--baseline": False,
+}
+"""Every flag of launch_cohort.py and its default. A new one is added here on purpose."""
+
+CHOICES = {
+    "teacher": ("peers", "ensemble", "ensemble_logits", "none"),
+    "schedule": ("simultaneous", "sequential"),
+    "precision": ("fp32", "bf16"),
+    "exchange": ("object_store", "collective", "in_process"),
+    "on_failure": ("restart", "drop", "stop"),
+    "optimizer": ("sgd", "adam"),
+    "lr_schedule": ("step", "cosine", "constant"),
+    "decay_on": ("all", "weights"),
+}
+
+POSITIVE = [
+    "image_size",
+    "train_subset",
+    "test_subset",
+    "epochs",
+    "steps",
+    "batch_size",
+    "lr",
+    "threads",
+    "checkpoint_every",
+    "keep",
+    "eval_every",
+    "log_every",
+    "k",
+    "temperature",
+]
+NOT_NEGATIVE = ["weight_decay", "seed", "gpus", "mimicry_weight", "max_failures"]
+REALS = ("lr", "temperature", "weight_decay", "mimicry_weight")
+
+
+def write(tmp_path, text):
+    file = tmp_path / "run.yaml"
+    file.write_text(text)
+    return file
+
+
+def numbers_for(key, integers, floats):
+    return floats if key in REALS else integers
+
+
+def test_no_flag_appears_or_goes_by_accident():
+    assert {flag(f.name): f.default for f in dataclasses.fields(CohortConfig)} == FLAGS
+
+
+def test_every_field_has_help():
+    helps = _field_helps(CohortConfig)
+    for field in dataclasses.fields(CohortConfig):
+        assert len(helps.get(field.name, "")) > 10, field.name
+
+
+@pytest.mark.parametrize("key", CHOICES)
+def test_choices_are_those_of_the_contract(key):
+    hint = typing.get_type_hints(CohortConfig)[key]
+    options = [typing.get_args(part) or (part,) for part in typing.get_args(hint)]
+    flat = {value for part in options for value in part} - {type(None)}
+    assert flat == set(CHOICES[key])
+
+
+@pytest.mark.parametrize("key", sorted(CHOICES))
+def test_another_choice_is_refused_with_the_allowed_ones(key):
+    with pytest.raises(ConfigError) as caught:
+        parse(CohortConfig, "", [flag(key), "other"])
+    assert str(caught.value).startswith(f"{flag(key)} is 'other'")
+    assert all(repr(choice) in str(caught.value) for choice in CHOICES[key])
+
+
+@given(st.data())
+def test_positive_keys_refuse_zero_and_below(data):
+    key = data.draw(st.sampled_from(POSITIVE))
+    bad = data.draw(
+        numbers_for(
+            key,
+            st.integers(max_value=0),
+            st.floats(max_value=0) | st.sampled_from([math.inf, math.nan]),
+        )
+    )
+    with pytest.raises(ConfigError, match=rf"^{flag(key)} is .*; it must be greater than 0$"):
+        CohortConfig(**{key: bad})
+
+
+@given(st.data())
+def test_not_negative_keys_refuse_what_is_below_zero(data):
+    key = data.draw(st.sampled_from(NOT_NEGATIVE))
+    bad = data.draw(
+        numbers_for(
+            key,
+            st.integers(max_value=-1),
+            st.floats(max_value=0, exclude_max=True) | st.sampled_from([math.inf, math.nan]),
+        )
+    )
+    with pytest.raises(ConfigError, match=rf"^{flag(key)} is .*; it must be 0 or greater$"):
+        CohortConfig(**{key: bad})
+
+
+@given(st.data())
+def test_what_is_above_is_taken(data):
+    key = data.draw(st.sampled_from(POSITIVE + NOT_NEGATIVE))
+    low = 0 if key in NOT_NEGATIVE else 1
+    good = data.draw(
+        numbers_for(key, st.integers(low, 10**6), st.floats(low, 1e6, exclude_min=low > 0))
+    )
+    others = {"teacher": "none"} if key == "k" and good == 1 else {}
+    assert getattr(CohortConfig(**{key: good}, **others), key) == good
+
+
+def test_every_number_is_checked():
+    """A new numeric field must be put under one of the two checks."""
+    hints = typing.get_type_hints(CohortConfig)
+    numeric = {
+        name
+        for name, hint in hints.items()
+        if {int, float} & set(typing.get_args(hint) or (hint,)) and name in vars(CohortConfig())
+    }
+    assert numeric == set(POSITIVE) | set(NOT_NEGATIVE)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"k": 1}, ("--k is 1", "--teacher peers")),
+        ({"k": 3, "students": "resnet8,resnet8"}, ("--students names 2", "--k = 3")),
+        ({"k": 2, "students": ("resnet8",) * 3}, ("--students names 3", "--k = 2")),
+        ({"gpus": 2, "exchange": "in_process"}, ("--gpus is 2", "--exchange in_process")),
+        ({"address": "auto", "exchange": "in_process"}, ("--address is 'auto'", "in_process")),
+    ],
+)
+def test_contradictions_are_refused(options, words):
+    with pytest.raises(ConfigError) as caught:
+        CohortConfig(**options)
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_one_network_serves_all_students():
+    assert CohortConfig(k=3, students="resnet20").networks == ("resnet20",) * 3
+    assert CohortConfig(k=1, students=("resnet20",), teacher="none").networks == ("resnet20",)
+    assert CohortConfig(k=2, students="resnet8, wrn_16_4").networks == ("resnet8", "wrn_16_4")
+    assert CohortConfig(k=2, students=("resnet8", "wrn_16_4")).networks == ("resnet8", "wrn_16_4")
+    assert CohortConfig(k=2, students=resolve).networks == (resolve, resolve)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "recipe"),
+    [("digits", DIGITS), ("cifar100", CIFAR), ("folder", GENERAL), (lambda: None, GENERAL)],
+)
+def test_resolve_fills_in_the_recipe(dataset, recipe):
+    config = resolve(CohortConfig(dataset=dataset))
+    for key in ("epochs", "batch_size", "lr", "weight_decay", "optimizer", "lr_schedule"):
+        assert getattr(config, key) == getattr(recipe, key)
+    assert config.networks == (recipe.network,) * 2
+    assert resolve(config) == config
+
+
+def test_resolve_keeps_what_was_given():
+    given = {"epochs": 1, "weight_decay": 0.0, "optimizer": "adam", "students": "mobilenet"}
+    config = resolve(CohortConfig(**given))
+    assert {key: getattr(config, key) for key in given} == given
+    assert config.lr == DIGITS.lr
+
+
+def test_the_papers_recipe():
+    assert dataclasses.astuple(CIFAR) == ("resnet32", 200, 64, 0.1, 5e-4, "sgd", "step")
+    assert CohortConfig(dataset="digits").networks == ("resnet8", "resnet8")
+
+
+ANOTHER = {
+    "epochs": 9,
+    "steps": 9,
+    "keep": 9,
+    "on_failure": "drop",
+    "max_failures": 9,
+    "address": "auto",
+    "gpus": 1,
+    "exchange": "collective",
+    "data_root": "elsewhere",
+    "tensorboard": True,
+    "baseline": True,
+}
+
+
+@pytest.mark.parametrize("key", EXTENDABLE)
+def test_a_resumed_run_may_differ_in(key):
+    assert getattr(extend(CohortConfig(), {key: ANOTHER[key]}, "runs/x"), key) == ANOTHER[key]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("k", 3),
+        ("seed", 1),
+        ("teacher", "none"),
+        ("schedule", "sequential"),
+        ("batch_size", 8),
+        ("lr", 0.5),
+        ("students", "resnet20"),
+        ("dataset", "synthetic"),
+        ("run_dir", "elsewhere"),
+        ("temperature", 2.0),
+        ("checkpoint_every", 3),
+        ("precision", "bf16"),
+        ("train_subset", 10),
+    ],
+)
+def test_a_resumed_run_may_not_differ_in(key, value):
+    with pytest.raises(ConfigError) as caught:
+        extend(CohortConfig(), {key: value}, "runs/x")
+    assert str(caught.value).startswith(f"{flag(key)} is {value}, but the run in runs/x has ")
+
+
+def test_extending_by_what_the_run_has_changes_nothing():
+    config = CohortConfig(k=3, seed=4)
+    assert extend(config, {"k": 3, "seed": 4}, "runs/x") == config
+
+
+def test_extending_is_checked_as_a_whole():
+    config = CohortConfig(exchange="in_process")
+    with pytest.raises(ConfigError, match="--gpus is 4"):
+        extend(config, {"gpus": 4}, "runs/x")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        CohortConfig(),
+        resolve(CohortConfig()),
+        CohortConfig(k=2, students=("resnet8", "pkg.mod:net"), lr=1e-5, weight_decay=0.0),
+        CohortConfig(students="resnet8,resnet20", baseline=True, gpus=0, address="auto"),
+    ],
+)
+def test_yaml_round_trip(config, tmp_path):
+    assert load_config(write(tmp_path, to_yaml(config)), CohortConfig) == config
+
+
+@given(
+    st.builds(
+        CohortConfig,
+        k=st.integers(2, 50),
+        lr=st.floats(0, exclude_min=True, allow_infinity=False),
+        data_root=st.text(st.characters(blacklist_categories=("Cs",)), min_size=1),
+        teacher=st.sampled_from(CHOICES["teacher"]),
+        steps=st.none() | st.integers(1),
+        download=st.booleans(),
+    )
+)
+def test_yaml_round_trip_of_any(tmp_path_factory, config):
+    file = write(tmp_path_factory.mktemp("yaml"), to_yaml(config))
+    assert load_config(file, CohortConfig) == config
+
+
+def test_own_functions_are_written_by_name(tmp_path):
+    config = CohortConfig(dataset=resolve, students=(extend, "resnet8"))
+    again = load_config(write(tmp_path, to_yaml(config)), CohortConfig)
+    assert again.dataset == "cohort.runtime.config:resolve"
+    assert again.students == ("cohort.runtime.config:extend", "resnet8")
+    assert "students: <lambda>\n" in to_yaml(CohortConfig(students=lambda num_classes: None))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("epoch: 3", ("unknown key 'epoch'", "did you mean 'epochs'?")),
+        ("students_per_core: 3", ("unknown key 'students_per_core'",)),
+        ("zzz: 3", ("unknown key 'zzz'", "the keys are", "teacher")),
+        ("k: two", ("key 'k' is 'two'", "integer")),
+        ("lr: [1]", ("key 'lr' is [1]", "number")),
+        ("teacher: peer", ("key 'teacher' is 'peer'", "'ensemble_logits'")),
+        ("students: 3", ("key 'students' is 3",)),
+        ("students: [resnet8, 3]", ("key 'students' is",)),
+        ("lr: -1", ("--lr is -1", "greater than 0")),
+        ("k: 1", ("--k is 1", "--teacher")),
+        ("- k", ("must hold keys and values, not a list",)),
+        ("k: [", ("is not YAML",)),
+        ("1: 2", ("1",)),
+    ],
+)
+def test_a_bad_file_is_refused_by_name_and_key(text, words, tmp_path):
+    file = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(file, CohortConfig)
+    message = str(caught.value)
+    assert message.startswith(str(file)), message
+    assert "\n" not in message
+    assert all(word in message for word in words), message
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(ConfigError, match=r"--config .*none\.yaml cannot be read: No such file"):
+        read_config(tmp_path / "none.yaml")
+
+
+def test_an_empty_file_is_the_defaults(tmp_path):
+    assert load_config(write(tmp_path, ""), CohortConfig) == CohortConfig()
+
+
+def test_yaml_reads_numbers_as_people_write_them(tmp_path):
+    assert load_config(write(tmp_path, "lr: 1e-3"), CohortConfig).lr == 0.001  # a string to YAML

@@ -1,0 +1,75 @@
+"""The papers' optimisers: their constants, and who gets weight decay."""
+
+import pytest
+import torch
+from torch import nn
+
+from cohort.learning.optimizers import build_optimizer
+
+
+@pytest.fixture
+def network():
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3))
+
+
+def decays(network, optimizer):
+    """{parameter name: weight decay}."""
+    by_id = {id(p): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
+    return {name: by_id[id(p)] for name, p in network.named_parameters() if id(p) in by_id}
+
+
+def build(network, name="sgd", decay_on="all"):
+    return build_optimizer(network, name, lr=0.1, weight_decay=5e-4, decay_on=decay_on)
+
+
+def test_decay_on_all(network):
+    everything = dict.fromkeys((name for name, _ in network.named_parameters()), 5e-4)
+    assert decays(network, build(network)) == everything
+
+
+def test_decay_on_weights(network):
+    assert decays(network, build(network, decay_on="weights")) == {
+        "0.weight": 5e-4,
+        "0.bias": 0.0,
+        "1.weight": 0.0,
+        "1.bias": 0.0,
+        "3.weight": 5e-4,
+        "3.bias": 0.0,
+    }
+
+
+@pytest.mark.parametrize("decay_on", ["all", "weights"])
+def test_frozen_parameters_are_left_out(network, decay_on):
+    network[0].requires_grad_(False)
+    assert set(decays(network, build(network, decay_on=decay_on))) == {
+        "1.weight",
+        "1.bias",
+        "3.weight",
+        "3.bias",
+    }
+
+
+def test_a_network_without_biases(network):
+    optimizer = build(nn.Linear(2, 2, bias=False), decay_on="weights")
+    assert len(optimizer.param_groups) == 1
+
+
+def test_adam_has_the_papers_betas(network):
+    optimizer = build(network, "adam")
+    assert type(optimizer) is torch.optim.Adam
+    assert {g["betas"] for g in optimizer.param_groups} == {(0.5, 0.999)}
+
+
+def test_sgd_is_nesterov():
+    """Two steps by hand: v = 0.9 v + g, w = w - lr (g + 0.9 v), with g = gradient + decay w."""
+    w = nn.Linear(1, 1, bias=False).double()
+    w.weight.data.fill_(2.0)
+    optimizer = build_optimizer(w, "sgd", lr=0.1, weight_decay=0.01, decay_on="all")
+    weight, velocity = 2.0, 0.0
+    for _ in range(3):
+        w.weight.grad = torch.full_like(w.weight, 0.5)
+        optimizer.step()
+        gradient = 0.5 + 0.01 * weight
+        velocity = 0.9 * velocity + gradient
+        weight -= 0.1 * (gradient + 0.9 * velocity)
+        assert w.weight.item() == pytest.approx(weight, rel=1e-12)

@@ -1,0 +1,47 @@
+"""The learning rate by hand."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cohort.learning.schedule import learning_rate
+
+EPOCH = 781
+"""Steps of CIFAR at batch 64."""
+
+
+@pytest.mark.parametrize(
+    ("epoch", "rate"),
+    [(0, 0.1), (59, 0.1), (60, 0.01), (119, 0.01), (120, 1e-3), (179, 1e-3), (180, 1e-4)],
+)
+def test_step_of_the_paper(epoch, rate):
+    at = learning_rate(0.1, "step", 200 * EPOCH)
+    assert at(epoch * EPOCH) == pytest.approx(rate)
+    assert at(epoch * EPOCH + EPOCH - 1) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("epoch", [60, 120, 180])
+def test_step_changes_exactly_between_two_epochs(epoch):
+    at = learning_rate(0.1, "step", 200 * EPOCH)
+    assert at(epoch * EPOCH) == pytest.approx(at(epoch * EPOCH - 1) / 10)
+
+
+@pytest.mark.parametrize(
+    ("step", "share"),
+    [(0, 1.0), (25, 0.853553), (50, 0.5), (75, 0.146447), (100, 0.0), (101, 0.0)],
+)
+def test_cosine(step, share):
+    assert learning_rate(0.2, "cosine", 100)(step) == pytest.approx(0.2 * share, abs=1e-6)
+
+
+@given(st.integers(0, 10**6))
+def test_constant(step):
+    assert learning_rate(0.3, "constant", 100)(step) == 0.3
+
+
+@given(st.sampled_from(["step", "cosine"]), st.integers(1, 10**6), st.data())
+def test_it_never_rises(schedule, total, data):
+    at = learning_rate(0.1, schedule, total)
+    first = data.draw(st.integers(0, total))
+    second = data.draw(st.integers(first, total))
+    assert 0.1 >= at(first) >= at(second) >= 0
