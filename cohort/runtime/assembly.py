@@ -56,18 +56,23 @@ def threads_per_student(config: CohortConfig) -> int:
 
 
 @contextmanager
-def assemble(config: CohortConfig, parts: Ingredients) -> Iterator[tuple[Cohort, str | None]]:
+def assemble(
+    config: CohortConfig, parts: Ingredients, *, cohorts: int = 1
+) -> Iterator[tuple[Cohort, str | None]]:
     """The cohort at step 0, and a notice for the user; closed afterwards.
 
-    ``config`` is resolved, its threads included. Raises ConfigError if the cluster is too small.
+    ``config`` is resolved, its threads included. ``cohorts`` that take turns, as in a benchmark,
+    reserve together what one would. Raises ConfigError if the cluster is too small.
     """
-    build = _in_process if config.exchange == "in_process" else _actors
-    cohort, notice = build(config, parts)
+    if config.exchange == "in_process":
+        cohort, notice = _in_process(config, parts)
+    else:
+        cohort, notice = _actors(config, parts, cohorts)
     with closing(cohort):
         yield cohort, notice
 
 
-def _in_process(config: CohortConfig, parts: Ingredients) -> tuple[Cohort, None]:
+def _in_process(config: CohortConfig, parts: Ingredients) -> tuple[Cohort, str | None]:
     cohort = InProcessCohort(
         config.networks,
         parts.plan,
@@ -80,7 +85,7 @@ def _in_process(config: CohortConfig, parts: Ingredients) -> tuple[Cohort, None]
     return cohort, None
 
 
-def _actors(config: CohortConfig, parts: Ingredients) -> tuple[Cohort, str | None]:
+def _actors(config: CohortConfig, parts: Ingredients, cohorts: int) -> tuple[Cohort, str | None]:
     from cohort.runtime.actors import RayCohort
     from cohort.runtime.exchange import choose_exchange
     from cohort.runtime.placement import share_out
@@ -92,7 +97,7 @@ def _actors(config: CohortConfig, parts: Ingredients) -> tuple[Cohort, str | Non
         parts.dataset,
         parts.objective,
         exchange=choose_exchange(config),
-        share=share,
+        share=share.divided(cohorts),
         threads=threads_per_student(config),
     )
     return cohort, share.notice
