@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -62,7 +62,7 @@ def assemble(
     """The cohort at step 0, and a notice for the user; closed afterwards.
 
     ``config`` is resolved, its threads included. ``cohorts`` that take turns, as in a benchmark,
-    reserve together what one would. Raises ConfigError if the cluster is too small.
+    reserve together the cores and GPUs that one would. Raises ConfigError if the cluster is too small.
     """
     if config.exchange == "in_process":
         cohort, notice = _in_process(config, parts)
@@ -90,7 +90,9 @@ def _actors(config: CohortConfig, parts: Ingredients, cohorts: int) -> tuple[Coh
     from cohort.runtime.exchange import choose_exchange
     from cohort.runtime.placement import share_out
 
-    share = share_out(_nodes(config), config.k, config.gpus, parts.largest_network)
+    # Cohorts can take turns on cores, but not in memory.
+    nodes = [replace(node, memory=node.memory / cohorts) for node in _nodes(config)]
+    share = share_out(nodes, config.k, config.gpus, parts.largest_network)
     cohort = RayCohort(
         config.networks,
         parts.plan,

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from cohort.command_line import USAGE
 from cohort.errors import ConfigError, RunError
 from cohort.runtime.actors import RayCohort
 from cohort.runtime.assembly import Ingredients, assemble, prepare, session
@@ -101,27 +102,28 @@ def time_startup(config: BenchConfig, mode: Mode, gpus: int, launcher: Path) -> 
             launch = subprocess.Popen(command, stdout=output, stderr=output)
             try:
                 return _first_step(launch, run_dir / "metrics.jsonl", begin, log)
+            except BaseException:
+                launch.terminate()
+                raise
             finally:
-                _end(launch)
+                launch.wait()  # it ends its Ray by itself
 
 
 def _first_step(launch: "subprocess.Popen[bytes]", file: Path, begin: float, log: Path) -> float:
     while (seconds := time.perf_counter() - begin) < STARTUP_SECONDS:
         if file.exists() and file.stat().st_size:
             return seconds
-        if launch.poll():
-            raise RunError(f"a launch failed: {(log.read_text().splitlines() or [''])[-1]}")
+        if code := launch.poll():
+            raise _launch_failed(code, log.read_text().strip().splitlines())
         time.sleep(0.01)
     raise RunError(f"a launch took no step in {STARTUP_SECONDS:.0f} s")
 
 
-def _end(launch: "subprocess.Popen[bytes]") -> None:
-    """Let the launch finish by itself, or ask it to; it ends its Ray in either case."""
-    try:
-        launch.wait(STARTUP_SECONDS if sys.exc_info()[0] is None else 0)
-    except subprocess.TimeoutExpired:
-        launch.terminate()
-        launch.wait()
+def _launch_failed(code: int, lines: list[str]) -> Exception:
+    reason = lines[-1] if lines else f"exit code {code}"
+    if code == USAGE:
+        return ConfigError(reason.removeprefix("error: "))
+    return RunError(f"a launch failed: {reason}")
 
 
 def _flags(config: BenchConfig, mode: Mode, gpus: int, run_dir: Path) -> list[str]:
