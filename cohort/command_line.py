@@ -15,11 +15,11 @@ from typing import Any, Generic, Literal, NoReturn, TypeVar
 
 import docstring_parser
 
-from cohort.config import RunConfig, flag
+from cohort.config import DataConfig, flag
 from cohort.config_file import read_config, validate
 from cohort.errors import ConfigError, RunError
 
-Config = TypeVar("Config", bound=RunConfig)
+Config = TypeVar("Config", bound=DataConfig)
 
 SUCCESS, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -40,10 +40,13 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse(
-    cls: type[Config], description: str, argv: Sequence[str] | None = None
+    cls: type[Config], description: str, argv: Sequence[str] | None = None, *, trains: bool = True
 ) -> Arguments[Config]:
-    """Read flags into a config of class ``cls``. Raises ConfigError; ``--help`` prints and exits."""
-    options = vars(_parser(cls, description).parse_args(argv))
+    """Read flags into a config of class ``cls``. Raises ConfigError; ``--help`` prints and exits.
+
+    ``trains``: the command writes a run folder, so it has --config and --resume.
+    """
+    options = vars(_parser(cls, description, trains).parse_args(argv))
     file, resume = options.pop("config", None), options.pop("resume", None)
     if file and resume:
         raise ConfigError("--config cannot go with --resume, which has the config of its run")
@@ -69,7 +72,7 @@ def run_command(command: Callable[[], int]) -> NoReturn:
     sys.exit(code)
 
 
-def _parser(cls: type[RunConfig], description: str) -> _Parser:
+def _parser(cls: type[DataConfig], description: str, trains: bool) -> _Parser:
     parser = _Parser(
         description=description,
         allow_abbrev=False,
@@ -85,6 +88,12 @@ def _parser(cls: type[RunConfig], description: str) -> _Parser:
             parser.add_argument(flag(field.name), action=argparse.BooleanOptionalAction, help=text)
         else:
             parser.add_argument(flag(field.name), metavar=_metavar(types[field.name]), help=text)
+    if trains:
+        _add_run_flags(parser)
+    return parser
+
+
+def _add_run_flags(parser: _Parser) -> None:
     parser.add_argument(
         "--config", metavar="FILE", help="YAML file of these keys; flags override it."
     )
@@ -93,7 +102,6 @@ def _parser(cls: type[RunConfig], description: str) -> _Parser:
         metavar="DIR",
         help="Continue the run in this folder; other flags may only extend it.",
     )
-    return parser
 
 
 def _field_helps(cls: type) -> dict[str, str]:

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from cohort.config import RunConfig
+from cohort.config import DataConfig, RunConfig
 from cohort.errors import ConfigError
 from cohort.imports import written_name
 
-Config = TypeVar("Config", bound=RunConfig)
+Config = TypeVar("Config", bound=DataConfig)
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def _plain(value: Any) -> Any:
 
 
 def _sentence(
-    error: Any, cls: type[RunConfig], flags: Mapping[str, str], file: str | Path | None
+    error: Any, cls: type[DataConfig], flags: Mapping[str, str], file: str | Path | None
 ) -> str:
     if original := error.get("ctx", {}).get("error"):
         from_flag = str(original).split()[0] in flags.values()  # it begins with the key's flag
@@ -76,7 +76,7 @@ def _sentence(
     return f"{where} is {error['input']!r}: {message}"
 
 
-def _closest(key: str, cls: type[RunConfig]) -> str:
+def _closest(key: str, cls: type[DataConfig]) -> str:
     names = [field.name for field in dataclasses.fields(cls)]
     match = difflib.get_close_matches(key, names, n=1)
     return f"; did you mean {match[0]!r}?" if match else f"; the keys are {', '.join(names)}"

@@ -46,6 +46,10 @@ class Share:
         """The bundle to ask of Ray."""
         return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
 
+    def divided(self, cohorts: int) -> "Share":
+        """A student's share where several cohorts stand by and one of them trains at a time."""
+        return Share(_floor(self.cpus / cohorts), _floor(self.gpus / cohorts), self.notice)
+
 
 def share_out(nodes: Sequence[Node], k: int, gpus: int | None, largest_network: int) -> Share:
     """Each student's share of the cluster.
@@ -97,8 +101,13 @@ def _students_per_core(nodes: Sequence[Node], k: int, per_gpu: int) -> int:
 
 
 def _part(students: int) -> float:
-    """One student's part of a unit, rounded down to Ray's granularity so that all fit."""
-    return math.floor(10_000 / students) / 10_000
+    """One student's part of a unit, so that all fit."""
+    return _floor(1 / students)
+
+
+def _floor(amount: float) -> float:
+    """Rounded down to Ray's granularity."""
+    return math.floor(amount * 10_000) / 10_000
 
 
 def _notice(per_core: int, per_gpu: int) -> str | None:

@@ -1,0 +1,29 @@
+"""Measure what it costs students to teach each other: every exchange beside independent students."""
+
+from pathlib import Path
+
+from cohort.command_line import SUCCESS, parse, run_command
+from cohort.runtime.bench_config import BenchConfig
+
+
+def main() -> int:
+    """Parse, measure, print the table."""
+    config = parse(BenchConfig, str(__doc__), trains=False).config
+
+    from rich.console import Console
+
+    from cohort.runtime.bench_results import table, write_json
+    from cohort.runtime.benchmark import measure
+
+    measured = measure(config, Path(__file__).with_name("launch_cohort.py"))
+    if config.output:
+        write_json(config.output, config, measured)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)  # files have no width
+    console.print(table(config, measured))
+    return SUCCESS
+
+
+if __name__ == "__main__":
+    run_command(main)
