@@ -7,6 +7,7 @@ error names the flag or the file and key. Flags override the file.
 import argparse
 import dataclasses
 import logging
+import signal
 import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -34,8 +35,11 @@ class Arguments(Generic[Config]):
     resume: str | None
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Raises ConfigError, one sentence, where argparse would print its usage."""
+
     def error(self, message: str) -> NoReturn:
+        """Called by argparse with its own sentence."""
         raise ConfigError(f"{message}; see --help")
 
 
@@ -57,6 +61,7 @@ def parse(
 
 def run_command(command: Callable[[], int]) -> NoReturn:
     """Run a command and exit: 0 success, 1 the run failed, 2 wrong usage, 130 interrupted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, until a run listens
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         code = command()
@@ -67,13 +72,14 @@ def run_command(command: Callable[[], int]) -> NoReturn:
         print(f"failed: {error}", file=sys.stderr)
         code = FAILED
     except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         code = INTERRUPTED
     sys.stdout.flush()
     sys.exit(code)
 
 
-def _parser(cls: type[DataConfig], description: str, trains: bool) -> _Parser:
-    parser = _Parser(
+def _parser(cls: type[DataConfig], description: str, trains: bool) -> Parser:
+    parser = Parser(
         description=description,
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
@@ -93,7 +99,7 @@ def _parser(cls: type[DataConfig], description: str, trains: bool) -> _Parser:
     return parser
 
 
-def _add_run_flags(parser: _Parser) -> None:
+def _add_run_flags(parser: Parser) -> None:
     parser.add_argument(
         "--config", metavar="FILE", help="YAML file of these keys; flags override it."
     )

@@ -136,7 +136,7 @@ def atomic_write(path: Path, data: bytes | str) -> None:
         with contextlib.suppress(OSError):  # the reason for the failure matters more
             temporary.unlink()
         raise
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
@@ -157,8 +157,11 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _sync_directory(path: Path) -> None:
-    # Without this a power cut can undo the rename although the file's data are on disk.
+def sync_directory(path: Path) -> None:
+    """Put a folder's entries on disk.
+
+    Without this a power cut can undo a rename although the file's data are on disk.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cohort.learning.learner import Files
+from cohort.run_folder import sync_directory
 
 MANIFEST = "manifest.json"
 
@@ -72,6 +73,7 @@ def write_checkpoint(
     _write_synced(partial / MANIFEST, json.dumps(manifest, indent=1).encode())
     shutil.rmtree(final, ignore_errors=True)
     os.replace(partial, final)
+    sync_directory(root)
     _remove_old(root, keep)
     return Checkpoint(final, step, tuple(students), digests, dict(progress))
 
@@ -108,5 +110,6 @@ def _write_synced(path: Path, content: bytes) -> None:
 
 
 def _remove_old(root: Path, keep: int) -> None:
-    for old in sorted(root.glob("step_*"))[:-keep]:
+    # What a killed run left half written goes too.
+    for old in [*sorted(root.glob("step_*"))[:-keep], *root.glob(".step_*.partial")]:
         shutil.rmtree(old, ignore_errors=True)

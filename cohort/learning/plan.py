@@ -61,10 +61,15 @@ def plan_training(config: RunConfig, train_size: int) -> TrainingPlan:
         )
     steps_per_epoch = train_size // config.batch_size
     schedule_steps = config.epochs * steps_per_epoch
+    if config.steps is not None and config.steps > schedule_steps:
+        raise ConfigError(
+            f"--steps is {config.steps}, but {config.epochs} epochs have {schedule_steps} steps, and "
+            "--steps can only stop earlier; raise --epochs"
+        )
     return TrainingPlan(
         steps_per_epoch=steps_per_epoch,
         schedule_steps=schedule_steps,
-        total_steps=min(config.steps or schedule_steps, schedule_steps),
+        total_steps=config.steps or schedule_steps,
         batch_size=config.batch_size,
         lr=config.lr,
         weight_decay=config.weight_decay,

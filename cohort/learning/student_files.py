@@ -52,7 +52,7 @@ def load_student(path: str | Path, network: nn.Module | None = None) -> nn.Modul
     try:
         student.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS_FILE))
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:300]
         raise ConfigError(f"{folder / WEIGHTS_FILE} cannot be loaded: {reason}") from error
     return student.eval()
 

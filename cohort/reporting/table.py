@@ -47,11 +47,16 @@ def summary_table(summary: Summary, baseline: Summary | None = None) -> Table:
 
 def print_summary(console: Console, summary: Summary, baseline: Summary | None = None) -> None:
     """Print how the run ended, and its table."""
+    print_table(console, summary, baseline)
+    console.print(Text(_ending(summary)), soft_wrap=True)
+
+
+def print_table(console: Console, summary: Summary, baseline: Summary | None = None) -> None:
+    """Print the table alone."""
     if not console.is_terminal:
         # Files have no width, and rich would fold the table into 80 columns.
         console = Console(file=console.file, width=max(console.width, NARROWEST))
     console.print(summary_table(summary, baseline))
-    console.print(Text(_ending(summary)))
 
 
 def _rows(summary: Summary) -> Iterator[tuple[str, Summary]]:

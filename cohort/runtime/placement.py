@@ -6,7 +6,7 @@ here, with the numbers.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cohort.errors import ConfigError
 
@@ -34,6 +34,8 @@ class Share:
 
     cpus: float
     gpus: float
+    memory: int = 0
+    """Bytes that a student takes at the least."""
     notice: str | None = None
     """A sentence for the user if students share a core or a GPU."""
 
@@ -44,11 +46,12 @@ class Share:
 
     def resources(self) -> dict[str, float]:
         """The bundle to ask of Ray."""
-        return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
+        wanted = {"CPU": self.cpus, "GPU": self.gpus, "memory": float(self.memory)}
+        return {name: amount for name, amount in wanted.items() if amount}
 
     def divided(self, cohorts: int) -> "Share":
         """A student's share where several cohorts stand by and one of them trains at a time."""
-        return Share(_floor(self.cpus / cohorts), _floor(self.gpus / cohorts), self.notice)
+        return replace(self, cpus=_floor(self.cpus / cohorts), gpus=_floor(self.gpus / cohorts))
 
 
 def share_out(nodes: Sequence[Node], k: int, gpus: int | None, largest_network: int) -> Share:
@@ -65,38 +68,40 @@ def share_out(nodes: Sequence[Node], k: int, gpus: int | None, largest_network: 
         )
     used = min(available if gpus is None else gpus, k)
     per_gpu = math.ceil(k / used) if used else 0
-    per_core = _students_per_core(nodes, k, per_gpu)
-    _check_memory(nodes, k, largest_network)
-    return Share(_part(per_core), _part(per_gpu) if per_gpu else 0.0, _notice(per_core, per_gpu))
-
-
-def _check_memory(nodes: Sequence[Node], k: int, largest_network: int) -> None:
-    need = PROCESS_BYTES + BYTES_PER_PARAMETER * largest_network
-    fit = sum(int(node.memory / need) for node in nodes)
-    if fit < k:
-        raise ConfigError(
-            f"--k is {k}, but the cluster's memory holds {fit} students of "
-            f"{need / 2**30:.1f} GiB or more each; use --k {fit} or fewer, or smaller networks"
-        )
-
-
-def _students_per_core(nodes: Sequence[Node], k: int, per_gpu: int) -> int:
-    """The fewest students that must share a core so that K fit, node by node."""
-
-    def fit(per_core: int) -> int:
-        return sum(
-            min(int(node.cpus * per_core), int(node.gpus * per_gpu) if per_gpu else k)
-            for node in nodes
-        )
-
+    memory = PROCESS_BYTES + BYTES_PER_PARAMETER * largest_network
     for per_core in range(1, STUDENTS_PER_CORE + 1):
-        if fit(per_core) >= k:
-            return per_core
-    most = fit(STUDENTS_PER_CORE)
-    cores = sum(node.cpus for node in nodes)
-    raise ConfigError(
-        f"--k is {k}, but the cluster's {cores:g} cores place at most {most} students "
-        f"({STUDENTS_PER_CORE} a core); use --k {most} or fewer, or --address of a larger cluster"
+        if _places(nodes, per_core, per_gpu, memory) >= k:
+            gpu = _part(per_gpu) if per_gpu else 0.0
+            return Share(_part(per_core), gpu, memory, _notice(per_core, per_gpu))
+    raise ConfigError(_refusal(nodes, k, per_gpu, memory))
+
+
+def _places(nodes: Sequence[Node], per_core: int, per_gpu: int, memory: int) -> int:
+    """How many students fit, node by node; ``per_gpu`` and ``memory`` of 0 set no limit."""
+    return sum(
+        min(
+            [int(node.cpus * per_core)]
+            + ([int(node.gpus * per_gpu)] if per_gpu else [])
+            + ([int(node.memory / memory)] if memory else [])
+        )
+        for node in nodes
+    )
+
+
+def _refusal(nodes: Sequence[Node], k: int, per_gpu: int, memory: int) -> str:
+    """The sentence for a cohort that does not fit, with what would."""
+    most = _places(nodes, STUDENTS_PER_CORE, per_gpu, memory)
+    advice = f"use --k {most} or fewer" if most else "no student fits"
+    if _places(nodes, STUDENTS_PER_CORE, per_gpu, 0) >= k:
+        return (
+            f"--k is {k}, but the cluster's memory holds {most} students of "
+            f"{memory / 2**30:.1f} GiB or more each; {advice}, or take smaller networks"
+        )
+    cores, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
+    units = f"{cores:g} cores" + (f" and {gpus:g} GPUs" if per_gpu else "")
+    return (
+        f"--k is {k}, but the cluster's {units} place at most {most} students "
+        f"({STUDENTS_PER_CORE} a core); {advice}, or --address of a larger cluster"
     )
 
 

@@ -36,7 +36,7 @@ def file(tmp_path):
     [
         (ConfigError("--k is 0"), 2, "error: --k is 0\n"),
         (RunError("student 1 died"), 1, "failed: student 1 died\n"),
-        (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
     ],
 )
 def test_exit_code_and_one_line(error, code, line, capsys):

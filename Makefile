@@ -1,0 +1,23 @@
+# Everything in a virtual environment of this folder; nothing but Python >= 3.11 and make is needed.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint
+
+demo: .venv/installed  ## Train two students that teach each other, and the same two alone.
+	$(BIN)/python scripts/launch_cohort.py --k 2 --baseline
+
+test: .venv/installed  ## All tests; those that need a GPU or CIFAR-100 skip where there is none.
+	$(BIN)/python -m pytest
+
+lint: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.venv/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("cohort needs Python 3.11 or newer; try make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
