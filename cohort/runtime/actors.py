@@ -1,6 +1,7 @@
 """The cohort as Ray actors: one process per student, placed by a placement group."""
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -123,21 +124,21 @@ class RayCohort:
 
     def replace(self, students: Sequence[int]) -> None:
         """New processes, at step 0, for these students; each in its own place of the group."""
-        self._forget(students)
-        for student in students:
-            self._actors[student] = self._start(student)
-        self._actors = dict(sorted(self._actors.items()))
-        built = {
-            k: self._actors[k].build.remote(self._networks[k], *self._common) for k in students
-        }
-        try:
-            answers = ray.get([*built.values()], timeout=REPLACEMENT_SECONDS)
-            self._places.update(zip(built, answers, strict=True))
-        except ray.exceptions.GetTimeoutError as error:
-            raise RunError(
-                f"the cluster has no room for student {', '.join(map(str, students))} "
-                f"since {REPLACEMENT_SECONDS:.0f} s; --resume the run when it has"
-            ) from error
+        deadline = time.monotonic() + REPLACEMENT_SECONDS
+        missing = tuple(students)
+        while missing:
+            self._forget(missing)
+            self._actors = dict(sorted({**self._actors, **self._start(missing)}.items()))
+            answers = {
+                k: self._actors[k].build.remote(self._networks[k], *self._common) for k in missing
+            }
+            # Until a lost node is noticed, Ray may start a student there, and it dies again.
+            missing = tuple(k for k, answer in answers.items() if not self._is_built(k, answer))
+            if missing and time.monotonic() > deadline:
+                raise RunError(
+                    f"student {', '.join(map(str, missing))} could not be started on this cluster "
+                    f"within {REPLACEMENT_SECONDS:.0f} s; --resume the run when it has room"
+                )
 
     def drop(self, students: Sequence[int]) -> None:
         """Go on without these students."""
@@ -148,16 +149,25 @@ class RayCohort:
         self._forget(self.students)
         remove_placement_group(self._group)
 
-    def _start(self, student: int) -> ActorProxy[Student]:
-        options: dict[str, Any] = {
-            "num_cpus": self._share.cpus,
-            "num_gpus": self._share.gpus,
-            "scheduling_strategy": PlacementGroupSchedulingStrategy(self._group, student),
+    def _start(self, students: Sequence[int]) -> dict[int, ActorProxy[Student]]:
+        def options(student: int) -> dict[str, Any]:
+            place = PlacementGroupSchedulingStrategy(self._group, student)
+            resources = {"num_cpus": self._share.cpus, "num_gpus": self._share.gpus}
+            return {**resources, "scheduling_strategy": place}
+
+        device = self._share.device
+        return {
+            k: RemoteStudent.options(**options(k)).remote(k, self._threads, device)
+            for k in students
         }
-        actor: ActorProxy[Student] = RemoteStudent.options(**options).remote(
-            student, self._threads, self._share.device
-        )
-        return actor
+
+    def _is_built(self, student: int, answer: Any) -> bool:
+        """Whether the new student lives; its place is then known."""
+        try:
+            self._places[student] = ray.get(answer, timeout=REPLACEMENT_SECONDS)
+        except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
+            return False
+        return True
 
     def _forget(self, students: Sequence[int]) -> None:
         self._connected = False

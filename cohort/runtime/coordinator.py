@@ -1,7 +1,7 @@
 """The training loop of a cohort: advance, evaluate, save, and recover when students die."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 import torch
@@ -14,7 +14,7 @@ from cohort.metrics.classification import evaluate_posterior, mean_posterior
 from cohort.reporting.journal import Journal
 from cohort.run_folder import RunFolder
 from cohort.runtime.cohort import Cohort
-from cohort.runtime.recovery import RecoveryPolicy, Restart, Stop
+from cohort.runtime.recovery import Drop, RecoveryPolicy, Restart, Stop
 
 Evaluation = dict[int | str, dict[str, float]]
 
@@ -134,30 +134,35 @@ class Coordinator:
 
         An error that killed nobody is the program's or the user's, and would come again: raised.
         """
-        dead = self.cohort.casualties()
-        if not dead:
-            raise error
-        alive = len(self.cohort.students) - len(dead)
-        failures = self.progress.failures + len(dead)
-        decision = self.policy.decide(dead, failures, alive)
-        if isinstance(decision, Stop):
-            raise RunError(decision.reason) from error
-        with self.journal.paused():
-            if isinstance(decision, Restart):
-                self.cohort.replace(dead)
-                self.progress.restarts += len(dead)
-            else:
-                self.cohort.drop(dead)
-                self.progress.dropped += dead
-            return self._roll_back(decision.verb, dead)
+        while dead := self.cohort.casualties():
+            failures = self.progress.failures + len(dead)
+            alive = len(self.cohort.students) - len(dead)
+            decision = self.policy.decide(dead, failures, alive)
+            if isinstance(decision, Stop):
+                raise RunError(decision.reason) from error
+            try:
+                with self.journal.paused():
+                    return self._carry_out(decision)
+            except RunError:
+                raise
+            except Exception as another:  # somebody died while the cohort recovered
+                error = another
+        raise error
 
-    def _roll_back(self, verb: str, dead: Sequence[int]) -> int:
+    def _carry_out(self, decision: Restart | Drop) -> int:
+        if isinstance(decision, Restart):
+            self.progress.restarts += len(decision.students)
+            self.cohort.replace(decision.students)
+        else:
+            self.progress.dropped += decision.students
+            self.cohort.drop(decision.students)
         checkpoint = newest_checkpoint(self.folder.checkpoints)
         if checkpoint is None:
             raise RunError(f"no checkpoint in {self.folder.checkpoints} is whole any more")
-        step = checkpoint.step
         self.cohort.restore(checkpoint.load)
-        self.journal.rewind(step, self.cohort.students)
-        names = ", ".join(map(str, dead))
-        self.journal.notice(f"student {names} died and was {verb}; all go on from step {step}")
-        return step
+        self.journal.rewind(checkpoint.step, self.cohort.students)
+        names = ", ".join(map(str, decision.students))
+        self.journal.notice(
+            f"student {names} died and was {decision.verb}; all go on from step {checkpoint.step}"
+        )
+        return checkpoint.step

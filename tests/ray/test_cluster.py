@@ -30,7 +30,7 @@ def cluster():
         head_node_args={
             "num_cpus": 2,
             "num_gpus": 0,
-            "_temp_dir": folder,
+            "temp_dir": folder,
             "include_dashboard": False,
         },
     )
