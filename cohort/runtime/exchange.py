@@ -4,30 +4,22 @@ An exchange advances all students from one step to another and leaves nothing in
 decides what to do about a failure: it lets the first cause out.
 """
 
-import contextlib
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import ray
 from ray.actor import ActorProxy
 
-from cohort.learning.learner import NonFiniteLossError
-from cohort.learning.records import Record
 from cohort.runtime.cohort import OnRecords, Stopping
-from cohort.runtime.collective import PeersLostError
 from cohort.runtime.config import CohortConfig
+from cohort.runtime.in_flight import InFlight, Refs
 from cohort.runtime.student import Student
 
 Actors = Mapping[int, ActorProxy[Student]]
-Refs = list[Any]
-
 WINDOW = 4
 """Steps submitted ahead of the slowest student: enough that nobody waits for the driver."""
 CHUNK = 4
 """Steps in one task where the students need no driver to exchange."""
-ERROR_SECONDS = 10.0
-"""How long the others' errors may take to arrive after the first one."""
 
 
 class Exchange(Protocol):
@@ -64,7 +56,7 @@ class ObjectStoreExchange:
         submit = self._submit_in_turn if self.sequential else self._submit
         students = list(actors)
         posteriors: Refs = [actors[k].predict.remote(start) for k in students]
-        with _InFlight(students, on_records) as in_flight:
+        with InFlight(students, on_records) as in_flight:
             for step in range(start, stop):
                 last = step + 1 == stop or stopping()
                 posteriors, records = submit(list(actors.values()), step, posteriors, last)
@@ -152,79 +144,6 @@ def choose_exchange(config: CohortConfig) -> Exchange:
     return ObjectStoreExchange(sequential=sequential)
 
 
-class _InFlight:
-    """The records that each submitted step owes; collecting them is back-pressure and alarm."""
-
-    def __init__(self, students: Sequence[int], on_records: OnRecords) -> None:
-        self.students = students
-        self.on_records = on_records
-        self.steps: deque[Refs] = deque()
-
-    def add(self, records: Refs) -> None:
-        self.steps.append(records)
-
-    def limit(self, steps: int) -> None:
-        """Wait until at most ``steps`` are in flight."""
-        while len(self.steps) > steps:
-            try:
-                collected: list[list[Record]] = ray.get(self.steps[0])
-            except Exception as error:
-                cause = first_cause(self.steps[0]) or error
-                raise cause from cause.__cause__
-            self.steps.popleft()
-            for student, records in zip(self.students, collected, strict=True):
-                self.on_records(student, records)
-
-    def finish(self, step: int) -> int:
-        """Wait for everything; returns ``step``."""
-        self.limit(0)
-        return step
-
-    def __enter__(self) -> "_InFlight":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # After an error: look at what is left, or Ray logs every one as an unhandled error.
-        for ref in [ref for refs in self.steps for ref in refs]:
-            with contextlib.suppress(Exception):
-                ray.get(ref, timeout=ERROR_SECONDS)
-
-
-def first_cause(answers: Refs) -> Exception | None:
-    """Of what went wrong in one step, what was not a consequence of something else.
-
-    An error of a student comes first, then its death, then what that did to its peers.
-    """
-    errors = [error for answer in answers if (error := _error_of(answer)) is not None]
-    return min(errors, key=_rank, default=None)
-
-
-def _error_of(answer: Any) -> Exception | None:
-    try:
-        ray.get(answer, timeout=ERROR_SECONDS)
-    except ray.exceptions.RayTaskError as error:
-        return _unwrap(error)
-    except Exception as error:
-        return error
-    return None
-
-
-def _unwrap(error: Exception) -> Exception:
-    """The student's own exception, out of those of the tasks that it went through."""
-    while isinstance(error, ray.exceptions.RayTaskError):
-        error.cause.__cause__ = RuntimeError(str(error))  # keeps the remote traceback
-        error = error.cause
-    return error
-
-
-def _rank(error: Exception) -> tuple[int, int]:
-    if isinstance(error, NonFiniteLossError):
-        return 0, error.order
-    if isinstance(error, PeersLostError):
-        return 3, 0
-    return (2 if isinstance(error, ray.exceptions.RayError) else 1), 0
-
-
 def _advance_in_chunks(
     submit: Callable[[Any, int, int], Any],
     actors: Actors,
@@ -235,7 +154,7 @@ def _advance_in_chunks(
 ) -> int:
     """Chunks of steps in one task each, two in flight so that nobody waits for the driver."""
     step = start
-    with _InFlight(list(actors), on_records) as in_flight:
+    with InFlight(list(actors), on_records) as in_flight:
         while step < stop and not stopping():
             upto = min(step + CHUNK, stop)
             in_flight.add([submit(actor, step, upto) for actor in actors.values()])

@@ -162,6 +162,8 @@ def test_not_a_number(refused, flag, value):
         (["--k", 3, "--students", "resnet8,resnet20"], ["--students names 2", "--k = 3"]),
         (["--students", "resnet8,resnet8,resnet8"], ["--students names 3", "--k = 2"]),
         (["--gpus", 4], ["--gpus is 4", "--exchange in_process"]),
+        (["--epochs", 1, "--steps", 500], ["--steps is 500", "22 steps", "raise --epochs"]),
+        (["--teacher", "none", "--schedule", "sequential"], ["--schedule is sequential", "none"]),
         (["--address", "auto"], ["--address is 'auto'", "--exchange in_process"]),
     ],
 )

@@ -1,0 +1,97 @@
+"""What was submitted and has not come back: collecting it, and what is to blame if it cannot be."""
+
+import contextlib
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import ray
+
+from cohort.learning.learner import NonFiniteLossError
+from cohort.learning.records import Record
+from cohort.runtime.cohort import OnRecords
+from cohort.runtime.collective import PeersLostError
+
+Refs = list[Any]
+
+ERROR_SECONDS = 10.0
+"""How long the others' errors may take to arrive after the first one."""
+
+
+class InFlight:
+    """The records that each submitted step owes; collecting them is back-pressure and alarm.
+
+    Args:
+        students: whose records a step's references stand for, in order.
+        on_records: gets them.
+    """
+
+    def __init__(self, students: Sequence[int], on_records: OnRecords) -> None:
+        self.students = students
+        self.on_records = on_records
+        self.steps: deque[Refs] = deque()
+
+    def add(self, records: Refs) -> None:
+        """One more step, or chunk of steps, was submitted."""
+        self.steps.append(records)
+
+    def limit(self, steps: int) -> None:
+        """Wait until at most ``steps`` are in flight."""
+        while len(self.steps) > steps:
+            try:
+                collected: list[list[Record]] = ray.get(self.steps[0])
+            except Exception as error:
+                cause = first_cause(self.steps[0]) or error
+                raise cause from cause.__cause__
+            self.steps.popleft()
+            for student, records in zip(self.students, collected, strict=True):
+                self.on_records(student, records)
+
+    def finish(self, step: int) -> int:
+        """Wait for everything; returns ``step``."""
+        self.limit(0)
+        return step
+
+    def __enter__(self) -> "InFlight":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # After an error: look at what is left, or Ray logs every one as an unhandled error.
+        for ref in [ref for refs in self.steps for ref in refs]:
+            with contextlib.suppress(Exception):
+                ray.get(ref, timeout=ERROR_SECONDS)
+
+
+def first_cause(answers: Refs) -> Exception | None:
+    """Of what went wrong in one step, what was not a consequence of something else.
+
+    An error of a student comes first, then its death, then what that did to its peers.
+    """
+    errors = [error for answer in answers if (error := _error_of(answer)) is not None]
+    return min(errors, key=_rank, default=None)
+
+
+def _error_of(answer: Any) -> Exception | None:
+    try:
+        ray.get(answer, timeout=ERROR_SECONDS)
+    except ray.exceptions.RayTaskError as error:
+        return _unwrap(error)
+    except Exception as error:
+        return error
+    return None
+
+
+def _unwrap(error: Exception) -> Exception:
+    """The student's own exception, out of those of the tasks that it went through."""
+    while isinstance(error, ray.exceptions.RayTaskError):
+        error.cause.__cause__ = RuntimeError(str(error))  # keeps the remote traceback
+        error = error.cause
+    return error
+
+
+def _rank(error: Exception) -> tuple[int, int]:
+    if isinstance(error, NonFiniteLossError):
+        return 0, error.order
+    if isinstance(error, PeersLostError):
+        return 3, 0
+    return (2 if isinstance(error, ray.exceptions.RayError) else 1), 0
