@@ -100,6 +100,8 @@ def _run(
     parts = prepare(config)
     if resumed is not None:
         _check_extends(resumed[1], parts, config)
+    if verbose:
+        print(f"starting {config.k} students", flush=True)  # processes take seconds to come up
     with session(config), Interruption().listening() as interruption:
         config = dataclasses.replace(config, threads=threads_per_student(config))
         with assemble(config, parts) as (cohort, notice):

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import torch
 
+from cohort.benchmark.config import MODES, BenchConfig, Mode
 from cohort.command_line import USAGE
 from cohort.errors import ConfigError, RunError
 from cohort.runtime.actors import RayCohort
 from cohort.runtime.assembly import Ingredients, assemble, prepare, session
-from cohort.runtime.bench_config import MODES, BenchConfig, Mode
 from cohort.runtime.cohort import Cohort
 
 Seconds = dict[Mode, list[float]]

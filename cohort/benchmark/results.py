@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from rich.table import Table
 
+from cohort.benchmark.config import MODES, BenchConfig, Mode
+from cohort.benchmark.measure import Measurements
 from cohort.reporting.formatting import number
 from cohort.run_folder import atomic_write, to_json
-from cohort.runtime.bench_config import MODES, BenchConfig, Mode
-from cohort.runtime.benchmark import Measurements
 
 PACKAGES = ("cohort", "ray", "torch", "numpy")
 MIB = 2**20

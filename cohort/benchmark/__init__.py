@@ -1,0 +1,1 @@
+"""What teaching each other costs, measured: every exchange beside independent students."""
