@@ -102,9 +102,7 @@ def build_learner(
         std=dataset.std,
         seed=plan.seed,
         student=student,
-    )
-    if device.type == "cuda":
-        module = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ).to(device)
     return Learner(
         module,
         optimizer=build_optimizer(

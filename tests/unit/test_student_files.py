@@ -138,7 +138,7 @@ def test_the_hash_is_that_of_every_parameter_and_buffer(trained):
     seen = {original}
     for name, tensor in trained.state_dict().items():
         kept = tensor.clone()
-        flat = tensor.flatten()
+        flat = tensor.flatten().clone()
         flat[-1] = flat[-1] + 1 if not tensor.is_floating_point() else flat[-1] * 2 + 1
         tensor.copy_(flat.view(tensor.shape))
         assert weights_sha256(trained) not in seen, name
