@@ -51,15 +51,16 @@ def to_yaml(config: RunConfig) -> str:
     again, such as a lambda, as its name in angle brackets, which ``--config`` refuses.
     """
     values = {
-        field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)
+        field.name: plain(getattr(config, field.name)) for field in dataclasses.fields(config)
     }
     return yaml.safe_dump(values, sort_keys=False)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value as it stands in YAML: a callable by its name, a tuple as a list."""
     if callable(value):
         return written_name(value)
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+    return [plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _sentence(

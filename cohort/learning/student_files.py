@@ -12,7 +12,7 @@ from torch import nn
 from cohort.errors import ConfigError
 from cohort.learning.learner import WEIGHTS_FILE
 from cohort.models.normalised import Normalised
-from cohort.models.registry import build_network
+from cohort.models.registry import NetworkSpec, build_network
 
 CARD_FILE = "model.json"
 
@@ -33,22 +33,26 @@ class ModelCard:
         return json.dumps(asdict(self), indent=2) + "\n"
 
 
-def load_student(path: str | Path, network: nn.Module | None = None) -> nn.Module:
+def load_student(path: str | Path, network: NetworkSpec | None = None) -> nn.Module:
     """A trained student in evaluation mode: pixels in [0, 1], float [B, C, H, W], to logits [B, classes].
 
     Normalisation is part of the module. ``path`` is the student's folder, for example
-    ``runs/NAME/students/0``. ``network`` is needed only where model.json names a network that
-    cannot be imported again, such as a lambda; it must be built like the one that was trained.
+    ``runs/NAME/students/0``. ``network``, the factory that was trained, is needed only where model.json
+    names one that cannot be imported again: a lambda, or a function of the main script.
     Raises ConfigError, naming the file, if one is missing or does not fit.
     """
     folder = Path(path)
     card = read_card(folder)
-    if network is None:
-        with torch.random.fork_rng(devices=[]):  # the caller's random numbers are his own
-            network = build_network(
-                card.network, num_classes=len(card.classes), image_shape=card.image_shape
-            )
-    student = Normalised(network, card.mean, card.std)
+    if network is None and card.network.startswith("<"):
+        raise ConfigError(
+            f"{folder / CARD_FILE} names the network {card.network}, which cannot be imported; "
+            "pass its factory: load_student(path, network=...)"
+        )
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers are his own
+        module = build_network(
+            network or card.network, num_classes=len(card.classes), image_shape=card.image_shape
+        )
+    student = Normalised(module, card.mean, card.std)
     try:
         student.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS_FILE))
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cohort.config import RunConfig, flag, not_negative, positive
+from cohort.config_file import plain
 from cohort.data.recipes import recipe_for
 from cohort.errors import ConfigError
 
@@ -120,11 +121,12 @@ EXTENDABLE = (
 def extend(config: CohortConfig, given: Mapping[str, Any], run_dir: str) -> CohortConfig:
     """The config of a run to resume, with the keys that the user gave anew.
 
+    A factory of one's own that could not be written down by an importable name is given anew too.
     Raises ConfigError, naming the flag, if a key would contradict the steps already done.
     """
     for key, value in given.items():
         before = getattr(config, key)
-        if value != before and key not in EXTENDABLE:
+        if plain(value) != plain(before) and key not in EXTENDABLE:
             raise ConfigError(
                 f"{flag(key)} is {value}, but the run in {run_dir} has {before}; with --resume only "
                 f"{', '.join(flag(name) for name in EXTENDABLE)} may change"

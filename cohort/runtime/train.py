@@ -17,7 +17,7 @@ from cohort.reporting.journal import Journal
 from cohort.run_folder import RunFolder, atomic_write, default_path
 from cohort.runtime.assembly import Ingredients, assemble, prepare, session, threads_per_student
 from cohort.runtime.cohort import Cohort
-from cohort.runtime.config import CohortConfig, extend, resolve
+from cohort.runtime.config import CohortConfig, Network, extend, resolve
 from cohort.runtime.coordinator import Coordinator
 from cohort.runtime.recovery import RecoveryPolicy
 from cohort.runtime.summary import conclude, network_name
@@ -32,6 +32,8 @@ class CohortResult:
     run_dir: Path
     summary: Mapping[str, Any]
     """summary.json."""
+    networks: tuple[Network, ...]
+    """Of the students, as the config had them."""
     alone: "CohortResult | None" = None
     """The same students trained without teacher, if the config asked for a baseline."""
 
@@ -43,7 +45,7 @@ class CohortResult:
 
     def student(self, number: int) -> nn.Module:
         """A trained student in evaluation mode; see ``load_student``."""
-        return load_student(RunFolder(self.run_dir).student(number))
+        return load_student(RunFolder(self.run_dir).student(number), self.networks[number])
 
 
 def train_cohort(
@@ -101,7 +103,8 @@ def _run(
     if resumed is not None:
         _check_extends(resumed[1], parts, config)
     if verbose:
-        print(f"starting {config.k} students", flush=True)  # processes take seconds to come up
+        how = ", each alone" if config.teacher == "none" else ""
+        print(f"starting {config.k} students{how}", flush=True)  # it takes seconds
     with session(config), Interruption().listening() as interruption:
         config = dataclasses.replace(config, threads=threads_per_student(config))
         with assemble(config, parts) as (cohort, notice):
@@ -124,7 +127,7 @@ def _run(
         alone = None
         if config.baseline and summary["status"] == "finished":
             alone = _train_alone(config, folder, on_step, verbose)
-    return CohortResult(folder.path, summary, alone)
+    return CohortResult(folder.path, summary, config.networks, alone)
 
 
 def _coordinator(

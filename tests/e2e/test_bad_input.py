@@ -45,7 +45,7 @@ def refused(tmp_path, monkeypatch, capsys):
             runpy.run_path(str(SCRIPT), run_name="__main__")
         captured = capsys.readouterr()
         assert caught.value.code == 2, captured
-        assert captured.out in ("", "starting 2 students\n")
+        assert captured.out in ("", "starting 2 students\n", "starting 2 students, each alone\n")
         assert captured.err.startswith("error: ")
         assert captured.err.count("\n") == 1, captured.err
         assert "Traceback" not in captured.err
