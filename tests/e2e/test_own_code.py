@@ -250,7 +250,7 @@ def test_lambdas_partials_and_objects(own):
     with pytest.raises(ConfigError, match="<lambda>"):
         load_student(result.run_dir / "students" / "0")
     images = torch.rand(2, 3, 8, 8)
-    loaded = load_student(result.run_dir / "students" / "0", small(2))
+    loaded = load_student(result.run_dir / "students" / "0", small)
     assert loaded(images).shape == (2, 2)
     with pytest.raises(ConfigError):
         train_cohort(load_config(result.run_dir / "config.yaml", CohortConfig))
