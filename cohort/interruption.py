@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM as a question that a loop can ask, instead of an exception anywhere."""
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -35,4 +36,7 @@ class Interruption:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._requested:
             raise KeyboardInterrupt
+        os.write(
+            2, b"stopping after this step; a second signal stops at once\n"
+        )  # print may be at work
         self._requested = True

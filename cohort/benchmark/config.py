@@ -28,7 +28,7 @@ class BenchConfig(DataConfig):
     threads: int = 1
     """Torch threads per student on CPU."""
     gpus: int | None = None
-    """0 or 1: the cohorts of all modes live at once and share one GPU. Default: 1 if there is one."""
+    """GPUs for the students; in process, one at most. Default: one each, as far as there are."""
     teacher: Literal["peers", "ensemble", "ensemble_logits"] = "peers"
     """What a student mimics in every mode but independent, where there is no teacher."""
     schedule: Schedule = "simultaneous"
@@ -52,11 +52,6 @@ class BenchConfig(DataConfig):
         DataConfig.__post_init__(self)
         positive(self, "k", "batch_size", "threads", "rounds", "steps_per_round")
         not_negative(self, "seed", "gpus", "warmup_rounds")
-        if self.gpus is not None and self.gpus > 1:
-            raise ConfigError(
-                f"--gpus is {self.gpus}; the cohorts of all modes live at once and share one GPU, "
-                "so it must be 0 or 1"
-            )
         if self.output is not None and Path(self.output).is_dir():
             raise ConfigError(f"--output is {self.output!r}, a directory; it must be a file")
         for mode in MODES:
@@ -79,7 +74,7 @@ class BenchConfig(DataConfig):
                 threads=self.threads,
                 gpus=gpus,
                 teacher="none" if mode == "independent" else self.teacher,
-                schedule=self.schedule,
+                schedule="simultaneous" if mode == "independent" else self.schedule,
                 precision=self.precision,
                 seed=self.seed,
                 exchange=exchange,

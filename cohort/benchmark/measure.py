@@ -1,8 +1,8 @@
 """What teaching each other costs: a cohort in every mode, interleaved in one run.
 
-Speeds of two separate runs differ by more than the modes do on a machine that others use too. So
-all cohorts are built up front and take turns, and a mode's time is compared with the independent
-students' time of the same round.
+Speeds of two separate runs, and even of two processes that do the same, differ by more than the
+modes do. So the same students take turns at learning alone and by each exchange, and a mode's time
+is compared with their time alone in the same round.
 """
 
 import dataclasses
@@ -12,9 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,9 +23,12 @@ from cohort.benchmark.config import MODES, BenchConfig, Mode
 from cohort.command_line import USAGE
 from cohort.errors import ConfigError, RunError
 from cohort.runtime.actors import RayCohort
-from cohort.runtime.assembly import Ingredients, assemble, prepare, session
-from cohort.runtime.cohort import Cohort
+from cohort.runtime.assembly import assemble, prepare, session
+from cohort.runtime.cohort import OnRecords, Stopping
+from cohort.runtime.exchange import choose_exchange
 
+Advance = Callable[[int, int, OnRecords, Stopping], int]
+"""``Cohort.advance`` in one mode."""
 Seconds = dict[Mode, list[float]]
 """How long each mode took for its steps, round by round."""
 
@@ -41,7 +44,8 @@ class Measurements:
 
     round_seconds: Seconds
     peak_memory: Mapping[Mode, int]
-    """Bytes per student: of the largest student process; in process, of this one divided by K."""
+    """Bytes per student: of the largest student process, which serves every mode but the last; in
+    process, of this process divided by K."""
     startup_seconds: Mapping[Mode, float]
     """From the command to the first step; empty if it was not asked for."""
     gpus: int
@@ -57,37 +61,39 @@ def measure(config: BenchConfig, launcher: Path) -> Measurements:
     gpus = _gpus(config)
     parts = prepare(config.cohort("object_store", gpus))
     startup = {mode: time_startup(config, mode, gpus, launcher) for mode in _modes(config.startup)}
-    with session(config.cohort("object_store", gpus)), ExitStack() as stack:
-        cohorts: dict[Mode, Cohort] = {}
-        notices = set()
-        for mode in MODES:
-            built = assemble(
-                config.cohort(mode, gpus), _for_mode(parts, mode), cohorts=len(MODES) - 1
-            )
-            cohorts[mode], notice = stack.enter_context(built)
-            notices.add(notice)
-        seconds = time_rounds(config, cohorts)
-        memory = {mode: _peak_memory(cohort) for mode, cohort in cohorts.items()}
-    return Measurements(seconds, memory, startup, gpus, " ".join(sorted(filter(None, notices))))
+    with (
+        session(config.cohort("object_store", gpus)),
+        assemble(config.cohort("object_store", gpus), parts) as (actors, notice),
+        assemble(config.cohort("in_process", min(gpus, 1)), parts) as (in_process, _),
+    ):
+        assert isinstance(actors, RayCohort)
+        advances: dict[Mode, Advance] = {"in_process": in_process.advance}
+        for mode in MODES[:-1]:
+            exchange = choose_exchange(config.cohort(mode, gpus))
+            exchange.open(actors.actors, actors.places)
+            advances[mode] = partial(exchange.advance, actors.actors)
+        seconds = time_rounds(config, {mode: advances[mode] for mode in MODES})
+        memory = _peak_memory(config, actors)
+    return Measurements(seconds, memory, startup, gpus, notice or "")
 
 
-def time_rounds(config: BenchConfig, cohorts: Mapping[Mode, Cohort]) -> Seconds:
+def time_rounds(config: BenchConfig, advances: Mapping[Mode, Advance]) -> Seconds:
     """Seconds of every round that counts; the order of modes is drawn anew for each."""
-    order, draw = list(cohorts), random.Random(config.seed)
-    seconds: Seconds = {mode: [] for mode in cohorts}
+    order, draw = list(advances), random.Random(config.seed)
+    seconds: Seconds = {mode: [] for mode in advances}
     for turn in range(config.warmup_rounds + config.rounds):
         draw.shuffle(order)
         for mode in order:
-            took = time_steps(cohorts[mode], turn * config.steps_per_round, config.steps_per_round)
+            took = time_steps(advances[mode], turn * config.steps_per_round, config.steps_per_round)
             if turn >= config.warmup_rounds:
                 seconds[mode].append(took)
     return seconds
 
 
-def time_steps(cohort: Cohort, start: int, steps: int) -> float:
-    """Seconds in which the cohort advances, from nothing in flight to nothing in flight."""
+def time_steps(advance: Advance, start: int, steps: int) -> float:
+    """Seconds in which a cohort advances, from nothing in flight to nothing in flight."""
     begin = time.perf_counter()
-    done = cohort.advance(start, start + steps, lambda student, records: None, lambda: False)
+    done = advance(start, start + steps, lambda student, records: None, lambda: False)
     assert done == start + steps
     return time.perf_counter() - begin
 
@@ -153,19 +159,10 @@ def _gpus(config: BenchConfig) -> int:
     available = torch.cuda.device_count()
     if (config.gpus or 0) > available:
         raise ConfigError(f"--gpus is {config.gpus}, but this machine has {available}")
-    return min(1, available) if config.gpus is None else config.gpus
+    return min(config.k, available) if config.gpus is None else config.gpus
 
 
-def _for_mode(parts: Ingredients, mode: Mode) -> Ingredients:
-    if mode != "independent":
-        return parts
-    return dataclasses.replace(
-        parts, objective=dataclasses.replace(parts.objective, teacher="none")
-    )
-
-
-def _peak_memory(cohort: Cohort) -> int:
-    if isinstance(cohort, RayCohort):
-        return max(cohort.peak_memory().values())
+def _peak_memory(config: BenchConfig, actors: RayCohort) -> dict[Mode, int]:
+    student = max(actors.peak_memory().values())
     whole = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return whole // len(cohort.students)
+    return {mode: whole // config.k if mode == "in_process" else student for mode in MODES}

@@ -95,7 +95,8 @@ def _caption(config: BenchConfig, measured: Measurements) -> str:
     lines = [
         rf"Medians and \[quartiles] of {config.rounds} rounds of {config.steps_per_round} steps; "
         "times are compared round by round.",
-        "* The whole process, which also drives the others, divided by K.",
+        "* The whole process, which also drives the actors, divided by K; the actors serve all "
+        "other modes.",
     ]
     return "\n".join([*lines, measured.notice] if measured.notice else lines)
 

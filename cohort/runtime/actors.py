@@ -112,6 +112,11 @@ class RayCohort:
         return self._ask("peak_memory")
 
     @property
+    def actors(self) -> Mapping[int, ActorProxy[Student]]:
+        """The students' actors by number."""
+        return self._actors
+
+    @property
     def places(self) -> Mapping[int, Mapping[str, Any]]:
         """Node, address, process and device of each student."""
         return self._places

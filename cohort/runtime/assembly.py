@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -56,18 +56,13 @@ def threads_per_student(config: CohortConfig) -> int:
 
 
 @contextmanager
-def assemble(
-    config: CohortConfig, parts: Ingredients, *, cohorts: int = 1
-) -> Iterator[tuple[Cohort, str | None]]:
+def assemble(config: CohortConfig, parts: Ingredients) -> Iterator[tuple[Cohort, str | None]]:
     """The cohort at step 0, and a notice for the user; closed afterwards.
 
-    ``config`` is resolved, its threads included. ``cohorts`` that take turns, as in a benchmark,
-    reserve together the cores and GPUs that one would. Raises ConfigError if the cluster is too small.
+    ``config`` is resolved, its threads included. Raises ConfigError if the cluster is too small.
     """
-    if config.exchange == "in_process":
-        cohort, notice = _in_process(config, parts)
-    else:
-        cohort, notice = _actors(config, parts, cohorts)
+    build = _in_process if config.exchange == "in_process" else _actors
+    cohort, notice = build(config, parts)
     with closing(cohort):
         yield cohort, notice
 
@@ -85,21 +80,19 @@ def _in_process(config: CohortConfig, parts: Ingredients) -> tuple[Cohort, str |
     return cohort, None
 
 
-def _actors(config: CohortConfig, parts: Ingredients, cohorts: int) -> tuple[Cohort, str | None]:
+def _actors(config: CohortConfig, parts: Ingredients) -> tuple[Cohort, str | None]:
     from cohort.runtime.actors import RayCohort
     from cohort.runtime.exchange import choose_exchange
     from cohort.runtime.placement import share_out
 
-    # Cohorts can take turns on cores, but not in memory.
-    nodes = [replace(node, memory=node.memory / cohorts) for node in _nodes(config)]
-    share = share_out(nodes, config.k, config.gpus, parts.largest_network)
+    share = share_out(_nodes(config), config.k, config.gpus, parts.largest_network)
     cohort = RayCohort(
         config.networks,
         parts.plan,
         parts.dataset,
         parts.objective,
         exchange=choose_exchange(config),
-        share=share.divided(cohorts),
+        share=share,
         threads=threads_per_student(config),
     )
     return cohort, share.notice

@@ -6,7 +6,7 @@ here, with the numbers.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cohort.errors import ConfigError
 
@@ -48,10 +48,6 @@ class Share:
         """The bundle to ask of Ray."""
         wanted = {"CPU": self.cpus, "GPU": self.gpus, "memory": float(self.memory)}
         return {name: amount for name, amount in wanted.items() if amount}
-
-    def divided(self, cohorts: int) -> "Share":
-        """A student's share where several cohorts stand by and one of them trains at a time."""
-        return replace(self, cpus=_floor(self.cpus / cohorts), gpus=_floor(self.gpus / cohorts))
 
 
 def share_out(nodes: Sequence[Node], k: int, gpus: int | None, largest_network: int) -> Share:
@@ -106,13 +102,8 @@ def _refusal(nodes: Sequence[Node], k: int, per_gpu: int, memory: int) -> str:
 
 
 def _part(students: int) -> float:
-    """One student's part of a unit, so that all fit."""
-    return _floor(1 / students)
-
-
-def _floor(amount: float) -> float:
-    """Rounded down to Ray's granularity."""
-    return math.floor(amount * 10_000) / 10_000
+    """One student's part of a unit, rounded down to Ray's granularity so that all fit."""
+    return math.floor(10_000 / students) / 10_000
 
 
 def _notice(per_core: int, per_gpu: int) -> str | None:

@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.command import ROOT, environment
+
 MODES = ["independent", "object_store", "collective", "in_process"]
 SMOKE = ["--dataset", "synthetic", "--students", "resnet8", "--no-startup"]
 SMOKE += ["--rounds", "2", "--steps-per-round", "2"]
@@ -19,7 +19,7 @@ def bench(*flags, directory):
     return subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "bench_cohort.py"), *flags],
         cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=150,
@@ -49,7 +49,7 @@ def test_one_table_and_all_raw_times(tmp_path):
     ("flags", "sentence"),
     [
         (["--rounds", "0"], "--rounds is 0; it must be greater than 0"),
-        (["--gpus", "2"], "--gpus is 2; "),
+        (["--gpus", "99"], "--gpus is 99, but this machine has "),
         (["--k", "1"], "--k is 1 with --teacher peers"),
         (["--teacher", "none"], "--teacher is 'none'"),
         (["--output", "."], "--output is '.', a directory; "),

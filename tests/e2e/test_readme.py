@@ -1,26 +1,19 @@
 """The README's Python runs as it stands, in a folder of its own."""
 
-import os
 import re
 import subprocess
 import sys
-import tempfile
 
-from tests.support.command import ROOT
+from tests.support.command import ROOT, environment
 
 
 def test_the_python_of_the_readme_runs(tmp_path):
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     (tmp_path / "example.py").write_text(block)
-    environment = os.environ | {
-        "RAY_TMPDIR": tempfile.mkdtemp(prefix="ray-"),
-        "RAY_AUTH_MODE": "disabled",
-        "PYTHONPATH": str(ROOT),
-    }
     done = subprocess.run(
         [sys.executable, "example.py"],
         cwd=tmp_path,
-        env=environment,
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=120,

@@ -15,17 +15,21 @@ ROOT = Path(__file__).parents[2]
 LAUNCH = str(ROOT / "scripts" / "launch_cohort.py")
 
 
-def start(*arguments: object, cwd: Path | None = None) -> subprocess.Popen[str]:
-    """`launch_cohort.py` with these arguments, its Ray in a temporary folder of its own."""
-    environment = os.environ | {
+def environment() -> dict[str, str]:
+    """This process's, with a temporary folder of its own for a command's Ray."""
+    return os.environ | {
         "RAY_TMPDIR": tempfile.mkdtemp(prefix="ray-"),
         "RAY_AUTH_MODE": "disabled",
         "PYTHONPATH": str(ROOT),
     }
+
+
+def start(*arguments: object, cwd: Path | None = None) -> subprocess.Popen[str]:
+    """`launch_cohort.py` with these arguments, its Ray in a temporary folder of its own."""
     return subprocess.Popen(
         [sys.executable, LAUNCH, *map(str, arguments)],
         cwd=cwd or ROOT,
-        env=environment,
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
