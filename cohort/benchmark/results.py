@@ -64,7 +64,7 @@ def write_json(path: str | Path, config: BenchConfig, measured: Measurements) ->
         "commit": _commit(),
         "hardware": hardware(),
         "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
-        "config": dataclasses.asdict(config),
+        "config": {k: v for k, v in dataclasses.asdict(config).items() if k != "output"},
         "summary": rows(config, measured),
         **dataclasses.asdict(measured),
     }

@@ -11,6 +11,20 @@ HEAD = frozenset({"time", "phase", "step", "epoch", "student"})
 """The keys of a record that say what was measured rather than how much."""
 
 
+def summary_writer() -> Any:
+    """torch's SummaryWriter, imported here because it is an extra, and slow to import.
+
+    Raises ConfigError if tensorboard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ConfigError(
+            "--tensorboard needs a package that is not installed: pip install 'cohort[track]'"
+        ) from error
+    return SummaryWriter
+
+
 class TensorBoardSink:
     """A sink that writes every number of a record as a scalar ``train/loss/student_0``.
 
@@ -23,15 +37,8 @@ class TensorBoardSink:
     """
 
     def __init__(self, folder: Path, resumed_at: int | None = None) -> None:
-        # Imported here because it is an extra, and slow to import.
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise ConfigError(
-                "--tensorboard needs a package that is not installed: pip install 'cohort[track]'"
-            ) from error
         purge = None if resumed_at is None else resumed_at + 1
-        self._writer: Any = SummaryWriter(str(folder), purge_step=purge)
+        self._writer: Any = summary_writer()(str(folder), purge_step=purge)
 
     def write(self, record: Record) -> None:
         """Write each number of the record at its step and time."""

@@ -13,6 +13,7 @@ from cohort.errors import ConfigError
 from cohort.learning.plan import TrainingPlan, plan_training
 from cohort.models.registry import NetworkSpec, build_network
 from cohort.objectives.mutual import MutualLearning
+from cohort.reporting.tensorboard import summary_writer
 from cohort.runtime.cohort import Cohort
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.in_process import InProcessCohort
@@ -32,6 +33,8 @@ class Ingredients:
 
 def prepare(config: CohortConfig) -> Ingredients:
     """Read the data and try out the networks. Raises ConfigError for whatever does not fit."""
+    if config.tensorboard:
+        summary_writer()
     dataset = load_dataset(config, config.seed)
     plan = plan_training(config, len(dataset.train))
     sizes = [_size(network, dataset) for network in dict.fromkeys(config.networks)]

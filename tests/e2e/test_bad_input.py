@@ -171,6 +171,11 @@ def test_numbers_that_contradict(refused, flags, words):
     says(refused(*flags), *words)
 
 
+def test_tensorboard_that_is_not_installed(refused, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    says(refused("--tensorboard"), "--tensorboard", "pip install 'cohort[track]'")
+
+
 def test_more_gpus_than_the_machine_has(refused, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     says(refused("--gpus", 1), "--gpus is 1", "has 0")

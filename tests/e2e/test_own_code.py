@@ -302,3 +302,28 @@ def test_the_public_names_are_there():
         cohort.nothing  # noqa: B018
     assert dataclasses.is_dataclass(ImageDataset)
     assert dataclasses.is_dataclass(Split)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of tensorboard's own protobuf
+def test_tensorboard_files_tell_what_metrics_jsonl_tells(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = CohortConfig(
+        exchange="in_process",
+        train_subset=64,
+        test_subset=16,
+        batch_size=16,
+        epochs=2,
+        log_every=1,
+        tensorboard=True,
+        run_dir=str(tmp_path / "run"),
+    )
+    records = []
+    train_cohort(config, on_step=records.append)
+    written = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    written.Reload()
+    for student in (0, 1):
+        losses = [r["loss"] for r in records if (r["phase"], r["student"]) == ("train", student)]
+        scalars = written.Scalars(f"train/loss/student_{student}")
+        assert [point.step for point in scalars] == list(range(1, 9))
+        assert [point.value for point in scalars] == pytest.approx(losses)

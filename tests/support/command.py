@@ -1,6 +1,8 @@
 """The real command line in a process of its own, watched through the records it writes."""
 
+import atexit
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +19,10 @@ LAUNCH = str(ROOT / "scripts" / "launch_cohort.py")
 
 def environment() -> dict[str, str]:
     """This process's, with a temporary folder of its own for a command's Ray."""
+    folder = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return os.environ | {
-        "RAY_TMPDIR": tempfile.mkdtemp(prefix="ray-"),
+        "RAY_TMPDIR": folder,
         "RAY_AUTH_MODE": "disabled",
         "PYTHONPATH": str(ROOT),
     }
