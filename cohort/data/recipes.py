@@ -4,7 +4,7 @@ Imports no torch, so that ``--help`` and configuration stay fast.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cohort.config import LrSchedule, Optimizer
@@ -34,36 +34,11 @@ CIFAR = Recipe(
 )
 """Deep Mutual Learning (arXiv 1706.00384), with the weight decay that replicators add."""
 
-DIGITS = Recipe(
-    network="resnet8",
-    epochs=20,
-    batch_size=64,
-    lr=0.05,
-    weight_decay=5e-4,
-    optimizer="sgd",
-    lr_schedule="cosine",
-)
-
-GENERAL = Recipe(
-    network="resnet32",
-    epochs=100,
-    batch_size=64,
-    lr=0.05,
-    weight_decay=5e-4,
-    optimizer="sgd",
-    lr_schedule="cosine",
-)
+GENERAL = replace(CIFAR, epochs=100, lr=0.05, lr_schedule="cosine")
 """For pictures nobody has tuned for: half of CIFAR's rate and a smooth decay forgive more."""
 
-SYNTHETIC = Recipe(
-    network="resnet32",
-    epochs=10,
-    batch_size=64,
-    lr=0.05,
-    weight_decay=5e-4,
-    optimizer="sgd",
-    lr_schedule="cosine",
-)
+DIGITS = replace(GENERAL, network="resnet8", epochs=20)
+SYNTHETIC = replace(GENERAL, epochs=10)
 
 RECIPES = {"cifar10": CIFAR, "cifar100": CIFAR, "digits": DIGITS, "synthetic": SYNTHETIC}
 

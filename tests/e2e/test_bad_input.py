@@ -56,7 +56,7 @@ def refused(tmp_path, monkeypatch, capsys):
     return run
 
 
-def says(line, *words):
+def check_says(line, *words):
     assert all(word in line for word in words), line
 
 
@@ -102,7 +102,7 @@ def run_dir(finished, tmp_path):
     ],
 )
 def test_unknown(refused, flags, words):
-    says(refused(*flags), *words)
+    check_says(refused(*flags), *words)
 
 
 # Numbers
@@ -127,27 +127,27 @@ def test_unknown(refused, flags, words):
 )
 @pytest.mark.parametrize("value", [0, -3])
 def test_a_size_that_is_not_positive(refused, flag, value):
-    says(refused(flag, value), f"{flag} is {value}", "greater than 0")
+    check_says(refused(flag, value), f"{flag} is {value}", "greater than 0")
 
 
 @pytest.mark.parametrize("flag", ["--lr", "--temperature"])
 @pytest.mark.parametrize("value", ["0", "-0.5", "nan", "inf"])
 def test_a_rate_that_is_not_positive(refused, flag, value):
-    says(refused(flag, value), f"{flag} is {float(value)}", "greater than 0")
+    check_says(refused(flag, value), f"{flag} is {float(value)}", "greater than 0")
 
 
 @pytest.mark.parametrize(
     "flag", ["--weight-decay", "--mimicry-weight", "--seed", "--gpus", "--max-failures"]
 )
 def test_a_number_below_zero(refused, flag):
-    says(refused(flag, -1), f"{flag} is -1", "0 or greater")
+    check_says(refused(flag, -1), f"{flag} is -1", "0 or greater")
 
 
 @pytest.mark.parametrize(
     ("flag", "value"), [("--k", "two"), ("--k", "2.5"), ("--lr", "fast"), ("--seed", "")]
 )
 def test_not_a_number(refused, flag, value):
-    says(refused(flag, value), f"{flag} is {value!r}")
+    check_says(refused(flag, value), f"{flag} is {value!r}")
 
 
 @pytest.mark.parametrize(
@@ -168,17 +168,17 @@ def test_not_a_number(refused, flag, value):
     ],
 )
 def test_numbers_that_contradict(refused, flags, words):
-    says(refused(*flags), *words)
+    check_says(refused(*flags), *words)
 
 
 def test_tensorboard_that_is_not_installed(refused, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    says(refused("--tensorboard"), "--tensorboard", "pip install 'cohort[track]'")
+    check_says(refused("--tensorboard"), "--tensorboard", "pip install 'cohort[track]'")
 
 
 def test_more_gpus_than_the_machine_has(refused, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    says(refused("--gpus", 1), "--gpus is 1", "has 0")
+    check_says(refused("--gpus", 1), "--gpus is 1", "has 0")
 
 
 # Data
@@ -186,7 +186,7 @@ def test_more_gpus_than_the_machine_has(refused, monkeypatch):
 
 def test_cifar100_that_is_not_there(refused):
     line = refused("--dataset", "cifar100", "--data-root", "nowhere")
-    says(line, "--data-root nowhere", "cifar100", "--download", "cifar-100-python.tar.gz")
+    check_says(line, "--data-root nowhere", "cifar100", "--download", "cifar-100-python.tar.gz")
 
 
 def test_cifar100_with_a_truncated_file(refused, tmp_path, monkeypatch):
@@ -204,12 +204,14 @@ def test_cifar100_with_a_truncated_file(refused, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.CIFAR100, "meta", meta)
     (folder / "train").write_bytes((folder / "train").read_bytes()[:1000])
     line = refused("--dataset", "cifar100", "--data-root", ".")
-    says(line, "cifar-100-python/train is damaged", "--download")
+    check_says(line, "cifar-100-python/train is damaged", "--download")
     assert "cifar-100-python/test" not in line
 
 
 def test_a_folder_of_pictures_that_is_not_there(refused):
-    says(refused("--dataset", "folder", "--data-root", "nowhere"), "--data-root nowhere", "train/")
+    check_says(
+        refused("--dataset", "folder", "--data-root", "nowhere"), "--data-root nowhere", "train/"
+    )
 
 
 # One's own code
@@ -252,7 +254,7 @@ def test_a_folder_of_pictures_that_is_not_there(refused):
 def test_own_code(refused, tmp_path, flag, source, name, words):
     if source is not None:
         (tmp_path / f"{name.partition(':')[0]}.py").write_text(source)
-    says(refused(flag, name), flag, *words)
+    check_says(refused(flag, name), flag, *words)
 
 
 # Run folders
@@ -260,26 +262,26 @@ def test_own_code(refused, tmp_path, flag, source, name, words):
 
 def test_a_run_dir_that_holds_something(refused, run_dir):
     line = refused("--run-dir", run_dir)
-    says(line, f"--run-dir {run_dir}", "already holds", f"--resume {run_dir}")
+    check_says(line, f"--run-dir {run_dir}", "already holds", f"--resume {run_dir}")
 
 
 def test_a_run_dir_that_is_a_file(refused, tmp_path):
     (tmp_path / "file").write_text("mine")
-    says(refused("--run-dir", "file"), "--run-dir file")
-    says(refused("--run-dir", "file/below"), "--run-dir file/below")
+    check_says(refused("--run-dir", "file"), "--run-dir file")
+    check_says(refused("--run-dir", "file/below"), "--run-dir file/below")
 
 
 def test_resuming_no_run(refused, tmp_path):
-    says(refused("--resume", "nowhere"), "nowhere is not the folder of a run", "config.yaml")
+    check_says(refused("--resume", "nowhere"), "nowhere is not the folder of a run", "config.yaml")
     (tmp_path / "file").write_text("mine")
-    says(refused("--resume", "file"), "file is not the folder of a run")
+    check_says(refused("--resume", "file"), "file is not the folder of a run")
 
 
 def test_resuming_without_a_valid_checkpoint(refused, run_dir):
     for weights in run_dir.glob("checkpoints/*/0/model.safetensors"):
         weights.write_bytes(weights.read_bytes()[:-1])
     line = refused("--resume", run_dir)
-    says(line, f"--resume {run_dir}", "no valid checkpoint", "checkpoints", "--config")
+    check_says(line, f"--resume {run_dir}", "no valid checkpoint", "checkpoints", "--config")
 
 
 @pytest.mark.parametrize(
@@ -298,21 +300,25 @@ def test_resuming_without_a_valid_checkpoint(refused, run_dir):
 )
 def test_resuming_with_a_contradicting_flag(refused, run_dir, flag, value, before):
     line = refused("--resume", run_dir, flag, value)
-    says(line, f"{flag} is {value}, but the run in {run_dir} has {before}", "may change")
+    check_says(line, f"{flag} is {value}, but the run in {run_dir} has {before}", "may change")
 
 
 @pytest.mark.parametrize(("flag", "value"), [("--steps", 2), ("--epochs", 1)])
 def test_resuming_to_less_than_is_done(refused, run_dir, flag, value):
-    says(refused("--resume", run_dir, flag, value), str(run_dir), "4 steps are done", "allow 2")
+    check_says(
+        refused("--resume", run_dir, flag, value), str(run_dir), "4 steps are done", "allow 2"
+    )
 
 
 def test_resuming_a_run_whose_config_was_edited_badly(refused, run_dir):
     (run_dir / "config.yaml").write_text("k: two\n")
-    says(refused("--resume", run_dir), str(run_dir / "config.yaml"), "'k' is 'two'")
+    check_says(refused("--resume", run_dir), str(run_dir / "config.yaml"), "'k' is 'two'")
 
 
 def test_config_and_resume(refused, run_dir):
-    says(refused("--resume", run_dir, "--config", run_dir / "config.yaml"), "--config", "--resume")
+    check_says(
+        refused("--resume", run_dir, "--config", run_dir / "config.yaml"), "--config", "--resume"
+    )
 
 
 # Config files
@@ -332,12 +338,12 @@ def test_config_and_resume(refused, run_dir):
 )
 def test_a_bad_config_file(refused, tmp_path, text, words):
     (tmp_path / "run.yaml").write_text(text)
-    says(refused("--config", "run.yaml"), "run.yaml", *words)
+    check_says(refused("--config", "run.yaml"), "run.yaml", *words)
 
 
 @pytest.mark.parametrize("name", ["none.yaml", "."])
 def test_a_config_file_that_cannot_be_read(refused, name):
-    says(refused("--config", name), f"--config {name} cannot be read")
+    check_says(refused("--config", name), f"--config {name} cannot be read")
 
 
 # The process itself
@@ -359,7 +365,7 @@ def test_as_a_process(tmp_path, flags, words):
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
-    says(done.stderr, *words)
+    check_says(done.stderr, *words)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -40,7 +40,7 @@ def summary_of(run_dir):
 
 
 def test_killed_killed_again_interrupted_and_terminated(undisturbed, tmp_path):
-    """SIGKILL of the driver at two steps, Ctrl-C at a third, SIGTERM at a fourth: one result."""
+    """SIGKILL of the driver at three steps, Ctrl-C and SIGTERM at two others: one result."""
     run_dir = tmp_path / "run"
     assert stop_at(start(*FLAGS, "--run-dir", run_dir), run_dir, 3, signal.SIGKILL) == -9
     assert not (run_dir / "summary.json").exists()
@@ -61,6 +61,8 @@ def test_killed_killed_again_interrupted_and_terminated(undisturbed, tmp_path):
 
     resumed = start("--resume", run_dir)
     assert stop_at(resumed, run_dir, summary["steps"] + 5, signal.SIGTERM) == 130
+
+    assert stop_at(start("--resume", run_dir), run_dir, 52, signal.SIGKILL) == -9
 
     code, out, err = run("--resume", run_dir)
     assert code == 0, out + err

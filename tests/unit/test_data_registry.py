@@ -32,7 +32,7 @@ def load(seed=0, **options):
     return load_dataset(DataConfig(**options), seed)
 
 
-def refused(message, **options):
+def expect_refused(message, **options):
     with pytest.raises(ConfigError, match=message) as caught:
         load(**options)
     assert "\n" not in str(caught.value)
@@ -45,15 +45,15 @@ def test_known_datasets():
 
 def test_unknown_name_lists_the_known_and_guesses():
     message = r"--dataset is 'cifar101' \(did you mean cifar10.*\); it must be one of digits, "
-    refused(message, dataset="cifar101")
-    refused("--dataset is 'xyz'; it must be one of", dataset="xyz")
+    expect_refused(message, dataset="cifar101")
+    expect_refused("--dataset is 'xyz'; it must be one of", dataset="xyz")
 
 
 def test_flags_that_would_do_nothing_are_refused():
-    refused("--image-size is 64; --dataset digits has images of a fixed size", image_size=64)
-    refused("--download was given; --dataset digits has no download", download=True)
-    refused("--download was given; --dataset synthetic", dataset="synthetic", download=True)
-    refused("--image-size is 9; --dataset mine ", dataset=mine, image_size=9)
+    expect_refused("--image-size is 64; --dataset digits has images of a fixed size", image_size=64)
+    expect_refused("--download was given; --dataset digits has no download", download=True)
+    expect_refused("--download was given; --dataset synthetic", dataset="synthetic", download=True)
+    expect_refused("--image-size is 9; --dataset mine ", dataset=mine, image_size=9)
 
 
 def test_subsets_are_the_first_of_a_seeded_shuffle():
@@ -68,8 +68,8 @@ def test_subsets_are_the_first_of_a_seeded_shuffle():
 
 
 def test_a_subset_larger_than_the_split_is_refused():
-    refused("--train-subset is 1438; it must be at most 1437", train_subset=1438)
-    refused("--test-subset is 361; it must be at most 360", test_subset=361)
+    expect_refused("--train-subset is 1438; it must be at most 1437", train_subset=1438)
+    expect_refused("--test-subset is 361; it must be at most 360", test_subset=361)
 
 
 def test_ones_own_callable():
@@ -89,25 +89,25 @@ def test_ones_own_module_in_the_current_directory_with_root(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path.copy())
     assert load(dataset="my_pictures:Nested.dataset", data_root="there").name == "there"
-    refused("has no 'nothing'", dataset="my_pictures:nothing")
-    refused("must have the form package.module:function", dataset="my_pictures:")
-    refused("importing no_such_module failed", dataset="no_such_module:f")
+    expect_refused("has no 'nothing'", dataset="my_pictures:nothing")
+    expect_refused("must have the form package.module:function", dataset="my_pictures:")
+    expect_refused("importing no_such_module failed", dataset="no_such_module:f")
 
 
 def test_ones_own_function_that_fails_or_returns_something_else():
     def broken():
         raise OSError("lost\nand gone")
 
-    refused("--dataset .*broken failed .OSError: lost and gone", dataset=broken)
-    refused("failed .TypeError: .*missing 1 required", dataset=lambda where: mine())
-    refused("returned int; it must return", dataset=lambda: 3)
+    expect_refused("--dataset .*broken failed .OSError: lost and gone", dataset=broken)
+    expect_refused("failed .TypeError: .*missing 1 required", dataset=lambda where: mine())
+    expect_refused("returned int; it must return", dataset=lambda: 3)
 
 
 def test_a_config_error_of_ones_own_passes_as_it_is():
     def picky():
         raise ConfigError("--data-root is empty")
 
-    refused("^--data-root is empty$", dataset=picky)
+    expect_refused("^--data-root is empty$", dataset=picky)
 
 
 def with_train(**arrays):
@@ -135,4 +135,4 @@ def with_train(**arrays):
     ],
 )
 def test_ones_own_is_validated(changes, message):
-    refused(f"^--dataset mine .*{message}", dataset=lambda: replace(mine(), **changes))
+    expect_refused(f"^--dataset mine .*{message}", dataset=lambda: replace(mine(), **changes))

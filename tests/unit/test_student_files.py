@@ -93,7 +93,7 @@ def test_tied_weights_survive(tmp_path):
     assert torch.equal(loaded(images), student(images))
 
 
-def harmed(folder, name, harm):
+def expect_named(folder, name, harm):
     harm(folder / name)
     with pytest.raises(ConfigError) as caught:
         load_student(folder)
@@ -115,17 +115,17 @@ def harmed(folder, name, harm):
     ids=["missing", "empty", "truncated", "noise", "directory"],
 )
 def test_a_bad_file_is_named(folder, name, harm):
-    harmed(folder, name, harm)
+    expect_named(folder, name, harm)
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"network": "resnet8", "classes": 3}', "3"])
 def test_a_card_that_describes_nothing(folder, text):
-    message = harmed(folder, CARD_FILE, lambda path: path.write_text(text))
+    message = expect_named(folder, CARD_FILE, lambda path: path.write_text(text))
     assert "does not describe a student" in message
 
 
 def test_weights_of_another_network(folder):
-    harmed(folder, WEIGHTS_FILE, lambda path: save_file({"w": torch.zeros(1)}, path))
+    expect_named(folder, WEIGHTS_FILE, lambda path: save_file({"w": torch.zeros(1)}, path))
 
 
 def test_a_file_instead_of_the_folder(folder):
