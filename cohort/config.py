@@ -45,21 +45,22 @@ class TrainingConfig:
     """How a network learns; None means as the data set's recipe says."""
 
     epochs: int | None = None
-    """Passes over the training split; the learning-rate schedule spans them."""
+    """Passes over the training split, which the learning-rate schedule spans. Default: the data set's recipe."""
     steps: int | None = None
     """Stop after this many steps, though the schedule spans all epochs. Default: no early stop."""
     batch_size: int | None = None
-    """Images a step; every student sees the same ones."""
+    """Images a step; every student sees the same ones. Default: the data set's recipe."""
     lr: float | None = None
-    """Learning rate at the start."""
+    """Learning rate at the start. Default: the data set's recipe."""
     weight_decay: float | None = None
-    """L2 penalty on the parameters that --decay-on names."""
+    """L2 penalty on the parameters that --decay-on names. Default: the data set's recipe."""
     decay_on: DecayOn = "all"
     """all parameters, as the papers have it, or weights only: not biases and normalisation."""
     optimizer: Optimizer | None = None
-    """sgd (Nesterov momentum 0.9) or adam (betas 0.5, 0.999)."""
+    """sgd (Nesterov momentum 0.9) or adam (betas 0.5, 0.999). Default: the data set's recipe."""
     lr_schedule: LrSchedule | None = None
-    """step (x0.1 at 30, 60 and 90 % of the epochs), cosine (to 0), or constant."""
+    """step (x0.1 at 30, 60 and 90 % of the epochs), cosine (to 0), or constant.
+    Default: the data set's recipe."""
     seed: int = 0
     """Student k starts from (seed, k); data order and augmentation from seed."""
     precision: Precision = "fp32"
