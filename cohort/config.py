@@ -45,7 +45,8 @@ class TrainingConfig:
     """How a network learns; None means as the data set's recipe says."""
 
     epochs: int | None = None
-    """Passes over the training split, which the learning-rate schedule spans. Default: the data set's recipe."""
+    """Passes over the training split; the learning-rate schedule spans them.
+    Default: the data set's recipe."""
     steps: int | None = None
     """Stop after this many steps, though the schedule spans all epochs. Default: no early stop."""
     batch_size: int | None = None
