@@ -14,6 +14,7 @@ Optimizer = Literal["sgd", "adam"]
 LrSchedule = Literal["step", "cosine", "constant"]
 Precision = Literal["fp32", "bf16"]
 DecayOn = Literal["all", "weights"]
+Teacher = Literal["peers", "ensemble", "ensemble_logits", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,7 +68,7 @@ def find_reader(config: DataConfig) -> Reader:
         close = difflib.get_close_matches(name, READERS, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
         raise ConfigError(
-            f"--dataset is {name!r}{hint}; it must be one of {', '.join(READERS)}, or one's own "
+            f"--dataset is {name!r}{hint}; it must be one of {', '.join(known_datasets())}, or one's own "
             "package.module:function"
         )
     return READERS[name]

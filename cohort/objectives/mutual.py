@@ -9,13 +9,13 @@ Shapes: B batch, C classes, P = K−1 peers.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Teacher = Literal["peers", "ensemble", "ensemble_logits", "none"]
+from cohort.config import Teacher
+
 Measurements = dict[str, Tensor]
 
 

@@ -1,7 +1,7 @@
 """What the coordinator sees of a cohort, whichever way its students run."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from torch import Tensor
 
@@ -77,6 +77,9 @@ class Cohort(Protocol):
         ...
 
 
-def others(items: Sequence[Tensor], index: int) -> list[Tensor]:
+Item = TypeVar("Item")
+
+
+def others(items: Sequence[Item], index: int) -> list[Item]:
     """All but the item at ``index``: the peers of a student."""
     return [item for i, item in enumerate(items) if i != index]

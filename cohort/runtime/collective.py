@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.distributed import FileStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from cohort.learning.learner import Learner
+from cohort.runtime.cohort import others
 
 GROUP_TIMEOUT = datetime.timedelta(minutes=5)
 
@@ -50,11 +51,11 @@ class PosteriorGroup:
         """One step of either schedule."""
         posteriors = self._gather(learner.predict(step))
         if not sequential:
-            learner.learn(step, self._peers(posteriors))
+            learner.learn(step, others(posteriors, self.rank))
             return
         for rank in range(self.size):
             if rank == self.rank:
-                learner.learn(step, self._peers(posteriors))
+                learner.learn(step, others(posteriors, self.rank))
             if rank == self.size - 1:
                 break  # nobody learns after the last student, so nobody needs its new posterior
             if rank == self.rank:
@@ -76,9 +77,6 @@ class PosteriorGroup:
     def _wire(self, posterior: Tensor) -> Tensor:
         # gloo moves memory of the host, NCCL that of the GPU.
         return (posterior.cpu() if self.backend == "gloo" else posterior).contiguous()
-
-    def _peers(self, posteriors: list[Tensor]) -> list[Tensor]:
-        return [p for rank, p in enumerate(posteriors) if rank != self.rank]
 
 
 @contextlib.contextmanager

@@ -5,13 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cohort.config import RunConfig, flag, not_negative, positive
+from cohort.config import RunConfig, Teacher, flag, not_negative, positive
 from cohort.config_file import plain
 from cohort.data.recipes import recipe_for
 from cohort.errors import ConfigError
 
 Network = str | Callable[..., Any]
-Teacher = Literal["peers", "ensemble", "ensemble_logits", "none"]
 Schedule = Literal["simultaneous", "sequential"]
 Exchange = Literal["object_store", "collective", "in_process"]
 OnFailure = Literal["restart", "drop", "stop"]

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import ray
 from ray.actor import ActorProxy
 
-from cohort.runtime.cohort import OnRecords, Stopping
+from cohort.runtime.cohort import OnRecords, Stopping, others
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.in_flight import InFlight, Refs
 from cohort.runtime.student import Student
@@ -71,9 +71,9 @@ class ObjectStoreExchange:
     ) -> tuple[Refs, Refs]:
         """All learn from the posteriors of ``step``, then predict on the next unless it is the last."""
         if last:
-            return [], [a.learn.remote(step, *_peers(posteriors, k)) for k, a in enumerate(actors)]
+            return [], [a.learn.remote(step, *others(posteriors, k)) for k, a in enumerate(actors)]
         answers = [
-            a.learn_then_predict.remote(step, *_peers(posteriors, k)) for k, a in enumerate(actors)
+            a.learn_then_predict.remote(step, *others(posteriors, k)) for k, a in enumerate(actors)
         ]
         return [posterior for posterior, _ in answers], [records for _, records in answers]
 
@@ -83,7 +83,7 @@ class ObjectStoreExchange:
         """Algorithm 1: each learns from its peers' newest posteriors, then shows a new one."""
         newest, records = list(posteriors), []
         for k, actor in enumerate(actors[:-1]):
-            newest[k], record = actor.learn_then_repredict.remote(step, *_peers(newest, k))
+            newest[k], record = actor.learn_then_repredict.remote(step, *others(newest, k))
             records.append(record)
         peers = newest[:-1]
         if last:
@@ -161,10 +161,6 @@ def _advance_in_chunks(
             step = upto
             in_flight.limit(1)
         return in_flight.finish(step)
-
-
-def _peers(posteriors: Refs, k: int) -> Refs:
-    return posteriors[:k] + posteriors[k + 1 :]
 
 
 def _rendezvous(actors: Actors, places: Mapping[int, Mapping[str, Any]]) -> str:

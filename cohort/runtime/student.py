@@ -105,11 +105,6 @@ class Student:
         self.group = PosteriorGroup(rank, size, store, backend)
 
     @ray.method
-    def leave_group(self) -> None:
-        """Close the group, if there is one: peers that wait in it get an error at once."""
-        self._leave_group()
-
-    @ray.method
     def learn_in_group(self, start: int, stop: int, sequential: bool) -> list[Record]:
         """Steps ``start`` to ``stop``, exchanging posteriors in the group."""
         assert self.group is not None, "learn_in_group without join_group"
@@ -117,7 +112,7 @@ class Student:
             for step in range(start, stop):
                 self.group.exchange_and_learn(self.learner, step, sequential)
         except BaseException:
-            self._leave_group()  # or the peers would wait until the group's timeout
+            self._leave_group()
             raise
         return self.learner.records.drain()
 
@@ -174,6 +169,7 @@ class Student:
         return self.learner.records.drain()
 
     def _leave_group(self) -> None:
+        """Close the group, if there is one: peers that wait in it get an error at once."""
         if self.group is not None:
             self.group.close()
             self.group = None

@@ -25,17 +25,15 @@ def conclude(
 
     Raises RunError, after writing a summary with status ``failed``, if the run failed.
     """
-    step = checkpoint.step if checkpoint else 0
     try:
-        step = coordinator.begin(checkpoint)
-        step = coordinator.train(step)
+        step = coordinator.train(coordinator.begin(checkpoint))
         finished = step == coordinator.plan.total_steps
         summary = _summary(coordinator, config, step, "finished" if finished else "interrupted")
         if finished:
             summary["students"] = _finish_students(coordinator, config, step)
             summary["ensemble"] = _prefixed(coordinator.evaluation["ensemble"])
     except Exception as error:
-        failed = _summary(coordinator, config, step, "failed")
+        failed = _summary(coordinator, config, max(coordinator.saved_at, 0), "failed")
         reason = _reason(coordinator, error)
         coordinator.folder.write_summary({**failed, "error": reason})
         raise RunError(reason) from error

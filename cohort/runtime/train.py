@@ -172,7 +172,8 @@ def _train_alone(
     """The same students, from the same start, without a teacher."""
     run_dir = folder.path / "alone"
     if run_dir.exists():
-        return resume_cohort(run_dir, on_step=on_step, verbose=verbose)
+        same = {key: getattr(config, key) for key in ("epochs", "steps", "students", "dataset")}
+        return resume_cohort(run_dir, given=same, on_step=on_step, verbose=verbose)
     alone = dataclasses.replace(
         config, teacher="none", schedule="simultaneous", baseline=False, run_dir=str(run_dir)
     )

@@ -327,3 +327,22 @@ def test_tensorboard_files_tell_what_metrics_jsonl_tells(tmp_path):
         scalars = written.Scalars(f"train/loss/student_{student}")
         assert [point.step for point in scalars] == list(range(1, 9))
         assert [point.value for point in scalars] == pytest.approx(losses)
+
+
+def test_an_extended_run_extends_its_baseline(tmp_path):
+    config = CohortConfig(
+        exchange="in_process",
+        train_subset=64,
+        test_subset=16,
+        batch_size=16,
+        epochs=2,
+        steps=3,
+        baseline=True,
+        run_dir=str(tmp_path / "run"),
+    )
+    first = train_cohort(config)
+    assert first.alone is not None
+    assert first.alone.summary["steps"] == 3
+    extended = resume_cohort(first.run_dir, given={"steps": 8})
+    assert extended.alone is not None
+    assert (extended.summary["steps"], extended.alone.summary["steps"]) == (8, 8)

@@ -98,7 +98,8 @@ def test_on_failure_stop_ends_the_run_and_keeps_the_checkpoint(ray_and_fuse, tmp
         train_cohort(config(tmp_path / "run", on_failure="stop", threads=1))
     assert not ray_and_fuse.exists(), "the fault did not fire"
     folder = RunFolder(tmp_path / "run")
-    assert json.loads(folder.summary.read_text())["status"] == "failed"
+    summary = json.loads(folder.summary.read_text())
+    assert (summary["status"], summary["steps"]) == ("failed", 10)
     checkpoint = newest_checkpoint(folder.checkpoints)
     assert checkpoint is not None
     assert checkpoint.step == 10
