@@ -8,7 +8,7 @@ demo: .venv/installed  ## Train two students that teach each other, and the same
 	$(BIN)/python scripts/launch_cohort.py --k 2 --baseline
 
 test: .venv/installed  ## All tests; those that need a GPU or CIFAR-100 skip where there is none.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .

@@ -8,11 +8,18 @@ if TYPE_CHECKING:
     from cohort.data.dataset import Split as Split
     from cohort.errors import ConfigError as ConfigError
     from cohort.errors import RunError as RunError
+    from cohort.jobs.config import SelfDistillConfig as SelfDistillConfig
+    from cohort.jobs.self_distillation import JobResult as JobResult
+    from cohort.jobs.self_distillation import resume_self_distill as resume_self_distill
+    from cohort.jobs.self_distillation import self_distill as self_distill
+    from cohort.learning.export import export_exit as export_exit
     from cohort.learning.student_files import load_student as load_student
+    from cohort.models.early_exit import MultiExitStudent as MultiExitStudent
     from cohort.runtime.config import CohortConfig as CohortConfig
     from cohort.runtime.train import CohortResult as CohortResult
     from cohort.runtime.train import resume_cohort as resume_cohort
     from cohort.runtime.train import train_cohort as train_cohort
+    from cohort.with_exits import WithExits as WithExits
 
 _HOME = {
     "Augmentation": "cohort.data.dataset",
@@ -20,10 +27,17 @@ _HOME = {
     "CohortResult": "cohort.runtime.train",
     "ConfigError": "cohort.errors",
     "ImageDataset": "cohort.data.dataset",
+    "JobResult": "cohort.jobs.self_distillation",
+    "MultiExitStudent": "cohort.models.early_exit",
     "RunError": "cohort.errors",
+    "SelfDistillConfig": "cohort.jobs.config",
     "Split": "cohort.data.dataset",
+    "WithExits": "cohort.with_exits",
+    "export_exit": "cohort.learning.export",
     "load_student": "cohort.learning.student_files",
     "resume_cohort": "cohort.runtime.train",
+    "resume_self_distill": "cohort.jobs.self_distillation",
+    "self_distill": "cohort.jobs.self_distillation",
     "train_cohort": "cohort.runtime.train",
 }
 __all__ = list(_HOME)

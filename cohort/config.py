@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from cohort.errors import ConfigError
 
 Optimizer = Literal["sgd", "adam"]
-LrSchedule = Literal["step", "cosine", "constant"]
+LrSchedule = Literal["step", "thirds", "cosine", "constant"]
 Precision = Literal["fp32", "bf16"]
 DecayOn = Literal["all", "weights"]
 Teacher = Literal["peers", "ensemble", "ensemble_logits", "none"]
@@ -36,9 +36,15 @@ class DataConfig:
     """Train on the first N of a seeded shuffle of the training split. Default: all."""
     test_subset: int | None = None
     """Test on the first N of a seeded shuffle of the test split. Default: all."""
+    autoaugment: bool = False
+    """Also change each training picture by AutoAugment's CIFAR-10 policy: shift, shear, rotation,
+    brightness, contrast, colour."""
+    cutout: int | None = None
+    """Also blacken a square of so many pixels a side at a random place of each training picture.
+    Default: none."""
 
     def __post_init__(self) -> None:
-        positive(self, "image_size", "train_subset", "test_subset")
+        positive(self, "image_size", "train_subset", "test_subset", "cutout")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,23 +67,29 @@ class TrainingConfig:
     optimizer: Optimizer | None = None
     """sgd (Nesterov momentum 0.9) or adam (betas 0.5, 0.999). Default: the data set's recipe."""
     lr_schedule: LrSchedule | None = None
-    """step (x0.1 at 30, 60 and 90 % of the epochs), cosine (to 0), or constant.
-    Default: the data set's recipe."""
+    """step (x0.1 at 30, 60 and 90 % of the epochs), thirds (x0.1 at 1/3, 2/3 and 96 %), cosine
+    (to 0), or constant. Default: the data set's recipe."""
+    warmup_epochs: float = 0.0
+    """Epochs over which the learning rate rises linearly from a hundredth of --lr, before it
+    follows --lr-schedule; may be a fraction."""
     seed: int = 0
     """Student k starts from (seed, k); data order and augmentation from seed."""
     precision: Precision = "fp32"
     """fp32, or bf16 autocast with fp32 weights."""
     threads: int | None = None
-    """Torch threads per student on CPU. Default: cores / K, at least 1."""
+    """Torch threads per student or worker on CPU. Default: cores divided among them, at least 1."""
 
     def __post_init__(self) -> None:
         positive(self, "epochs", "steps", "batch_size", "lr", "threads")
-        not_negative(self, "weight_decay", "seed")
+        not_negative(self, "weight_decay", "warmup_epochs", "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(DataConfig, TrainingConfig):
     """Data, training, and where the run is written."""
+
+    EXTENDABLE: ClassVar[tuple[str, ...]] = ("epochs", "steps", "keep", "data_root", "tensorboard")
+    """Keys that may differ when a run is resumed: how far it goes, and where and how it is run."""
 
     checkpoint_every: int | None = None
     """Steps between checkpoints. Default: one epoch."""

@@ -12,8 +12,11 @@ from pydantic import TypeAdapter, ValidationError
 from cohort.config import DataConfig, RunConfig
 from cohort.errors import ConfigError
 from cohort.imports import written_name
+from cohort.with_exits import WithExits
 
 Config = TypeVar("Config", bound=DataConfig)
+COMMANDS = {"k": "scripts/launch_cohort.py", "method": "scripts/self_distill.py"}
+"""A key that only one of the commands has."""
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -38,6 +41,7 @@ def validate(
     values: Mapping[str, Any], cls: type[Config], flags: Mapping[str, str], file: str | Path | None
 ) -> Config:
     """A config from plain values; ``flags`` names the keys that came from the command line."""
+    _check_command(values, cls, file)
     try:
         return TypeAdapter(cls).validate_python(dict(values))
     except ValidationError as error:
@@ -57,10 +61,20 @@ def to_yaml(config: RunConfig) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value as it stands in YAML: a callable by its name, a tuple as a list."""
-    if callable(value):
+    """A value as it stands in YAML: a callable or a network with exits by its name, a tuple as a list."""
+    if callable(value) or isinstance(value, WithExits):
         return written_name(value)
     return [plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _check_command(
+    values: Mapping[str, Any], cls: type[DataConfig], file: str | Path | None
+) -> None:
+    """Raise ConfigError for the file of another command."""
+    known = {field.name for field in dataclasses.fields(cls)}
+    for key, command in COMMANDS.items():
+        if key in values and key not in known:
+            raise ConfigError(f"{file} is for {command}, which alone has the key {key!r}; use that")
 
 
 def _sentence(

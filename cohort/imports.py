@@ -51,7 +51,13 @@ def import_path(obj: object) -> str | None:
 
 
 def written_name(obj: object) -> str:
-    """How one's own function is written down: its ``import_path``, else its name in <brackets>."""
+    """How one's own function is written down: its ``import_path``, else its name in <brackets>.
+
+    An object with an attribute ``written_name`` says it itself.
+    """
+    own: str | None = getattr(obj, "written_name", None)
+    if own is not None:
+        return own
     name: str = getattr(obj, "__name__", type(obj).__name__)
     return import_path(obj) or f"<{name.strip('<>')}>"  # a lambda's name has them already
 

@@ -52,8 +52,7 @@ class BenchConfig(DataConfig):
         DataConfig.__post_init__(self)
         positive(self, "k", "batch_size", "threads", "rounds", "steps_per_round")
         not_negative(self, "seed", "gpus", "warmup_rounds")
-        if self.output is not None and Path(self.output).is_dir():
-            raise ConfigError(f"--output is {self.output!r}, a directory; it must be a file")
+        check_output(self.output)
         for mode in MODES:
             self.cohort(mode, gpus=0)  # which raises where a launch would
 
@@ -68,6 +67,8 @@ class BenchConfig(DataConfig):
                 image_size=self.image_size,
                 train_subset=self.train_subset,
                 test_subset=self.test_subset,
+                autoaugment=self.autoaugment,
+                cutout=self.cutout,
                 k=self.k,
                 students=self.students,
                 batch_size=self.batch_size,
@@ -80,3 +81,14 @@ class BenchConfig(DataConfig):
                 exchange=exchange,
             )
         )
+
+
+def check_output(output: str | None) -> None:
+    """Raise ConfigError if the results could not be written to ``--output``."""
+    if output is None:
+        return
+    if Path(output).is_dir():
+        raise ConfigError(f"--output is {output!r}, a directory; it must be a file")
+    for parent in Path(output).parents:
+        if parent.exists() and not parent.is_dir():
+            raise ConfigError(f"--output is {output!r}, but {parent} is a file; name another place")

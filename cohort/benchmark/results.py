@@ -1,25 +1,18 @@
 """The benchmark's numbers: a table for people, and JSON with everything that went into it."""
 
 import dataclasses
-import datetime
-import os
-import platform
-import subprocess
-from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.table import Table
 
+from cohort.benchmark import report
 from cohort.benchmark.config import MODES, BenchConfig, Mode
 from cohort.benchmark.measure import Measurements
+from cohort.benchmark.report import quartiles, spread
 from cohort.reporting.formatting import number
-from cohort.run_folder import atomic_write, to_json
 
-PACKAGES = ("cohort", "ray", "torch", "numpy")
 MIB = 2**20
 
 
@@ -29,9 +22,9 @@ def rows(config: BenchConfig, measured: Measurements) -> dict[Mode, dict[str, An
     images = config.batch_size * config.steps_per_round
     return {
         mode: {
-            "images_per_second": _quartiles(images / np.array(seconds)),
+            "images_per_second": quartiles(images / np.array(seconds)),
             # Round by round, so that what slows the whole machine cancels out.
-            "step_time_vs_independent": _quartiles(np.array(seconds) / alone),
+            "step_time_vs_independent": quartiles(np.array(seconds) / alone),
             "startup_seconds": measured.startup_seconds.get(mode),
             "peak_memory_bytes": measured.peak_memory[mode],
         }
@@ -49,8 +42,8 @@ def table(config: BenchConfig, measured: Measurements) -> Table:
     for mode, row in rows(config, measured).items():
         result.add_row(
             mode,
-            _spread(row["images_per_second"], ".1f"),
-            _spread(row["step_time_vs_independent"], ".3f"),
+            spread(row["images_per_second"], ".1f"),
+            spread(row["step_time_vs_independent"], ".3f"),
             number(row["startup_seconds"], ".1f"),
             number(row["peak_memory_bytes"] / MIB, ".0f") + ("*" if mode == "in_process" else ""),
         )
@@ -60,30 +53,11 @@ def table(config: BenchConfig, measured: Measurements) -> Table:
 def write_json(path: str | Path, config: BenchConfig, measured: Measurements) -> None:
     """Everything measured, and on what."""
     values = {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
-        "hardware": hardware(),
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
         "config": {k: v for k, v in dataclasses.asdict(config).items() if k != "output"},
         "summary": rows(config, measured),
         **dataclasses.asdict(measured),
     }
-    atomic_write(Path(path), to_json(values, indent=1))
-
-
-def hardware() -> dict[str, Any]:
-    """Processor, cores and GPUs of this machine."""
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {"cpu": _cpu_model(), "cores": os.cpu_count(), "gpus": gpus}
-
-
-def _quartiles(values: Any) -> list[float]:
-    return [float(q) for q in np.percentile(values, (25, 50, 75))]
-
-
-def _spread(quartiles: Sequence[float], form: str) -> str:
-    low, median, high = (number(q, form) for q in quartiles)
-    return f"{median} [{low}, {high}]"
+    report.write_json(path, values)
 
 
 def _title(config: BenchConfig, measured: Measurements) -> str:
@@ -99,21 +73,3 @@ def _caption(config: BenchConfig, measured: Measurements) -> str:
         "other modes.",
     ]
     return "\n".join([*lines, measured.notice] if measured.notice else lines)
-
-
-def _cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def _commit() -> str | None:
-    """Of the code that ran, marked if it was changed since."""
-    here = Path(__file__).parent
-    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    try:
-        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()

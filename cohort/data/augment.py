@@ -9,16 +9,26 @@ from torch.nn import functional as F
 
 from cohort.data.dataset import Augmentation
 
+Shard = tuple[int, int]
+"""(rank, size): part number ``rank`` of a batch that is divided into ``size`` equal parts."""
 
-def augment(images_BCHW: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+
+def augment(
+    images_BCHW: Tensor,
+    augmentation: Augmentation,
+    generator: torch.Generator,
+    shard: Shard = (0, 1),
+) -> Tensor:
     """Each image padded, cropped at a random place to its old size, then perhaps mirrored.
 
     Images are uint8 [B, C, H, W] on any device, and so is the result. The random numbers come from
-    ``generator``, on the CPU, so a GPU sees the same ones. Padding is not carried out: an output
-    pixel looks up the input pixel that the three steps would have brought there.
+    ``generator``, on the CPU, so a GPU sees the same ones; they are drawn for the whole batch of
+    which the images are a shard. Padding is not carried out: an output pixel looks up the input
+    pixel that the three steps would have brought there.
     """
     padding, (B, _, H, W) = augmentation.padding, images_BCHW.shape
-    top_B, left_B, mirror_B = draw(B, augmentation, generator).to(images_BCHW.device)
+    moves_3B = draw(B * shard[1], augmentation, generator)[:, members(B, shard)]
+    top_B, left_B, mirror_B = moves_3B.to(images_BCHW.device)
     across_W = torch.arange(W, device=images_BCHW.device)
     columns_BW = torch.where(mirror_B[:, None] == 1, across_W.flip(0), across_W) + left_B[:, None]
     rows_BH = torch.arange(H, device=images_BCHW.device) + top_B[:, None]
@@ -37,6 +47,12 @@ def draw(count: int, augmentation: Augmentation, generator: torch.Generator) -> 
     shifts = torch.randint(-padding, padding + 1, (2, count), generator=generator)
     flips = torch.randint(0, 1 + augmentation.flip, (1, count), generator=generator)
     return torch.cat([shifts, flips])
+
+
+def members(count: int, shard: Shard) -> slice:
+    """The places of a shard's ``count`` examples in the whole batch."""
+    rank, _ = shard
+    return slice(rank * count, (rank + 1) * count)
 
 
 def reflect(index: Tensor, size: int) -> Tensor:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Random translation and flip of training images, drawn per example."""
+    """What happens to training images, in this order, drawn per example."""
 
     padding: int = 0
     """Pixels by which an image may shift in each direction; 0 leaves it in place."""
@@ -16,6 +16,10 @@ class Augmentation:
     """What fills the uncovered border: ``reflect`` or ``zeros``."""
     flip: bool = False
     """Mirror left to right with probability one half."""
+    autoaugment: bool = False
+    """Apply AutoAugment's policy for CIFAR-10; images must have 1 or 3 channels."""
+    cutout: int = 0
+    """Side of the black square put at a random place; 0 for none."""
 
 
 @dataclass(frozen=True)

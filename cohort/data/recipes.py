@@ -5,9 +5,11 @@ Imports no torch, so that ``--help`` and configuration stay fast.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
-from cohort.config import LrSchedule, Optimizer
+from cohort.config import LrSchedule, Optimizer, RunConfig
+
+Config = TypeVar("Config", bound=RunConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +42,29 @@ GENERAL = replace(CIFAR, epochs=100, lr=0.05, lr_schedule="cosine")
 DIGITS = replace(GENERAL, network="resnet8", epochs=20)
 SYNTHETIC = replace(GENERAL, epochs=10)
 
+SELF_DISTILLATION = replace(
+    CIFAR, network="resnet18", epochs=250, batch_size=128, lr_schedule="thirds"
+)
+"""Be Your Own Teacher (arXiv 1905.08094), as in its authors' code."""
+
 RECIPES = {"cifar10": CIFAR, "cifar100": CIFAR, "digits": DIGITS, "synthetic": SYNTHETIC}
 
 
 def recipe_for(dataset: str | Callable[..., Any]) -> Recipe:
     """The recipe of a ``DataConfig.dataset``; the general one for a folder and one's own."""
     return RECIPES.get(dataset, GENERAL) if isinstance(dataset, str) else GENERAL
+
+
+def self_distillation_recipe(dataset: str | Callable[..., Any]) -> Recipe:
+    """The same for self-distillation, which has a recipe of its own for CIFAR."""
+    recipe = recipe_for(dataset)
+    if recipe is CIFAR:
+        return SELF_DISTILLATION
+    return recipe if dataset == "digits" else replace(recipe, network=SELF_DISTILLATION.network)
+
+
+def fill_in(config: Config, recipe: Recipe) -> Config:
+    """The config with every training key that is None as the recipe says."""
+    keys = ("epochs", "batch_size", "lr", "weight_decay", "optimizer", "lr_schedule")
+    missing = {key: getattr(recipe, key) for key in keys if getattr(config, key) is None}
+    return replace(config, **missing)

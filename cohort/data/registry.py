@@ -10,7 +10,8 @@ import torch
 
 from cohort.config import DataConfig, flag
 from cohort.data import cifar, digits, folder, synthetic
-from cohort.data.dataset import ImageDataset, Split
+from cohort.data.autoaugment import CHANNELS
+from cohort.data.dataset import Augmentation, ImageDataset, Split
 from cohort.data.validate import validate
 from cohort.errors import ConfigError
 from cohort.imports import import_object
@@ -54,8 +55,29 @@ def load_dataset(config: DataConfig, seed: int) -> ImageDataset:
     validate(dataset)
     return replace(
         dataset,
+        augmentation=augmentation_of(config, dataset),
         train=subset(dataset.train, config.train_subset, "train_subset", seed),
         test=subset(dataset.test, config.test_subset, "test_subset", seed),
+    )
+
+
+def augmentation_of(config: DataConfig, dataset: ImageDataset) -> Augmentation:
+    """The data set's own augmentation, and what the flags add to it."""
+    own, (channels, height, width) = dataset.augmentation, dataset.image_shape
+    if config.autoaugment and channels not in CHANNELS:
+        raise ConfigError(
+            f"--autoaugment was given; it takes images of 1 or 3 channels, and those of --dataset "
+            f"{label(config)} have {channels}"
+        )
+    if config.cutout is not None and config.cutout > min(height, width):
+        raise ConfigError(
+            f"--cutout is {config.cutout}; it must be at most {min(height, width)}, the size of the "
+            f"images, which are {height} x {width}"
+        )
+    return replace(
+        own,
+        autoaugment=config.autoaugment or own.autoaugment,
+        cutout=own.cutout if config.cutout is None else config.cutout,
     )
 
 

@@ -8,10 +8,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cohort.data.augment import augment
+from cohort.data.augment import Shard, augment, members
+from cohort.data.autoaugment import auto_augment
+from cohort.data.cutout import cut_out
 from cohort.data.dataset import Augmentation, Split
 from cohort.errors import ConfigError
-from cohort.seeding import generator
+from cohort.seeding import derive_seed, generator
 
 
 class BatchSource:
@@ -19,7 +21,10 @@ class BatchSource:
 
     Every batch is full. The N mod B images that an epoch leaves over differ from epoch to epoch,
     since the order does, so that none is left out on average. The split's images stay uint8 on
-    ``device``.
+    ``device``; with AutoAugment, which works on the CPU, they stay there.
+
+    A ``shard`` (rank, size) sees only part number ``rank`` of each batch, with the pixels that it
+    has in the whole: B·rank/size up to B·(rank+1)/size.
     """
 
     def __init__(
@@ -30,7 +35,9 @@ class BatchSource:
         seed: int,
         augmentation: Augmentation,
         device: torch.device | str,
+        shard: Shard = (0, 1),
     ) -> None:
+        assert batch_size % shard[1] == 0, f"{batch_size} images do not divide by {shard[1]}"
         if batch_size > len(split):
             raise ConfigError(
                 f"--batch-size is {batch_size}; it must be at most {len(split)}, the number of "
@@ -40,24 +47,42 @@ class BatchSource:
         self.steps_per_epoch = len(split) // batch_size
         self._seed = seed
         self._augmentation = augmentation
-        self._images = as_tensor(split.images).to(device)
-        self._labels = as_tensor(split.labels).to(device)
+        self._members = members(batch_size // shard[1], shard)
+        self.shard = shard
+        self._device = device
+        home = "cpu" if augmentation.autoaugment else device
+        self._images = as_tensor(split.images).to(home)
+        self._labels = as_tensor(split.labels).to(home)
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Augmented images float32 [B, C, H, W] in [0, 1] and labels int64 [B] of a step >= 0."""
+        """Augmented images float32 [B, C, H, W] in [0, 1] and labels int64 [B] of a step >= 0.
+
+        B is the batch size, divided by the number of shards.
+        """
         assert step >= 0
         epoch, position = divmod(step, self.steps_per_epoch)
         start = position * self.batch_size
-        chosen_B = self._order_of(epoch)[start : start + self.batch_size]
-        images = augment(
-            self._images[chosen_B], self._augmentation, generator(self._seed, "augment", step)
-        )
-        return to_float(images), self._labels[chosen_B]
+        chosen_B = self._order_of(epoch)[start : start + self.batch_size][self._members]
+        images = self._augmented(self._images[chosen_B], step)
+        return to_float(images.to(self._device)), self._labels[chosen_B].to(self._device)
+
+    def _augmented(self, images: Tensor, step: int) -> Tensor:
+        """The pipeline of self-distillation's authors; without options, of mutual learning's."""
+        augmentation, seed = self._augmentation, self._seed
+        images = augment(images, augmentation, generator(seed, "augment", step), self.shard)
+        if augmentation.autoaugment:
+            places = range(self._members.start, self._members.stop)
+            seeds = [derive_seed(seed, "autoaugment", step, place) for place in places]
+            images = auto_augment(images, seeds)
+        if augmentation.cutout:
+            draws = generator(seed, "cutout", step)
+            images = cut_out(images, augmentation.cutout, draws, self.shard)
+        return images
 
     def _order_of(self, epoch: int) -> Tensor:
-        """The epoch's permutation, int64 [N] on the device; the latest one is kept."""
+        """The epoch's permutation, int64 [N] beside the images; the latest one is kept."""
         if epoch != self._epoch:
             random = generator(self._seed, "order", epoch)
             order = torch.randperm(len(self._labels), generator=random)

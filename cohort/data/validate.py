@@ -5,6 +5,8 @@ from typing import NoReturn
 import numpy as np
 
 from cohort.data.augment import check_reflectable
+from cohort.data.autoaugment import check_channels
+from cohort.data.cutout import check_side
 from cohort.data.dataset import ImageDataset, Split
 from cohort.errors import ConfigError
 
@@ -61,15 +63,20 @@ def check_statistics(dataset: ImageDataset) -> None:
 
 
 def check_augmentation(dataset: ImageDataset) -> None:
-    """A padding that the images admit."""
-    augmentation = dataset.augmentation
+    """A padding, a cutout and an AutoAugment that the images admit."""
+    augmentation, (channels, *size) = dataset.augmentation, dataset.image_shape
     if augmentation.padding_mode not in PADDING_MODES or augmentation.padding < 0:
         wrong(
             dataset, f"has {augmentation}; padding must be 0 or more, padding_mode reflect or zeros"
         )
+    if augmentation.cutout < 0:
+        wrong(dataset, f"has {augmentation}; cutout must be 0 or more")
     try:
         if augmentation.padding_mode == "reflect":
-            check_reflectable(augmentation.padding, *dataset.image_shape[1:])
+            check_reflectable(augmentation.padding, *size)
+        if augmentation.autoaugment:
+            check_channels(channels)
+        check_side(augmentation.cutout, *size)
     except ValueError as error:
         wrong(dataset, f"cannot be augmented: {error}")
 

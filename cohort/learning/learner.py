@@ -18,13 +18,14 @@ from cohort.config import Precision
 from cohort.data.dataset import Split
 from cohort.data.source import BatchSource
 from cohort.errors import RunError
-from cohort.learning.evaluation import log_posterior_over
+from cohort.learning.evaluation import exit_log_posteriors_over
 from cohort.learning.records import StepRecords
-from cohort.objectives.mutual import MutualLearning
+from cohort.objectives.objective import Objective
 from cohort.seeding import derive_seed
 
 WEIGHTS_FILE = "model.safetensors"
 OPTIMIZER_FILE = "optimizer.pt"
+ADAPTERS_FILE = "adapters.safetensors"
 Files = dict[str, bytes]
 
 
@@ -38,7 +39,7 @@ class NonFiniteLossError(RunError):
     def __init__(self, student: int, order: int) -> None:
         super().__init__(
             f"student {student}: the loss is not finite at step {order // 2}; "
-            "lower --lr or --mimicry-weight, or look at the data"
+            "lower --lr or the weight of a loss term, or look at the data"
         )
         self.student = student
         self.order = order
@@ -52,12 +53,29 @@ class Prediction:
     """A forward pass that waits for the peers' posteriors: its graph is alive."""
 
     step: int
-    logits_BC: Tensor
+    outputs: Any
+    """What the objective takes: logits [B, C], or those of all exits."""
     labels_B: Tensor
 
 
 class Learner:
-    """Predicts on the batch of a step, then learns from it and from the peers' posteriors."""
+    """Predicts on the batch of a step, then learns from it and from the peers' posteriors.
+
+    Args:
+        network: the student, pixels to logits; what is evaluated and kept.
+        optimizer: of everything that is trained.
+        learning_rate: from the step.
+        objective: the loss of what ``forward`` gives.
+        source: the batch of a step.
+        seed: of the run; dropout draws from (seed, student, step).
+        student: number of the student.
+        forward: what is run on a training batch, if more than the network's forward: all exits of
+            it, a teacher beside it, another wrapper around it. Float32 [B, C, H, W] in.
+        adapters: modules that are trained with the network but not kept, such as regressors.
+        precision: fp32, or bf16 autocast.
+        log_every: steps averaged into one record.
+        average: the mean of a tensor over the workers of a data-parallel job.
+    """
 
     def __init__(
         self,
@@ -65,14 +83,19 @@ class Learner:
         *,
         optimizer: Optimizer,
         learning_rate: Callable[[int], float],
-        objective: MutualLearning,
+        objective: Objective,
         source: BatchSource,
         seed: int,
         student: int,
+        forward: Callable[[Tensor], Any] | None = None,
+        adapters: nn.Module | None = None,
         precision: Precision = "fp32",
         log_every: int = 1,
+        average: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.network = network
+        self.forward = forward or network
+        self.adapters = adapters or nn.Identity()
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.objective = objective
@@ -86,8 +109,9 @@ class Learner:
         self._pending: Prediction | None = None
         self._batch: tuple[int, Tensor, Tensor] | None = None
         self._first_bad = torch.full((), -1, device=self.device)
-        self.records = StepRecords(log_every)
+        self.records = StepRecords(log_every, average)
         network.train()
+        self.adapters.train()
 
     def predict(self, step: int) -> Tensor:
         """Forward on the batch of ``step``, kept for ``learn``; returns the log-posterior [B, C].
@@ -95,10 +119,10 @@ class Learner:
         Raises NonFiniteLossError; so does ``learn``, and on a GPU, where looking would stall it,
         ``close_window`` and ``snapshot``.
         """
-        logits_BC = self._forward(step, "predict")
-        posterior_BC = self.objective.posterior(logits_BC)
+        outputs = self._forward(step, "predict")
+        posterior_BC = self.objective.posterior(outputs)
         self._watch(2 * step, posterior_BC)
-        self._pending = Prediction(step, logits_BC, self._batch_of(step)[1])
+        self._pending = Prediction(step, outputs, self._batch_of(step)[1])
         return posterior_BC
 
     def learn(self, step: int, peers: Sequence[Tensor] = ()) -> None:
@@ -108,7 +132,7 @@ class Learner:
         assert pending.step == step, f"learn({step}) after predict({pending.step})"
         self._pending = None
         peers = [peer.to(self.device, non_blocking=True) for peer in peers]
-        loss, measurements = self.objective.loss(pending.logits_BC, pending.labels_B, peers)
+        loss, measurements = self.objective.loss(pending.outputs, pending.labels_B, peers)
         self._watch(2 * step + 1, loss.detach())
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -134,7 +158,11 @@ class Learner:
 
     def log_posterior_over(self, split: Split) -> Tensor:
         """Evaluation posterior at T = 1 over a split, [N, C] on the CPU."""
-        return log_posterior_over(self.network, split, self.device, self._autocast)
+        return self.exit_log_posteriors_over(split)[-1]
+
+    def exit_log_posteriors_over(self, split: Split) -> list[Tensor]:
+        """The same for every exit, shallowest first; a plain network has one."""
+        return exit_log_posteriors_over(self.network, split, self.device, self._autocast)
 
     def snapshot(self) -> Files:
         """Everything that the next step depends on, as files. Not between predict and learn."""
@@ -142,7 +170,10 @@ class Learner:
         self._check_finite()
         optimizer = io.BytesIO()
         torch.save(self.optimizer.state_dict(), optimizer)
-        return {WEIGHTS_FILE: weights_bytes(self.network), OPTIMIZER_FILE: optimizer.getvalue()}
+        files = {WEIGHTS_FILE: weights_bytes(self.network), OPTIMIZER_FILE: optimizer.getvalue()}
+        if self.adapters.state_dict():
+            files[ADAPTERS_FILE] = weights_bytes(self.adapters)
+        return files
 
     def restore(self, files: Files) -> None:
         """Continue from a snapshot; a prediction that was waiting is forgotten."""
@@ -150,18 +181,21 @@ class Learner:
         self._first_bad.fill_(-1)
         self.records.clear()
         self.network.load_state_dict(safetensors.torch.load(files[WEIGHTS_FILE]))
+        if ADAPTERS_FILE in files:
+            self.adapters.load_state_dict(safetensors.torch.load(files[ADAPTERS_FILE]))
         state: dict[str, Any] = torch.load(
             io.BytesIO(files[OPTIMIZER_FILE]), map_location=self.device, weights_only=True
         )
         self.optimizer.load_state_dict(state)
 
-    def _forward(self, step: int, purpose: str) -> Tensor:
+    def _forward(self, step: int, purpose: str) -> Any:
         # Dropout and the like draw from (seed, student, step): no random state is carried along.
-        torch.manual_seed(derive_seed(self.seed, purpose, self.student, step))
+        # Workers that share a batch draw apart, for their examples are not the same.
+        apart = self.source.shard[:1] if self.source.shard[0] else ()
+        torch.manual_seed(derive_seed(self.seed, purpose, self.student, step, *apart))
         images, _ = self._batch_of(step)
         with self._autocast:
-            logits_BC: Tensor = self.network(images)
-        return logits_BC
+            return self.forward(images)
 
     def _watch(self, order: int, values: Tensor) -> None:
         """Remember, on the device, the first ``order`` at which values were not finite."""

@@ -2,17 +2,8 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from cohort.config import DecayOn, LrSchedule, Optimizer, Precision, RunConfig
-from cohort.data.dataset import ImageDataset
-from cohort.data.source import BatchSource
 from cohort.errors import ConfigError
-from cohort.learning.learner import Learner
-from cohort.learning.optimizers import build_optimizer
-from cohort.learning.schedule import learning_rate
-from cohort.models.registry import NetworkSpec, build_student
-from cohort.objectives.mutual import MutualLearning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +26,8 @@ class TrainingPlan:
     log_every: int
     eval_every: int
     checkpoint_every: int
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises to ``lr``."""
 
     def epoch(self, step: int) -> float:
         """Passes over the training split after ``step`` steps."""
@@ -47,7 +40,11 @@ class TrainingPlan:
 
 
 def plan_training(config: RunConfig, train_size: int) -> TrainingPlan:
-    """The plan of a resolved config. Raises ConfigError if a batch is larger than the split."""
+    """The plan of a resolved config.
+
+    Raises ConfigError if a batch is larger than the split, or if --steps or --warmup-epochs are
+    longer than the epochs.
+    """
     assert config.batch_size is not None, "the config is not resolved"
     assert config.epochs is not None
     assert config.lr is not None
@@ -66,6 +63,11 @@ def plan_training(config: RunConfig, train_size: int) -> TrainingPlan:
             f"--steps is {config.steps}, but {config.epochs} epochs have {schedule_steps} steps, and "
             "--steps can only stop earlier; raise --epochs"
         )
+    if config.warmup_epochs >= config.epochs:
+        raise ConfigError(
+            f"--warmup-epochs is {config.warmup_epochs:g}; it must be less than --epochs, which is "
+            f"{config.epochs}"
+        )
     return TrainingPlan(
         steps_per_epoch=steps_per_epoch,
         schedule_steps=schedule_steps,
@@ -81,48 +83,5 @@ def plan_training(config: RunConfig, train_size: int) -> TrainingPlan:
         log_every=config.log_every,
         eval_every=config.eval_every or steps_per_epoch,
         checkpoint_every=config.checkpoint_every or steps_per_epoch,
-    )
-
-
-def build_learner(
-    network: NetworkSpec,
-    plan: TrainingPlan,
-    dataset: ImageDataset,
-    objective: MutualLearning,
-    *,
-    student: int,
-    device: torch.device,
-) -> Learner:
-    """Student number ``student`` at step 0: a pure function of the arguments."""
-    module = build_student(
-        network,
-        num_classes=dataset.num_classes,
-        image_shape=dataset.image_shape,
-        mean=dataset.mean,
-        std=dataset.std,
-        seed=plan.seed,
-        student=student,
-    ).to(device)
-    return Learner(
-        module,
-        optimizer=build_optimizer(
-            module,
-            plan.optimizer,
-            lr=plan.lr,
-            weight_decay=plan.weight_decay,
-            decay_on=plan.decay_on,
-        ),
-        learning_rate=learning_rate(plan.lr, plan.lr_schedule, plan.schedule_steps),
-        objective=objective,
-        source=BatchSource(
-            dataset.train,
-            batch_size=plan.batch_size,
-            seed=plan.seed,
-            augmentation=dataset.augmentation,
-            device=device,
-        ),
-        seed=plan.seed,
-        student=student,
-        precision=plan.precision,
-        log_every=plan.log_every,
+        warmup_steps=round(config.warmup_epochs * steps_per_epoch),
     )

@@ -1,30 +1,38 @@
 """A learner's measurements, averaged over the steps of one line of metrics.jsonl."""
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import torch
 
-from cohort.objectives.mutual import Measurements
+from cohort.objectives.objective import Measurements
 
-Record = dict[str, float]
+Record = dict[str, Any]
+"""``step`` and numbers; the vectors of a network with exits nest: ``{"exits": {"ce": [...]}}``."""
 
 
 class StepRecords:
     """Collects measurements on the device; reads them only once a window of steps is full.
 
     Windows end at multiples of ``every`` steps whatever the step they began at, so a resumed run
-    writes the lines that an undisturbed one would.
+    writes the lines that an undisturbed one would. ``average`` is the mean of a tensor over the
+    workers of a data-parallel job, all of which end their windows at the same steps.
     """
 
-    def __init__(self, every: int) -> None:
+    def __init__(
+        self, every: int, average: Callable[[torch.Tensor], torch.Tensor] | None = None
+    ) -> None:
         self.every = every
+        self._average = average or (lambda means: means)
         self._window: list[torch.Tensor] = []
         self._ready: list[Record] = []
-        self._names: tuple[str, ...] = ()
+        self._shapes: dict[str, torch.Size] = {}
         self._last = -1
 
     def add(self, step: int, measurements: Measurements) -> None:
         """Take in the measurements of one step."""
-        self._window.append(torch.stack([m.float() for m in measurements.values()]))
-        self._names = tuple(measurements)
+        self._window.append(torch.cat([m.float().flatten() for m in measurements.values()]))
+        self._shapes = {name: m.shape for name, m in measurements.items()}
         self._last = step
 
     @property
@@ -35,10 +43,8 @@ class StepRecords:
     def close_window(self) -> None:
         """End the window here, full or not."""
         if self._window:
-            means = torch.stack(self._window).mean(dim=0).tolist()
-            self._ready.append(
-                {"step": self._last + 1, **dict(zip(self._names, means, strict=True))}
-            )
+            means = self._average(torch.stack(self._window).mean(dim=0)).tolist()
+            self._ready.append({"step": self._last + 1, **_nested(means, self._shapes)})
             self._window = []
 
     def drain(self) -> list[Record]:
@@ -49,3 +55,17 @@ class StepRecords:
     def clear(self) -> None:
         """Forget everything, as when a student goes back to a checkpoint."""
         self._window, self._ready = [], []
+
+
+def _nested(values: Sequence[float], shapes: Mapping[str, torch.Size]) -> Record:
+    """Numbers in a row, as scalars and lists by name; ``exits/ce`` becomes ``ce`` in ``exits``."""
+    record: Record = {}
+    remaining = iter(values)
+    for name, shape in shapes.items():
+        numbers = [next(remaining) for _ in range(shape.numel())]
+        *groups, key = name.split("/")
+        inner = record
+        for group in groups:
+            inner = inner.setdefault(group, {})
+        inner[key] = numbers if shape else numbers[0]
+    return record

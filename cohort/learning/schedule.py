@@ -5,21 +5,34 @@ from collections.abc import Callable
 
 from cohort.config import LrSchedule
 
-MILESTONES = (0.3, 0.6, 0.9)
-"""Epochs 60, 120 and 180 of the 200 that the DML paper trains."""
+MILESTONES: dict[LrSchedule, tuple[float, ...]] = {
+    "step": (0.3, 0.6, 0.9),
+    "thirds": (1 / 3, 2 / 3, 0.96),
+    "constant": (),
+}
+"""Shares of training after which the rate is divided by 10: epochs 60, 120 and 180 of the 200 of
+the DML paper; E/3, 2E/3 and E−10 of the 250 of self-distillation's authors."""
+
+WARMUP_START = 0.01
+"""Share of the rate at which a warm-up begins."""
 
 
-def learning_rate(base: float, schedule: LrSchedule, total_steps: int) -> Callable[[int], float]:
+def learning_rate(
+    base: float, schedule: LrSchedule, total_steps: int, warmup_steps: int = 0
+) -> Callable[[int], float]:
     """A function from step to learning rate, over ``total_steps`` steps.
 
-    ``step`` divides by 10 at each of ``MILESTONES``, ``cosine`` falls to 0, ``constant`` stays.
+    ``step`` and ``thirds`` divide by 10 at each of their ``MILESTONES``, ``cosine`` falls to 0,
+    ``constant`` stays. A warm-up rises linearly to ``base`` first, and the schedule then goes on as
+    if there had been none.
     """
 
     def at(step: int) -> float:
-        if schedule == "constant":
-            return base
+        if step < warmup_steps:
+            return base * (WARMUP_START + (1 - WARMUP_START) * step / warmup_steps)
         if schedule == "cosine":
             return base * (1 + math.cos(math.pi * min(step / total_steps, 1.0))) / 2
-        return base * 0.1 ** sum(step >= round(total_steps * share) for share in MILESTONES)
+        passed = sum(step >= round(total_steps * share) for share in MILESTONES[schedule])
+        return base * 0.1**passed
 
     return at

@@ -11,8 +11,10 @@ from torch import nn
 
 from cohort.errors import ConfigError
 from cohort.learning.learner import WEIGHTS_FILE
+from cohort.models.early_exit import MultiExitStudent, normalised
 from cohort.models.normalised import Normalised
 from cohort.models.registry import NetworkSpec, build_network
+from cohort.with_exits import WithExits, parse_exits
 
 CARD_FILE = "model.json"
 
@@ -27,16 +29,19 @@ class ModelCard:
     image_shape: tuple[int, int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    exit: int | None = None
+    """The one exit of ``network`` that the weights are of; None: all of it."""
 
     def to_json(self) -> str:
         """The text of model.json."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
 
-def load_student(path: str | Path, network: NetworkSpec | None = None) -> nn.Module:
+def load_student(path: str | Path, network: NetworkSpec | None = None) -> Normalised:
     """A trained student in evaluation mode: pixels in [0, 1], float [B, C, H, W], to logits [B, classes].
 
-    Normalisation is part of the module. ``path`` is the student's folder, for example
+    Normalisation is part of the module. A network with exits is a MultiExitStudent, one exit of it
+    that was exported alone a plain student. ``path`` is the student's folder, for example
     ``runs/NAME/students/0``. ``network``, the factory that was trained, is needed only where model.json
     names one that cannot be imported again: a lambda, or a function of the main script.
     Raises ConfigError, naming the file, if one is missing or does not fit.
@@ -48,17 +53,54 @@ def load_student(path: str | Path, network: NetworkSpec | None = None) -> nn.Mod
             f"{folder / CARD_FILE} names the network {card.network}, which cannot be imported; "
             "pass its factory: load_student(path, network=...)"
         )
-    with torch.random.fork_rng(devices=[]):  # the caller's random numbers are his own
-        module = build_network(
-            network or card.network, num_classes=len(card.classes), image_shape=card.image_shape
-        )
-    student = Normalised(module, card.mean, card.std)
     try:
-        student.load_state_dict(safetensors.torch.load_file(folder / WEIGHTS_FILE))
-    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        weights = (folder / WEIGHTS_FILE).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{folder / WEIGHTS_FILE} cannot be read: {error.strerror}") from error
+    return rebuild(card, weights, folder, network)
+
+
+def rebuild(
+    card: ModelCard, weights: bytes, folder: Path, network: NetworkSpec | None = None
+) -> Normalised:
+    """The student of ``load_student`` from what its folder holds."""
+    student = untrained(card, network, folder / CARD_FILE)
+    try:
+        student.load_state_dict(safetensors.torch.load(weights))
+    except (RuntimeError, safetensors.SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(f"{folder / WEIGHTS_FILE} cannot be loaded: {reason}") from error
     return student.eval()
+
+
+def own_factory(network: NetworkSpec | None) -> NetworkSpec | None:
+    """``network`` if it is a function, which a card may not be able to name."""
+    return None if isinstance(network, str) else network
+
+
+def untrained(card: ModelCard, network: NetworkSpec | None, file: Path) -> Normalised:
+    """The student that a card describes, around the factory ``network`` if one is given."""
+    spec = parse_exits(card.network, str(file))
+    if isinstance(spec, WithExits) and callable(network):
+        network = WithExits(network, spec.places)
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers are his own
+        module = build_network(
+            network or spec,
+            num_classes=len(card.classes),
+            image_shape=card.image_shape,
+            flag=str(file),
+        )
+    student = normalised(module, card.mean, card.std)
+    if card.exit is None:
+        return student
+    if not isinstance(student, MultiExitStudent):
+        raise ConfigError(f"{file} names exit {card.exit} of {card.network}, which has no exits")
+    exits = student.network.num_exits
+    if card.exit not in range(1, exits + 1):
+        raise ConfigError(
+            f"{file} names exit {card.exit} of {card.network}, which has exits 1 to {exits}"
+        )
+    return student.exit_alone(card.exit)
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -73,6 +115,7 @@ def read_card(folder: Path) -> ModelCard:
             image_shape=tuple(fields["image_shape"]),
             mean=tuple(fields["mean"]),
             std=tuple(fields["std"]),
+            exit=None if fields.get("exit") is None else int(fields["exit"]),
         )
     except FileNotFoundError as error:
         raise ConfigError(f"{file} is missing; give the folder of a trained student") from error

@@ -137,28 +137,49 @@ def entropy(log_posterior_NC: Tensor) -> Tensor:
     return entropy_N
 
 
-def mean_posterior(log_posteriors: Sequence[Tensor]) -> Tensor:
+def mean_posterior(
+    log_posteriors: Sequence[Tensor], weights: Sequence[float] | None = None
+) -> Tensor:
     r"""Logarithm of the members' mean posterior, [N, C]: what a deep ensemble predicts.
 
-    .. math:: \log \frac{1}{M} \sum_m p^{(m)}_{nc}
+    .. math:: \log \frac{1}{\sum_m w_m} \sum_m w_m p^{(m)}_{nc}
 
     Computed by logsumexp, so that probabilities too small for float32 still count.
 
     Args:
         log_posteriors: M logarithms of posteriors, [N, C] each.
+        weights: M finite numbers of 0 or greater, not all 0; by default all members count alike.
 
     Raises:
-        ValueError: if there is no member.
+        ValueError: if there is no member, or the weights are not as said.
 
     Example:
         >>> sure, unsure = torch.tensor([[1.0, 0.0]]).log(), torch.tensor([[0.5, 0.5]]).log()
         >>> mean_posterior([sure, unsure]).exp()
         tensor([[0.7500, 0.2500]])
+        >>> mean_posterior([sure, unsure], weights=[1, 3]).exp()
+        tensor([[0.6250, 0.3750]])
     """
     if not log_posteriors:
         raise ValueError("the mean posterior of no members is undefined")
     log_posterior_MNC = torch.stack(list(log_posteriors))
+    if weights is not None:
+        log_weight_M = _log_proportions(weights, members=len(log_posteriors))
+        return (log_posterior_MNC + log_weight_M.to(log_posterior_MNC)[:, None, None]).logsumexp(0)
     return log_posterior_MNC.logsumexp(0) - math.log(len(log_posteriors))
+
+
+def _log_proportions(weights: Sequence[float], members: int) -> Tensor:
+    """Logarithm of each weight's share of their sum, [M] in float64; -inf for a weight of 0."""
+    weight_M = torch.tensor(weights, dtype=torch.float64)
+    valid = (weight_M >= 0).all() and weight_M.isfinite().all() and weight_M.any()
+    if weight_M.shape != (members,) or not valid:
+        raise ValueError(
+            f"weights are {list(weights)}; they must be {members} finite numbers of 0 or greater, "
+            "not all 0"
+        )
+    log_weight_M = weight_M.log()
+    return log_weight_M - log_weight_M.logsumexp(0)
 
 
 def evaluate_posterior(log_posterior_NC: Tensor, labels_N: Tensor) -> dict[str, float]:

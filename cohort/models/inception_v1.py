@@ -14,12 +14,15 @@ copy. The nine modules and their widths are Szegedy et al.'s; around them
 - no auxiliary classifiers and no dropout.
 
 That is 7,786,596 parameters at 100 classes. Independent accuracies may differ from the paper's.
+
+Its exits come nearest to quarters of the nine modules: after 3b, 4c, 4e and 5b, which are the ends
+of the three stages and the middle of the longest.
 """
 
 import torch
 from torch import Tensor, nn
 
-from cohort.models.layers import conv_bn_relu, initialise_convolutions
+from cohort.models.layers import Backbone, conv_bn_relu, initialise_convolutions
 
 STEM_WIDTH = 192
 STRIDE = 8
@@ -39,8 +42,11 @@ STAGES = (
 """Rows 3a-3b, 4a-4e, 5a-5b of Table 1: #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj."""
 
 
-class InceptionV1(nn.Module):
+class InceptionV1(Backbone):
     """InceptionV1: images [B, C, H, W] of one fixed size to logits [B, num_classes]."""
+
+    stride = STRIDE
+    exits_after = ("features.3", "features.7", "features.9")
 
     def __init__(self, *, num_classes: int, image_shape: tuple[int, int, int]) -> None:
         super().__init__()

@@ -1,12 +1,13 @@
 """MobileNetV1: Howard et al., MobileNets, arXiv 1704.04861, Table 1, adapted to CIFAR.
 
 The stem keeps the resolution (stride 1 instead of 2), because a 32x32 image is small already; the
-parameters, 3.3 M at 100 classes, are those of the paper's network.
+parameters, 3.3 M at 100 classes, are those of the paper's network. Its exits come before each
+halving of the map but the first: after 3, 5, 11 and all 13 blocks.
 """
 
 from torch import Tensor, nn
 
-from cohort.models.layers import conv_bn_relu, initialise_convolutions
+from cohort.models.layers import Backbone, conv_bn_relu, initialise_convolutions
 
 STEM_WIDTH = 32
 BLOCKS = (
@@ -27,8 +28,11 @@ BLOCKS = (
 """(channels, stride) of each depthwise separable block."""
 
 
-class MobileNet(nn.Module):
+class MobileNet(Backbone):
     """MobileNetV1 of width 1: images [B, C, H, W] to logits [B, num_classes]."""
+
+    stride = 16
+    exits_after = ("features.3", "features.5", "features.11")
 
     def __init__(self, *, num_classes: int, in_channels: int = 3) -> None:
         super().__init__()

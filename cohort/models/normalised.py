@@ -24,8 +24,18 @@ class Normalised(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """What ``network`` gives for normalised pixels: logits [B, num_classes]."""
-        logits: Tensor = self.network(x_BCHW * self.scale - self.offset)
+        logits: Tensor = self.network(self.normalise(x_BCHW))
         return logits
+
+    def normalise(self, x_BCHW: Tensor) -> Tensor:
+        """What ``network`` is given for pixels in [0, 1]."""
+        return x_BCHW * self.scale - self.offset
+
+    def around(self, network: nn.Module) -> "Normalised":
+        """Another network behind the same normalisation."""
+        other = Normalised(network, (), ())  # the same buffers, not equal ones computed again
+        other.scale, other.offset, other.training = self.scale, self.offset, self.training
+        return other
 
 
 def per_channel(values: Sequence[float]) -> Tensor:

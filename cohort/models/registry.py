@@ -2,7 +2,6 @@
 
 import difflib
 import inspect
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,24 +10,17 @@ from torch import nn
 
 from cohort.errors import ConfigError
 from cohort.imports import import_object, import_path, one_line
-from cohort.models.inception_v1 import InceptionV1
-from cohort.models.mobilenet import MobileNet
+from cohort.models.cut import candidates, default_places
+from cohort.models.early_exit import normalised
+from cohort.models.families import ImageShape, build_own, close_names, known_networks
+from cohort.models.multi_exit import MultiExit, multi_exit
 from cohort.models.normalised import Normalised
-from cohort.models.resnet import ResNet
-from cohort.models.wide_resnet import WideResNet
 from cohort.seeding import derive_seed
+from cohort.with_exits import WithExits, parse_exits
 
-FLAG = "--students"
-RESNETS = {f"resnet{depth}": depth for depth in (8, 20, 32, 44, 56, 110)}
-WIDE_RESNET = re.compile(r"wrn_(\d+)_(\d+)")
-
-NetworkSpec = str | Callable[..., nn.Module]
-ImageShape = tuple[int, int, int]
-
-
-def known_networks() -> tuple[str, ...]:
-    """Names of our own networks, for messages and ``--help``."""
-    return (*RESNETS, "wrn_<depth>_<width>", "mobilenet", "inception_v1")
+NetworkSpec = str | Callable[..., nn.Module] | WithExits
+PLACES_FLAG = {"--model": "--exits"}
+"""Where the user names places, if not together with the network."""
 
 
 def build_student(
@@ -40,72 +32,97 @@ def build_student(
     std: Sequence[float],
     seed: int,
     student: int,
+    flag: str = "--students",
 ) -> Normalised:
     """Student number ``student`` of a run, initialised from (seed, student) alone.
 
+    It is a MultiExitStudent if the spec asks for exits.
     The caller's random state is left as it was. Raises ConfigError as ``build_network`` does.
     """
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed, which would also reseed the GPUs.
         torch.default_generator.manual_seed(derive_seed(seed, "init", student))
-        network = build_network(spec, num_classes=num_classes, image_shape=image_shape)
-    return Normalised(network, mean, std)
+        network = build_network(spec, num_classes=num_classes, image_shape=image_shape, flag=flag)
+    return normalised(network, mean, std)
 
 
-def build_network(spec: NetworkSpec, *, num_classes: int, image_shape: ImageShape) -> nn.Module:
+def build_network(
+    spec: NetworkSpec, *, num_classes: int, image_shape: ImageShape, flag: str = "--students"
+) -> nn.Module:
     """A freshly initialised network for images (C, H, W), checked to give ``num_classes`` logits.
 
     Args:
         spec: one of ``known_networks()``, a torchvision classifier's name, one's own
             ``package.module:function``, or a callable. One's own is called with ``num_classes``,
-            and with ``image_shape`` if it has a parameter of that name.
+            and with ``image_shape`` if it has a parameter of that name. Any of these with
+            ``+exits`` or ``+exits=PLACE/PLACE`` behind it, or in ``WithExits``, is a MultiExit.
         num_classes: how many logits an image gets.
         image_shape: (C, H, W) of the images.
+        flag: what the user gave ``spec`` with, for messages.
 
     Raises:
         ConfigError: one sentence, if there is no such network or it does not fit the data.
     """
-    if not isinstance(spec, str):
-        network = call_factory(spec, spec, num_classes, image_shape)
+    spec = parse_exits(spec, flag)
+    if isinstance(spec, WithExits):
+        network: nn.Module = build_with_exits(spec, num_classes, image_shape, flag=flag)
+    elif not isinstance(spec, str):
+        network = call_factory(spec, spec, num_classes, image_shape, flag=flag)
     elif ":" in spec:
-        network = call_factory(import_object(spec, FLAG), spec, num_classes, image_shape)
+        factory = import_object(spec, flag)
+        network = call_factory(factory, spec, num_classes, image_shape, flag=flag)
     else:
-        own = build_own(spec, num_classes, image_shape)
-        network = own or build_torchvision(spec, num_classes, image_shape)
+        own = build_own(spec, num_classes, image_shape, flag=flag)
+        network = own or build_torchvision(spec, num_classes, image_shape, flag=flag)
         # Convolutions are a fifth faster so, on CPU and GPU; a user's own may `view` its maps.
         network = network.to(memory_format=torch.channels_last)
-    check_network(network, num_classes, image_shape, spec)
+    check_network(network, num_classes, image_shape, spec, flag=flag)
     return network
 
 
-def build_own(name: str, num_classes: int, image_shape: ImageShape) -> nn.Module | None:
-    """Our network of that name, or None if we have none."""
-    channels = image_shape[0]
-    if name in RESNETS:
-        return ResNet(RESNETS[name], num_classes=num_classes, in_channels=channels)
-    if name == "mobilenet":
-        return MobileNet(num_classes=num_classes, in_channels=channels)
-    if name == "inception_v1":
-        return InceptionV1(num_classes=num_classes, image_shape=image_shape)
-    if match := WIDE_RESNET.fullmatch(name):
-        depth, width = int(match[1]), int(match[2])
-        try:
-            return WideResNet(depth, width, num_classes=num_classes, in_channels=channels)
-        except ValueError as error:
-            raise ConfigError(f"{FLAG} is {name!r}, but {error}") from error
-    return None
+def build_with_exits(
+    spec: WithExits, num_classes: int, image_shape: ImageShape, *, flag: str
+) -> MultiExit:
+    """The plain network of ``spec`` with exits where it says, or else where the network says."""
+    network = build_network(
+        spec.network, num_classes=num_classes, image_shape=image_shape, flag=flag
+    )
+    places = default_places(network) if spec.places is None else spec.places
+    if places is None:
+        how = "by --exits" if flag in PLACES_FLAG else "as in +exits=PLACE/PLACE"
+        given = spec.network if flag in PLACES_FLAG else spec
+        raise ConfigError(
+            f"{flag} is {shown(given)}, a network that does not say where its exits go; name modules "
+            f"to put them after, {how}, among {candidates(network)}"
+        )
+    return multi_exit(network, places, image_shape, spec.network, PLACES_FLAG.get(flag, flag))
 
 
-def build_torchvision(name: str, num_classes: int, image_shape: ImageShape) -> nn.Module:
+def with_places(spec: NetworkSpec, *, num_classes: int, image_shape: ImageShape) -> NetworkSpec:
+    """The spec with the places of its exits named, so that it is rebuilt exactly wherever it is read.
+
+    Raises ConfigError as ``build_network`` does.
+    """
+    spec = parse_exits(spec, "--students")
+    if not isinstance(spec, WithExits) or spec.places is not None:
+        return spec
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers are his own
+        network = build_with_exits(spec, num_classes, image_shape, flag="--students")
+    return WithExits(spec.network, network.places)
+
+
+def build_torchvision(
+    name: str, num_classes: int, image_shape: ImageShape, *, flag: str
+) -> nn.Module:
     """torchvision's classifier of that name, without pretrained weights."""
     import torchvision  # here, because it takes seconds and most runs need none of it
 
     names = torchvision.models.list_models(module=torchvision.models)
     if name not in names:
-        raise ConfigError(unknown_network(name, names))
+        raise ConfigError(unknown_network(name, names, flag=flag))
     if image_shape[0] != 3:
         raise ConfigError(
-            f"{FLAG} is {name!r}, a torchvision network, which takes images of 3 channels, "
+            f"{flag} is {name!r}, a torchvision network, which takes images of 3 channels, "
             f"but these have {image_shape[0]}; take one of {', '.join(known_networks())}"
         )
     # With auxiliary classifiers they return tuples; unless told to initialise, they warn.
@@ -117,24 +134,24 @@ def build_torchvision(name: str, num_classes: int, image_shape: ImageShape) -> n
     return network
 
 
-def unknown_network(name: str, torchvision_names: Sequence[str]) -> str:
+def unknown_network(name: str, torchvision_names: Sequence[str], *, flag: str) -> str:
     """The sentence for a name that nobody has."""
-    names = (*RESNETS, "mobilenet", "inception_v1", "wrn_28_10", *torchvision_names)
+    names = (*close_names(), *torchvision_names)
     close = difflib.get_close_matches(name.lower(), names, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     return (
-        f"{FLAG} is {name!r}{hint}; it must be {', '.join(known_networks())}, "
+        f"{flag} is {name!r}{hint}; it must be {', '.join(known_networks())}, "
         "any torchvision classifier, or one's own package.module:function"
     )
 
 
 def call_factory(
-    factory: object, spec: NetworkSpec, num_classes: int, image_shape: ImageShape
+    factory: object, spec: NetworkSpec, num_classes: int, image_shape: ImageShape, *, flag: str
 ) -> nn.Module:
     """What the user's own factory builds."""
     if isinstance(factory, nn.Module) or not callable(factory):
         raise ConfigError(
-            f"{FLAG} is {shown(spec)}, which is of type {type(factory).__name__}; "
+            f"{flag} is {shown(spec)}, which is of type {type(factory).__name__}; "
             "it must be a function that returns a new torch.nn.Module"
         )
     arguments: dict[str, Any] = {"num_classes": num_classes}
@@ -145,11 +162,11 @@ def call_factory(
     except Exception as error:
         given = ", ".join(f"{key}={value}" for key, value in arguments.items())
         raise ConfigError(
-            f"{FLAG} is {shown(spec)}, which failed when called with {given}: {one_line(error)}"
+            f"{flag} is {shown(spec)}, which failed when called with {given}: {one_line(error)}"
         ) from error
     if not isinstance(network, nn.Module):
         raise ConfigError(
-            f"{FLAG} is {shown(spec)}, which returned something of type {type(network).__name__}; "
+            f"{flag} is {shown(spec)}, which returned something of type {type(network).__name__}; "
             "it must return a torch.nn.Module"
         )
     return network
@@ -166,7 +183,12 @@ def takes(function: Callable[..., Any], parameter: str) -> bool:
 
 @torch.no_grad()
 def check_network(
-    network: nn.Module, num_classes: int, image_shape: ImageShape, spec: NetworkSpec
+    network: nn.Module,
+    num_classes: int,
+    image_shape: ImageShape,
+    spec: NetworkSpec,
+    *,
+    flag: str = "--students",
 ) -> None:
     """Raise ConfigError unless two images give logits [2, num_classes]; changes nothing."""
     batch = (2, *image_shape)
@@ -176,7 +198,7 @@ def check_network(
         logits = network(torch.zeros(batch))
     except Exception as error:
         raise ConfigError(
-            f"{FLAG} is {shown(spec)}, which failed on images of shape {image_shape} "
+            f"{flag} is {shown(spec)}, which failed on images of shape {image_shape} "
             f"(perhaps it needs another size): {one_line(error)}"
         ) from error
     finally:
@@ -185,7 +207,7 @@ def check_network(
     got = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
     if got != [2, num_classes]:
         raise ConfigError(
-            f"{FLAG} is {shown(spec)}, which gave {got} for images {list(batch)}; "
+            f"{flag} is {shown(spec)}, which gave {got} for images {list(batch)}; "
             f"it must give logits [2, {num_classes}]"
         )
 
@@ -194,4 +216,6 @@ def shown(spec: NetworkSpec) -> str:
     """A spec as it stands in a message, on one line."""
     if isinstance(spec, str):
         return repr(spec)
+    if isinstance(spec, WithExits):
+        return repr(spec.written_name)
     return import_path(spec) or getattr(spec, "__qualname__", None) or type(spec).__name__

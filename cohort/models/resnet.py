@@ -1,30 +1,34 @@
 """CIFAR ResNets: He et al., Deep Residual Learning for Image Recognition, CVPR 2016, section 4.2.
 
 Depth is 6n + 2: a 3x3 stem, three stages of n two-convolution blocks with 16, 32 and 64 channels,
-and a linear classifier on the average of the last map.
+and a linear classifier on the average of the last map. Its exits are those of ``exit_places``.
 """
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cohort.models.layers import initialise_convolutions
+from cohort.models.layers import Backbone, exit_places, initialise_convolutions
 
 WIDTHS = (16, 32, 64)
 
 
-class ResNet(nn.Module):
+class ResNet(Backbone):
     """CIFAR ResNet: images [B, C, H, W] to logits [B, num_classes]."""
+
+    stride = 4
 
     def __init__(self, depth: int, *, num_classes: int, in_channels: int = 3) -> None:
         super().__init__()
         if depth < 8 or depth % 6 != 2:
             raise ValueError(f"depth of a CIFAR ResNet is {depth}; it must be 6n + 2, n >= 1")
+        blocks = depth // 6
+        self.exits_after = exit_places((blocks, blocks, blocks))
         self.stem = nn.Conv2d(in_channels, WIDTHS[0], 3, padding=1, bias=False)
         self.stem_bn = nn.BatchNorm2d(WIDTHS[0])
         self.stages = nn.Sequential(
-            stage(WIDTHS[0], WIDTHS[0], stride=1, blocks=depth // 6),
-            stage(WIDTHS[0], WIDTHS[1], stride=2, blocks=depth // 6),
-            stage(WIDTHS[1], WIDTHS[2], stride=2, blocks=depth // 6),
+            stage(WIDTHS[0], WIDTHS[0], stride=1, blocks=blocks),
+            stage(WIDTHS[0], WIDTHS[1], stride=2, blocks=blocks),
+            stage(WIDTHS[1], WIDTHS[2], stride=2, blocks=blocks),
         )
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(WIDTHS[2], num_classes)

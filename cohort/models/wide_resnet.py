@@ -3,31 +3,43 @@
 WRN-d-w has d = 6n + 4 layers: a 3x3 stem of 16 channels, three stages of n pre-activation blocks
 B(3, 3) with 16w, 32w and 64w channels, and a linear classifier on the average of the last map.
 Without dropout, as Deep Mutual Learning uses it.
+
+The 4 are the stem and the three 1x1 projections that open the stages. Others count the stem and the
+classifier instead, as ResNets are counted, d = 6n + 2: WRN-20-8 and WRN-44-8 of Be Your Own Teacher
+have n = 3 and n = 7. Both are accepted, and no depth is both: WRN-20-8 is the same network as
+WRN-22-8. Its exits are those of ``exit_places``.
 """
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cohort.models.layers import initialise_convolutions
+from cohort.models.layers import Backbone, exit_places, initialise_convolutions
 
 STEM_WIDTH = 16
 
 
-class WideResNet(nn.Module):
+class WideResNet(Backbone):
     """WRN-depth-width: images [B, C, H, W] to logits [B, num_classes]."""
+
+    stride = 4
 
     def __init__(self, depth: int, width: int, *, num_classes: int, in_channels: int = 3) -> None:
         super().__init__()
-        if depth < 10 or depth % 6 != 4:
-            raise ValueError(f"depth of a wide ResNet is {depth}; it must be 6n + 4, n >= 1")
+        if depth < 8 or depth % 6 not in (2, 4):
+            raise ValueError(
+                f"depth of a wide ResNet is {depth}; it must be 6n + 4, n >= 1, "
+                "or, with projections not counted, 6n + 2"
+            )
         if width < 1:
             raise ValueError(f"width of a wide ResNet is {width}; it must be 1 or greater")
+        blocks = depth // 6  # n in both ways of counting
+        self.exits_after = exit_places((blocks, blocks, blocks))
         w1, w2, w3 = 16 * width, 32 * width, 64 * width
         self.stem = nn.Conv2d(in_channels, STEM_WIDTH, 3, padding=1, bias=False)
         self.stages = nn.Sequential(
-            stage(STEM_WIDTH, w1, stride=1, blocks=depth // 6),
-            stage(w1, w2, stride=2, blocks=depth // 6),
-            stage(w2, w3, stride=2, blocks=depth // 6),
+            stage(STEM_WIDTH, w1, stride=1, blocks=blocks),
+            stage(w1, w2, stride=2, blocks=blocks),
+            stage(w2, w3, stride=2, blocks=blocks),
         )
         self.last_bn = nn.BatchNorm2d(w3)
         self.pool = nn.AdaptiveAvgPool2d(1)

@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cohort.config import Teacher
-
-Measurements = dict[str, Tensor]
+from cohort.objectives.objective import Measurements as Measurements
 
 
 def log_posterior(logits_BC: Tensor, temperature: float = 1.0) -> Tensor:
@@ -27,6 +26,15 @@ def log_posterior(logits_BC: Tensor, temperature: float = 1.0) -> Tensor:
 def kl_divergence(target_BC: Tensor, approximation_BC: Tensor) -> Tensor:
     """KL(target ‖ approximation) of two log-posteriors: summed over classes, mean over the batch."""
     return (target_BC.exp() * (target_BC - approximation_BC)).sum(dim=1).mean()
+
+
+def accuracy_and_entropy(logits_BC: Tensor, labels_B: Tensor) -> Measurements:
+    """Share of examples that are right, and mean entropy of the posterior at T = 1; detached."""
+    own_BC = log_posterior(logits_BC.detach())
+    return {
+        "accuracy": (own_BC.argmax(dim=1) == labels_B).float().mean(),
+        "entropy": -(own_BC.exp() * own_BC).sum(dim=1).mean(),
+    }
 
 
 def teachers(peers: Sequence[Tensor], teacher: Teacher) -> list[Tensor]:
@@ -73,15 +81,8 @@ class MutualLearning:
         ce = F.cross_entropy(logits_BC, labels_B)
         kl = self._mimicry(logits_BC, peers)
         loss = ce + self.weight * kl
-        own_BC = log_posterior(logits_BC.detach())
-        measurements = {
-            "loss": loss.detach(),
-            "ce": ce.detach(),
-            "kl": kl.detach(),
-            "accuracy": (own_BC.argmax(dim=1) == labels_B).float().mean(),
-            "entropy": -(own_BC.exp() * own_BC).sum(dim=1).mean(),
-        }
-        return loss, measurements
+        measurements = {"loss": loss.detach(), "ce": ce.detach(), "kl": kl.detach()}
+        return loss, measurements | accuracy_and_entropy(logits_BC, labels_B)
 
     def _mimicry(self, logits_BC: Tensor, peers: Sequence[Tensor]) -> Tensor:
         targets = teachers([peer.detach() for peer in peers], self.teacher)

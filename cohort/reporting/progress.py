@@ -66,6 +66,7 @@ class Progress:
         self._tested.update({row["student"]: row for row in rows})
         parts = [
             f"{_name(row)}: acc {percent(row.get('accuracy'))} % nll {number(row.get('nll'))}"
+            + _exits(row)
             for row in rows
         ]
         self.notice(f"step {step} test  " + " | ".join(parts))
@@ -134,6 +135,11 @@ class Progress:
 def _name(row: Row) -> str:
     student = row["student"]
     return student if isinstance(student, str) else f"student {student}"
+
+
+def _exits(row: Row) -> str:
+    accuracies = row.get("exits", {}).get("accuracy", ())
+    return f" exits {' '.join(map(percent, accuracies))} %" if accuracies else ""
 
 
 def _plain(row: Row) -> str:

@@ -62,8 +62,13 @@ def print_table(console: Console, summary: Summary, baseline: Summary | None = N
 def _rows(summary: Summary) -> Iterator[tuple[str, Summary]]:
     for row in summary.get("students") or ():
         yield str(row["student"]), row
+        for line in row.get("exits") or ():
+            where = f"after {line['place']}" if line.get("place") else "the whole"
+            yield f"{row['student']} exit {line['exit']}", {**line, "model": where}
     if summary.get("ensemble"):
         yield "ensemble", summary["ensemble"]
+    if summary.get("ensemble_deepest"):
+        yield "of the deepest 3", summary["ensemble_deepest"]
 
 
 def _cells(who: str, row: Summary) -> tuple[str, ...]:

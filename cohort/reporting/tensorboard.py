@@ -55,10 +55,10 @@ class TensorBoardSink:
 
 
 def _numbers(value: Any, name: str = "") -> Iterator[tuple[str, float]]:
-    """Numbers in a record by path: ``exits/0/accuracy`` for those inside lists and dicts."""
+    """Numbers in a record by path, ``exits/ce/1`` for those in lists and dicts; lists from 1."""
     if isinstance(value, int | float):
         yield name, value
     elif isinstance(value, dict | list | tuple):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
+        items = value.items() if isinstance(value, dict) else enumerate(value, start=1)
         for key, item in items:
             yield from _numbers(item, f"{name}/{key}" if name else str(key))

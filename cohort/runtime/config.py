@@ -1,16 +1,13 @@
 """The configuration of a cohort: what `scripts/launch_cohort.py` and `train_cohort` take."""
 
-import dataclasses
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
-from cohort.config import RunConfig, Teacher, flag, not_negative, positive
-from cohort.config_file import plain
-from cohort.data.recipes import recipe_for
+from cohort.config import RunConfig, Teacher, not_negative, positive
+from cohort.data.recipes import fill_in, recipe_for
 from cohort.errors import ConfigError
+from cohort.with_exits import Network as Network
 
-Network = str | Callable[..., Any]
 Schedule = Literal["simultaneous", "sequential"]
 Exchange = Literal["object_store", "collective", "in_process"]
 OnFailure = Literal["restart", "drop", "stop"]
@@ -20,12 +17,22 @@ OnFailure = Literal["restart", "drop", "stop"]
 class CohortConfig(RunConfig):
     """K students learn the same task at once, each also from its peers' posteriors."""
 
+    EXTENDABLE: ClassVar[tuple[str, ...]] = (
+        *RunConfig.EXTENDABLE,
+        "on_failure",
+        "max_failures",
+        "address",
+        "gpus",
+        "exchange",
+        "baseline",
+    )
+
     k: int = 2
     """Students in the cohort. More than there are cores (or GPUs) share them in fractions."""
     gpus: int | None = None
     """GPUs for the cohort in total; fewer than K are shared. Default: all that Ray sees, 0 if none."""
     students: Network | tuple[Network, ...] | None = None
-    """One network for all students, or K of them with commas between: a name (resnet32, wrn_28_10, mobilenet, inception_v1, any torchvision classifier) or package.module:function. Default: the data set's recipe."""  # noqa: E501
+    """One network for all students, or K of them with commas between: a name (resnet32, wrn_28_10, mobilenet, inception_v1, any torchvision classifier) or package.module:function, each with +exits or +exits=PLACE/PLACE behind it to have exits that learn from its deepest one. Default: the data set's recipe."""  # noqa: E501
     teacher: Teacher = "peers"
     """What a student mimics: each of its K-1 peers, the ensemble of their posteriors, the ensemble_logits (softmax of their mean logit), or none."""  # noqa: E501
     schedule: Schedule = "simultaneous"
@@ -61,10 +68,7 @@ class CohortConfig(RunConfig):
 def resolve(config: CohortConfig) -> CohortConfig:
     """The config with every key that was left to the data set's recipe filled in."""
     recipe = recipe_for(config.dataset)
-    keys = ("epochs", "batch_size", "lr", "weight_decay", "optimizer", "lr_schedule")
-    filled = {key: getattr(recipe, key) for key in keys if getattr(config, key) is None}
-    students = config.students or recipe.network
-    return dataclasses.replace(config, students=students, **filled)
+    return replace(fill_in(config, recipe), students=config.students or recipe.network)
 
 
 def _as_tuple(students: Network | tuple[Network, ...]) -> tuple[Network, ...]:
@@ -99,35 +103,3 @@ def _check_cohort(config: CohortConfig) -> None:
             f"--address is {config.address!r} with --exchange in_process, which uses no cluster; "
             "leave one of them out"
         )
-
-
-EXTENDABLE = (
-    "epochs",
-    "steps",
-    "keep",
-    "on_failure",
-    "max_failures",
-    "address",
-    "gpus",
-    "exchange",
-    "data_root",
-    "tensorboard",
-    "baseline",
-)
-"""Keys that may differ when a run is resumed: how far it goes, and where and how it is run."""
-
-
-def extend(config: CohortConfig, given: Mapping[str, Any], run_dir: str) -> CohortConfig:
-    """The config of a run to resume, with the keys that the user gave anew.
-
-    A factory of one's own that could not be written down by an importable name is given anew too.
-    Raises ConfigError, naming the flag, if a key would contradict the steps already done.
-    """
-    for key, value in given.items():
-        before = getattr(config, key)
-        if plain(value) != plain(before) and key not in EXTENDABLE:
-            raise ConfigError(
-                f"{flag(key)} is {value}, but the run in {run_dir} has {before}; with --resume only "
-                f"{', '.join(flag(name) for name in EXTENDABLE)} may change"
-            )
-    return dataclasses.replace(config, **given)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from cohort.data.dataset import ImageDataset
+from cohort.learning.build import build_learner
 from cohort.learning.learner import Files, Learner
-from cohort.learning.plan import TrainingPlan, build_learner
+from cohort.learning.plan import TrainingPlan
 from cohort.learning.student_files import weights_sha256
 from cohort.metrics.classification import entropy
 from cohort.models.registry import NetworkSpec

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from cohort.data.dataset import ImageDataset
 from cohort.data.source import as_tensor
+from cohort.learning.build import build_learner
 from cohort.learning.learner import Files
-from cohort.learning.plan import TrainingPlan, build_learner
+from cohort.learning.plan import TrainingPlan
 from cohort.learning.records import Record
 from cohort.learning.student_files import weights_sha256
 from cohort.metrics.classification import entropy

@@ -6,21 +6,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
-from cohort.config_file import load_config, to_yaml
-from cohort.errors import ConfigError
+from cohort.config_file import to_yaml
 from cohort.interruption import Interruption
-from cohort.learning.checkpoint import Checkpoint, newest_checkpoint
+from cohort.learning.build import build_learner
+from cohort.learning.checkpoint import Checkpoint
 from cohort.learning.student_files import load_student
 from cohort.reporting.journal import Journal
 from cohort.run_folder import RunFolder, atomic_write, default_path
+from cohort.runs import (
+    Resumed,
+    check_extends,
+    check_restores,
+    dataset_label,
+    network_name,
+    reopen,
+)
 from cohort.runtime.assembly import Ingredients, assemble, prepare, session, threads_per_student
 from cohort.runtime.cohort import Cohort
-from cohort.runtime.config import CohortConfig, Network, extend, resolve
+from cohort.runtime.config import CohortConfig, Network, resolve
 from cohort.runtime.coordinator import Coordinator
 from cohort.runtime.recovery import RecoveryPolicy
-from cohort.runtime.summary import conclude, network_name
+from cohort.runtime.summary import conclude
 
 OnStep = Callable[[dict[str, Any]], None]
 
@@ -78,30 +87,23 @@ def resume_cohort(
 ) -> CohortResult:
     """Continue a run that was interrupted or killed, or is to go further than it did.
 
-    ``given`` holds the keys to extend; see ``cohort.runtime.config.EXTENDABLE``. Raises as
+    ``given`` holds the keys to extend; see ``CohortConfig.EXTENDABLE``. Raises as
     ``train_cohort`` does, and ConfigError for a folder without a valid checkpoint.
     """
-    folder = RunFolder.open(run_dir)
-    checkpoint = newest_checkpoint(folder.checkpoints)
-    if checkpoint is None:
-        raise ConfigError(
-            f"--resume {run_dir}: there is no valid checkpoint in {folder.checkpoints}; "
-            f"start the run again with --config {folder.config} and another --run-dir"
-        )
-    config = extend(load_config(folder.config, CohortConfig), given or {}, str(run_dir))
-    config = dataclasses.replace(config, run_dir=str(run_dir))
-    return _run(config, (folder, checkpoint), on_step, verbose)
+    config, resumed = reopen(run_dir, CohortConfig, given or {})
+    return _run(config, resumed, on_step, verbose)
 
 
 def _run(
     config: CohortConfig,
-    resumed: tuple[RunFolder, Checkpoint] | None,
+    resumed: Resumed | None,
     on_step: OnStep | None,
     verbose: bool,
 ) -> CohortResult:
     parts = prepare(config)
     if resumed is not None:
-        _check_extends(resumed[1], parts, config)
+        check_extends(resumed[1], parts.plan, config.run_dir)
+        _check_restores(config, parts, resumed[1])
     if verbose:
         how = ", each alone" if config.teacher == "none" else ""
         print(f"starting {config.k} students{how}", flush=True)  # it takes seconds
@@ -150,20 +152,24 @@ def _coordinator(
     )
 
 
-def _new_folder(config: CohortConfig) -> RunFolder:
-    dataset = config.dataset
-    if not isinstance(dataset, str):
-        dataset = getattr(dataset, "__name__", "own")  # a functools.partial has no name
-    name = f"{dataset.rpartition(':')[2]}-k{config.k}-{config.teacher}"
-    return RunFolder.create(config.run_dir or default_path(name))
-
-
-def _check_extends(checkpoint: Checkpoint, parts: Ingredients, config: CohortConfig) -> None:
-    if checkpoint.step > parts.plan.total_steps:
-        raise ConfigError(
-            f"--resume {config.run_dir}: {checkpoint.step} steps are done, but --epochs and "
-            f"--steps now allow {parts.plan.total_steps}; they can only extend the run"
+def _check_restores(config: CohortConfig, parts: Ingredients, checkpoint: Checkpoint) -> None:
+    """One student of each network, for the others are alike."""
+    students = {config.networks[k]: k for k in checkpoint.students}
+    for network, student in students.items():
+        learner = build_learner(
+            network,
+            parts.plan,
+            parts.dataset,
+            parts.objective,
+            student=student,
+            device=torch.device("cpu"),
         )
+        check_restores(checkpoint, student, learner, config.run_dir)
+
+
+def _new_folder(config: CohortConfig) -> RunFolder:
+    name = f"{dataset_label(config)}-k{config.k}-{config.teacher}"
+    return RunFolder.create(config.run_dir or default_path(name))
 
 
 def _train_alone(

@@ -1,13 +1,13 @@
 """Everything a user can get wrong: exit code 2, one line that says what, and nothing written."""
 
+import functools
 import hashlib
 import json
 import os
 import pickle
-import runpy
+import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,49 +15,17 @@ import torch
 from torchvision import datasets
 
 from cohort import CohortConfig, train_cohort
+from tests.support.command import LAUNCH, ROOT
+from tests.support.refusal import check_says, refuses  # noqa: F401
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "launch_cohort.py"
+SCRIPT = ROOT / "scripts" / LAUNCH
 IN_PROCESS = ("--exchange", "in_process")
 
 
-def contents(folder):
-    """{path: digest or None for a directory} of everything below."""
-    return {
-        str(path.relative_to(folder)): None
-        if path.is_dir()
-        else hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-    }
-
-
 @pytest.fixture
-def refused(tmp_path, monkeypatch, capsys):
-    """Run the script in an empty directory, expect a refusal; returns the line."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-
-    def run(*flags):
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *IN_PROCESS, *map(str, flags)])
-        before, threads = contents(tmp_path), torch.get_num_threads()
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            runpy.run_path(str(SCRIPT), run_name="__main__")
-        captured = capsys.readouterr()
-        assert caught.value.code == 2, captured
-        assert captured.out in ("", "starting 2 students\n", "starting 2 students, each alone\n")
-        assert captured.err.startswith("error: ")
-        assert captured.err.count("\n") == 1, captured.err
-        assert "Traceback" not in captured.err
-        assert contents(tmp_path) == before
-        assert torch.get_num_threads() == threads
-        return captured.err
-
-    return run
-
-
-def check_says(line, *words):
-    assert all(word in line for word in words), line
+def refused(refuses):  # noqa: F811
+    """Expect a refusal of a cohort in this process; returns the line."""
+    return functools.partial(refuses, LAUNCH, *IN_PROCESS)
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +42,7 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def run_dir(finished, tmp_path):
     """A copy of it that a test may spoil."""
-    for path in sorted(finished.rglob("*")):
-        target = tmp_path / "done" / path.relative_to(finished)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_file():
-            target.write_bytes(path.read_bytes())
-    return tmp_path / "done"
+    return shutil.copytree(finished, tmp_path / "done")
 
 
 # Names
@@ -93,7 +56,11 @@ def run_dir(finished, tmp_path):
         (["--students", "resnet9"], ["--students is 'resnet9'", "did you mean", "package.module"]),
         (["--students", "wrn_9_1"], ["--students is 'wrn_9_1'"]),
         (["--students", "resnet8,nothing"], ["--students is 'nothing'"]),
-        (["--students", "resnet18"], ["--students is 'resnet18'", "3 channels", "have 1"]),
+        (
+            ["--students", "shufflenet_v2_x0_5"],
+            ["--students is 'shufflenet", "3 channels", "have 1"],
+        ),
+        (["--students", "vgg16_bn"], ["--students is 'vgg16_bn'", "8x8", "at least 32x32"]),
         (["--student", "resnet8"], ["--student", "--help"]),
         (["--k"], ["--k", "expected one argument"]),
         (["--optimizer", "lamb"], ["--optimizer is 'lamb'", "'sgd'", "'adam'"]),
@@ -165,6 +132,10 @@ def test_not_a_number(refused, flag, value):
         (["--epochs", 1, "--steps", 500], ["--steps is 500", "22 steps", "raise --epochs"]),
         (["--teacher", "none", "--schedule", "sequential"], ["--schedule is sequential", "none"]),
         (["--address", "auto"], ["--address is 'auto'", "--exchange in_process"]),
+        (
+            ["--batch-size", 1, "--students", "resnet18_w16+exits"],
+            ["--batch-size is 1", "single pixel", "make it greater"],
+        ),
     ],
 )
 def test_numbers_that_contradict(refused, flags, words):
@@ -315,6 +286,13 @@ def test_resuming_a_run_whose_config_was_edited_badly(refused, run_dir):
     check_says(refused("--resume", run_dir), str(run_dir / "config.yaml"), "'k' is 'two'")
 
 
+def test_resuming_with_another_network_in_the_config(refused, run_dir):
+    text = (run_dir / "config.yaml").read_text()
+    (run_dir / "config.yaml").write_text(text.replace("resnet8", "resnet20"))
+    line = refused("--resume", run_dir, "--epochs", 3)
+    check_says(line, f"--resume {run_dir}", "step_00000004", "of another network", "config.yaml")
+
+
 def test_config_and_resume(refused, run_dir):
     check_says(
         refused("--resume", run_dir, "--config", run_dir / "config.yaml"), "--config", "--resume"
@@ -327,6 +305,7 @@ def test_config_and_resume(refused, run_dir):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("method: byot", ["is for scripts/self_distill.py", "'method'", "use that"]),
         ("epoch: 3", ["unknown key 'epoch'", "did you mean 'epochs'?"]),
         ("k: two", ["key 'k' is 'two'", "integer"]),
         ("teacher: [peers]", ["key 'teacher' is ['peers']"]),
@@ -357,7 +336,7 @@ def test_as_a_process(tmp_path, flags, words):
     done = subprocess.run(
         [sys.executable, str(SCRIPT), *IN_PROCESS, *flags],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

@@ -1,4 +1,4 @@
-"""`scripts/bench_cohort.py` as a user runs it."""
+"""The benchmarks as a user runs them."""
 
 import json
 import os
@@ -15,9 +15,9 @@ SMOKE = ["--dataset", "synthetic", "--students", "resnet8", "--no-startup"]
 SMOKE += ["--rounds", "2", "--steps-per-round", "2"]
 
 
-def bench(*flags, directory):
+def bench(*flags, directory, script="bench_cohort.py"):
     return subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "bench_cohort.py"), *flags],
+        [sys.executable, str(ROOT / "scripts" / script), *flags],
         cwd=directory,
         env=environment(),
         capture_output=True,
@@ -58,6 +58,48 @@ def test_one_table_and_all_raw_times(tmp_path):
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(flags, sentence, tmp_path):
     done = bench(*flags, directory=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {sentence}")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def bench_steps(*flags, directory):
+    return bench(*flags, directory=directory, script="bench_self_distill.py")
+
+
+def test_every_method_and_two_step_distillation(tmp_path):
+    flags = ["--train-subset", "64", "--batch-size", "8", "--rounds", "3", "--steps", "2"]
+    done = bench_steps(*flags, "--output", "new/bench.json", directory=tmp_path)
+    assert done.returncode == 0, done.stderr
+    methods = ["none", "dsn", "byot", "kd", "fitnet", "at"]
+    shown = [*methods, "two-step distillation: teacher then student"]
+    assert [name for name in shown if f"│ {name} " in done.stdout] == shown
+    result = json.loads((tmp_path / "new" / "bench.json").read_text())
+    seconds = {method: np.array(times) for method, times in result["round_seconds"].items()}
+    assert {method: len(times) for method, times in seconds.items()} == dict.fromkeys(methods, 3)
+    both = seconds["none"] + seconds["kd"]
+    two_step = result["summary"][shown[-1]]
+    assert two_step["step_time_vs_byot"][1] == pytest.approx(np.median(both / seconds["byot"]))
+    assert result["config"]["model"] == "resnet8"
+    assert result["config"]["batch_size"] == 8
+    assert result["hardware"]["cores"] == os.cpu_count()
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--rounds", "0"], "--rounds is 0; it must be greater than 0"),
+        (["--steps", "0"], "--steps is 0; it must be greater than 0"),
+        (["--gpus", "2"], "--gpus is 2; it must be 0 or 1"),
+        (["--model", "resnet8+exits"], "--model is 'resnet8+exits'; name the network without"),
+        (["--model", "resnet9"], "--model is 'resnet9'"),
+        (["--batch-size", "9999"], "--batch-size is 9999; it must be at most the 1437 images"),
+        (["--output", "."], "--output is '.', a directory; "),
+        (["--method", "kd"], "unrecognized arguments: --method kd"),
+    ],
+)
+def test_steps_bad_input_is_one_sentence_and_exit_code_2(flags, sentence, tmp_path):
+    done = bench_steps(*flags, directory=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {sentence}")
     assert len(done.stderr.splitlines()) == 1

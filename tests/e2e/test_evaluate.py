@@ -1,12 +1,20 @@
 """`evaluate.py` finds what the run found."""
 
+import re
 import runpy
 import sys
 
 import pytest
 
-from cohort import CohortConfig, train_cohort
-from cohort.runtime.evaluate import evaluate_run
+from cohort import (
+    CohortConfig,
+    MultiExitStudent,
+    SelfDistillConfig,
+    load_student,
+    self_distill,
+    train_cohort,
+)
+from cohort.analysis.evaluate import evaluate_run
 from tests.support.command import ROOT
 
 SCRIPT = str(ROOT / "scripts" / "evaluate.py")
@@ -30,11 +38,55 @@ def test_a_run_is_measured_again(tmp_path, monkeypatch, capsys):
         run_dir=str(tmp_path / "run"),
     )
     summary = train_cohort(config).summary
-    again = evaluate_run(tmp_path / "run")
+    again = evaluate_run(tmp_path / "run").summary
     assert again["students"] == summary["students"]
     assert again["ensemble"] == summary["ensemble"]
     assert run_script(monkeypatch, tmp_path / "run") == 0
     assert "wrn_10_1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("method", ["byot", "none"])
+def test_a_job_is_measured_again(tmp_path, method):
+    config = SelfDistillConfig(
+        method=method,
+        epochs=1,
+        train_subset=200,
+        test_subset=100,
+        workers=0,
+        threads=1,
+        run_dir=str(tmp_path / "run"),
+    )
+    summary = self_distill(config).summary
+    again = evaluate_run(tmp_path / "run").summary
+    assert again["students"] == summary["students"]
+    assert again["ensemble"] == summary["ensemble"]
+    assert ("exits" in again["students"][0]) == (method == "byot")
+
+
+def test_exits_are_shown_with_their_ensembles_and_times(tmp_path, monkeypatch, capsys):
+    """Of a cohort of which one student has some."""
+    config = CohortConfig(
+        k=2,
+        students="resnet8+exits,resnet8",
+        steps=2,
+        train_subset=200,
+        test_subset=50,
+        exchange="in_process",
+        threads=1,
+        run_dir=str(tmp_path / "run"),
+    )
+    summary = train_cohort(config).summary
+    loaded = [load_student(tmp_path / "run" / "students" / str(k)) for k in (0, 1)]
+    assert [isinstance(student, MultiExitStudent) for student in loaded] == [True, False]
+    again = evaluate_run(tmp_path / "run").summary
+    assert again["ensemble"] == summary["ensemble"]
+    flags = ("--latency", 2, "--ensemble-weights", "0,1,1")
+    assert run_script(monkeypatch, tmp_path / "run", *flags) == 0
+    shown = capsys.readouterr().out
+    for words in ("resnet8+exits=stages.0/stages.1", "exits of student 0", "weighted 0,1,1"):
+        assert words in shown, shown
+    assert "exits of student 1" not in shown
+    assert re.search(r"time\s+exit", shown)
 
 
 def test_a_folder_without_students_is_refused(tmp_path, monkeypatch, capsys):

@@ -14,13 +14,19 @@ from cohort import (
     CohortConfig,
     ConfigError,
     ImageDataset,
+    MultiExitStudent,
+    SelfDistillConfig,
     Split,
+    WithExits,
     load_student,
     resume_cohort,
+    resume_self_distill,
+    self_distill,
     train_cohort,
 )
 from cohort.command_line import parse
 from cohort.config_file import load_config
+from tests.support.exits import Silent
 
 MODULE = """
 import functools
@@ -302,6 +308,56 @@ def test_the_public_names_are_there():
         cohort.nothing  # noqa: B018
     assert dataclasses.is_dataclass(ImageDataset)
     assert dataclasses.is_dataclass(Split)
+
+
+def job_of(model, **options):
+    return SelfDistillConfig(
+        dataset="own_code:bars", model=model, exits=("body.0",), batch_size=16, epochs=3,
+        log_every=2, data_root="pictures", workers=0, **options,
+    )  # fmt: skip
+
+
+def test_one_s_own_network_is_its_own_teacher(own):
+    """Given by name, as a function, and as a lambda: the same student, and on_step sees its exits."""
+    received = []
+    named = self_distill(job_of("tests.support.exits:Silent"))
+    called = self_distill(job_of(Silent), on_step=received.append)
+    unnamed = self_distill(
+        job_of(lambda num_classes, image_shape: Silent(num_classes, image_shape))
+    )
+    assert hashes(named) == hashes(called) == hashes(unnamed)
+    assert called.summary["students"][0]["model"] == "tests.support.exits:Silent+exits=body.0"
+    assert unnamed.summary["students"][0]["model"] == "<lambda>+exits=body.0"
+    assert received == lines(called)
+    of_student = [record for record in received if record["student"] == 0]
+    assert {record["phase"] for record in of_student} == {"train", "test"}
+    assert all(len(record["exits"]["accuracy"]) == 2 for record in of_student)
+    pixels = torch.rand(3, 3, 8, 8)
+    for result in (named, called, unnamed):
+        student = result.student()
+        assert isinstance(student, MultiExitStudent)
+        assert student.network.places == ("body.0",)
+        assert torch.equal(student(pixels), named.student()(pixels))
+
+
+def test_a_lambda_is_given_again_to_resume(own):
+    def network(num_classes, image_shape):
+        return Silent(num_classes, image_shape)
+
+    whole = self_distill(job_of(network))
+    short = self_distill(job_of(network, steps=5))
+    with pytest.raises(ConfigError, match="network"):
+        resume_self_distill(short.run_dir, given={"steps": 12})
+    extended = resume_self_distill(short.run_dir, given={"steps": 12, "model": network})
+    assert hashes(extended) == hashes(whole)
+
+
+def test_one_s_own_network_with_exits_in_a_cohort(own):
+    students = (WithExits(Silent, ("body.1",)), own.tiny)
+    result = train_cohort(config_of(dataset=own.bars, students=students))
+    assert [type(result.student(k)).__name__ for k in (0, 1)] == ["MultiExitStudent", "Normalised"]
+    records = [r for r in lines(result) if r["phase"] == "train"]
+    assert [("exits" in r) for r in records] == [r["student"] == 0 for r in records]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of tensorboard's own protobuf

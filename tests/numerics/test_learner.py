@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from cohort.data.augment import augment
 from cohort.data.dataset import ImageDataset
 from cohort.data.registry import load_dataset
+from cohort.learning.build import build_learner
 from cohort.learning.learner import NonFiniteLossError
-from cohort.learning.plan import build_learner, plan_training
+from cohort.learning.plan import plan_training
 from cohort.learning.student_files import weights_sha256
 from cohort.models.registry import build_student
 from cohort.objectives.mutual import MutualLearning
@@ -268,6 +269,16 @@ def test_learning_needs_the_prediction_of_its_step(digits):
         learner.learn(0)
 
 
+def test_the_learning_rate_warms_up(digits):
+    learner = learner_of(digits, small, lr_schedule="thirds", warmup_epochs=2, lr=0.3)
+    rates = []
+    for step in range(35):
+        run(learner, [step])
+        rates.append(learner.optimizer.param_groups[0]["lr"])
+    warm_up = [0.3 * (0.01 + 0.99 * step / 10) for step in range(10)]
+    assert rates == pytest.approx(warm_up + [0.3] * 7 + [0.03] * 16 + [0.003] * 2)
+
+
 # Losses that are not finite
 
 
@@ -446,3 +457,28 @@ def test_advancing_stops_when_asked_and_all_are_at_the_same_step(digits):
     assert done == 3
     assert steps == [(0, 1), (1, 1), (0, 2), (1, 2), (0, 3), (1, 3)]
     cohort.close()
+
+
+@pytest.mark.parametrize(
+    ("student", "network"), [(0, "resnet8+exits"), (1, "resnet8+exits=stages.1")]
+)
+def test_a_student_with_exits_has_the_mutual_loss_and_its_exits_losses(digits, student, network):
+    """CE + KL(peer ‖ deepest) of the deepest, and of each shallow exit its terms, term by term."""
+    learner = learner_of(digits, network, student=student, log_every=1)
+    network = copy.deepcopy(learner.network).train()
+    images, labels = learner.source.batch(0)
+    peer = torch.randn(len(labels), 10, generator=torch.Generator().manual_seed(5)).log_softmax(1)
+    posterior = learner.predict(0)
+    learner.learn(0, [peer])
+    outputs = network.outputs(images)
+    *shallow, deepest = outputs.logits
+    assert torch.equal(posterior, deepest.log_softmax(1).detach())
+    expected = F.cross_entropy(deepest, labels)
+    expected += F.kl_div(deepest.log_softmax(1), peer.exp(), reduction="batchmean")
+    taught = (deepest / 3).softmax(1)
+    for logits, features in zip(shallow, outputs.features[:-1], strict=True):
+        divergence = F.kl_div((logits / 3).log_softmax(1), taught, reduction="batchmean")
+        expected += 0.7 * F.cross_entropy(logits, labels) + 0.3 * 9 * divergence
+        expected += 0.03 * (features - outputs.features[-1]).square().mean()
+    (record,) = learner.records.drain()
+    assert record["loss"] == pytest.approx(expected.item(), rel=1e-5)

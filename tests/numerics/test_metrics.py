@@ -161,6 +161,35 @@ def test_mean_posterior_keeps_what_underflows_and_what_is_ruled_out():
         mean_posterior([])
 
 
+@given(predictions(), predictions(), st.floats(0, 1e6), st.floats(1e-6, 1e6))
+def test_mean_posterior_with_weights(one, other, first, second):
+    rows = min(len(one[1]), len(other[1]))
+    classes = min(one[0].shape[1], other[0].shape[1])
+    members = [m[:rows, :classes].log_softmax(1) for m in (one[0], other[0])]
+    expected = (first * members[0].double().exp() + second * members[1].double().exp()) / (
+        first + second
+    )
+    mean = mean_posterior(members, [first, second])
+    assert mean.dtype == torch.float32
+    torch.testing.assert_close(mean.exp().double(), expected, rtol=1e-4, atol=1e-6)
+    alike = mean_posterior(members, [second, second])
+    torch.testing.assert_close(alike, mean_posterior(members), rtol=1e-5, atol=1e-5)
+
+
+def test_a_member_of_weight_0_does_not_count():
+    ruled_out, certain = torch.tensor([[-math.inf, 0.0]]), torch.tensor([[0.0, -math.inf]])
+    assert mean_posterior([certain, ruled_out], [1e-300, 0]).tolist() == [[0, -math.inf]]
+    assert mean_posterior([certain, ruled_out], [1e308, 1e308]).exp().tolist() == [[0.5, 0.5]]
+
+
+@pytest.mark.parametrize(
+    "weights", [[1], [1, 1, 1], [], [0, 0], [-1, 2], [math.nan, 1], [math.inf, 1]]
+)
+def test_weights_that_make_no_mean_are_refused(weights):
+    with pytest.raises(ValueError, match="must be 2 finite numbers"):
+        mean_posterior([POSTERIOR.log()] * 2, weights)
+
+
 @given(predictions(), predictions())
 def test_an_ensemble_is_no_worse_than_its_members_on_average(one, other):
     rows = min(len(one[1]), len(other[1]))

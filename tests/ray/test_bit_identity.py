@@ -104,6 +104,26 @@ def test_three_exchanges_one_result(actors, dataset, teacher, sequential, networ
         assert in_order(records) == in_order(measured), exchange
 
 
+@pytest.mark.parametrize(
+    ("networks", "teacher", "exits"),
+    [
+        (("resnet8+exits", "resnet8"), "peers", 3),
+        (("resnet8+exits=stages.0", "wrn_10_1+exits"), "ensemble", 2),
+    ],
+    ids=["mixed", "exits"],
+)
+def test_students_with_exits_are_the_same_too(actors, dataset, networks, teacher, exits):
+    plan = TrainingPlan(**PLAN, precision="fp32")
+    objective = MutualLearning(teacher=teacher, temperature=2.0)
+    expected, measured = in_process(networks, plan, dataset, objective, sequential=False)
+    of_first = in_order(measured)[0][1]
+    assert len(of_first["exits"]["kl"]) == exits
+    for exchange in (ObjectStoreExchange(sequential=False), CollectiveExchange(sequential=False)):
+        digests, records = in_actors(actors, exchange, networks, plan, dataset, objective)
+        assert digests == expected, exchange
+        assert in_order(records) == in_order(measured), exchange
+
+
 def test_what_is_varied_matters(dataset):
     """Or the comparison above would prove nothing: no two settings give the same students."""
     results = {

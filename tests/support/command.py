@@ -14,7 +14,8 @@ from pathlib import Path
 from cohort.reporting.records import read_metrics
 
 ROOT = Path(__file__).parents[2]
-LAUNCH = str(ROOT / "scripts" / "launch_cohort.py")
+LAUNCH = "launch_cohort.py"
+SELF_DISTILL = "self_distill.py"
 
 
 def environment() -> dict[str, str]:
@@ -24,14 +25,18 @@ def environment() -> dict[str, str]:
     return os.environ | {
         "RAY_TMPDIR": folder,
         "RAY_AUTH_MODE": "disabled",
+        "RAY_worker_niceness": "0",  # beside other tests its processes would starve
+        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process less to wait for
         "PYTHONPATH": str(ROOT),
     }
 
 
-def start(*arguments: object, cwd: Path | None = None) -> subprocess.Popen[str]:
-    """`launch_cohort.py` with these arguments, its Ray in a temporary folder of its own."""
+def start(
+    *arguments: object, cwd: Path | None = None, script: str = LAUNCH
+) -> subprocess.Popen[str]:
+    """A script with these arguments, its Ray in a temporary folder of its own."""
     return subprocess.Popen(
-        [sys.executable, LAUNCH, *map(str, arguments)],
+        [sys.executable, str(ROOT / "scripts" / script), *map(str, arguments)],
         cwd=cwd or ROOT,
         env=environment(),
         stdout=subprocess.PIPE,
@@ -41,9 +46,9 @@ def start(*arguments: object, cwd: Path | None = None) -> subprocess.Popen[str]:
     )
 
 
-def run(*arguments: object, cwd: Path | None = None) -> tuple[int, str, str]:
+def run(*arguments: object, cwd: Path | None = None, script: str = LAUNCH) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of a command that ends by itself."""
-    process = start(*arguments, cwd=cwd)
+    process = start(*arguments, cwd=cwd, script=script)
     out, err = process.communicate(timeout=150)
     return process.returncode, out, err
 

@@ -11,6 +11,8 @@ import pytest
 # Set before Ray is imported: no token file in the home folder of whoever runs the tests.
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - beside other tests its processes would starve
+os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"  # one process less to wait for
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])]
 )

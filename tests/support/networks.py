@@ -82,6 +82,24 @@ def slow(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
     return Slow(num_classes, image_shape)
 
 
+class Pause(nn.Module):
+    """A layer that takes its time in training, and nothing else."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            time.sleep(0.02)
+        return x
+
+
+def slow_stages(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+    """A slow network that can be cut after its stages."""
+    network = build_network("resnet8", num_classes=num_classes, image_shape=image_shape)
+    stages = network.get_submodule("stages")
+    assert isinstance(stages, nn.Sequential)
+    stages[0].append(Pause())
+    return network
+
+
 def dying(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
     return Dying(num_classes, image_shape)
 

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cohort.benchmark.config import BenchConfig
 from cohort.command_line import _field_helps, parse
 from cohort.config import flag
 from cohort.config_file import load_config, read_config, to_yaml
 from cohort.data.recipes import CIFAR, DIGITS, GENERAL
 from cohort.errors import ConfigError
-from cohort.runtime.config import EXTENDABLE, CohortConfig, extend, resolve
+from cohort.runs import extend
+from cohort.runtime.config import CohortConfig, resolve
 
 FLAGS = {
     "--dataset": "digits",
@@ -22,6 +24,8 @@ FLAGS = {
     "--image-size": None,
     "--train-subset": None,
     "--test-subset": None,
+    "--autoaugment": False,
+    "--cutout": None,
     "--epochs": None,
     "--steps": None,
     "--batch-size": None,
@@ -30,6 +34,7 @@ FLAGS = {
     "--decay-on": "all",
     "--optimizer": None,
     "--lr-schedule": None,
+    "--warmup-epochs": 0.0,
     "--seed": 0,
     "--precision": "fp32",
     "--threads": None,
@@ -61,7 +66,7 @@ CHOICES = {
     "exchange": ("object_store", "collective", "in_process"),
     "on_failure": ("restart", "drop", "stop"),
     "optimizer": ("sgd", "adam"),
-    "lr_schedule": ("step", "cosine", "constant"),
+    "lr_schedule": ("step", "thirds", "cosine", "constant"),
     "decay_on": ("all", "weights"),
 }
 
@@ -69,6 +74,7 @@ POSITIVE = [
     "image_size",
     "train_subset",
     "test_subset",
+    "cutout",
     "epochs",
     "steps",
     "batch_size",
@@ -81,8 +87,8 @@ POSITIVE = [
     "k",
     "temperature",
 ]
-NOT_NEGATIVE = ["weight_decay", "seed", "gpus", "mimicry_weight", "max_failures"]
-REALS = ("lr", "temperature", "weight_decay", "mimicry_weight")
+NOT_NEGATIVE = ["weight_decay", "warmup_epochs", "seed", "gpus", "mimicry_weight", "max_failures"]
+REALS = ("lr", "temperature", "weight_decay", "warmup_epochs", "mimicry_weight")
 
 
 def write(tmp_path, text):
@@ -219,6 +225,11 @@ def test_the_papers_recipe():
     assert CohortConfig(dataset="digits").networks == ("resnet8", "resnet8")
 
 
+def test_the_benchmark_hands_on_how_images_are_augmented():
+    cohort = BenchConfig(autoaugment=True, cutout=4).cohort("in_process", gpus=0)
+    assert (cohort.autoaugment, cohort.cutout) == (True, 4)
+
+
 ANOTHER = {
     "epochs": 9,
     "steps": 9,
@@ -234,7 +245,7 @@ ANOTHER = {
 }
 
 
-@pytest.mark.parametrize("key", EXTENDABLE)
+@pytest.mark.parametrize("key", CohortConfig.EXTENDABLE)
 def test_a_resumed_run_may_differ_in(key):
     assert getattr(extend(CohortConfig(), {key: ANOTHER[key]}, "runs/x"), key) == ANOTHER[key]
 
@@ -255,6 +266,9 @@ def test_a_resumed_run_may_differ_in(key):
         ("checkpoint_every", 3),
         ("precision", "bf16"),
         ("train_subset", 10),
+        ("autoaugment", True),
+        ("cutout", 4),
+        ("warmup_epochs", 1.0),
     ],
 )
 def test_a_resumed_run_may_not_differ_in(key, value):
@@ -307,7 +321,7 @@ def test_own_functions_are_written_by_name(tmp_path):
     config = CohortConfig(dataset=resolve, students=(extend, "resnet8"))
     again = load_config(write(tmp_path, to_yaml(config)), CohortConfig)
     assert again.dataset == "cohort.runtime.config:resolve"
-    assert again.students == ("cohort.runtime.config:extend", "resnet8")
+    assert again.students == ("cohort.runs:extend", "resnet8")
     assert "students: <lambda>\n" in to_yaml(CohortConfig(students=lambda num_classes: None))
 
 

@@ -72,6 +72,34 @@ def test_a_subset_larger_than_the_split_is_refused():
     expect_refused("--test-subset is 361; it must be at most 360", test_subset=361)
 
 
+def test_augmentation_flags_come_on_top_of_the_data_sets_own():
+    own = load().augmentation
+    assert (own.autoaugment, own.cutout) == (False, 0)
+    assert load(autoaugment=True).augmentation == replace(own, autoaugment=True)
+    assert load(cutout=8).augmentation == replace(own, cutout=8)
+    theirs = Augmentation(padding=1, autoaugment=True, cutout=2)
+    dataset = lambda: replace(mine(), augmentation=theirs)  # noqa: E731
+    assert load(dataset=dataset).augmentation == theirs
+    assert load(dataset=dataset, cutout=5).augmentation == replace(theirs, cutout=5)
+
+
+def test_augmentation_flags_that_do_not_fit_the_images_are_refused():
+    expect_refused("^--cutout is 9; it must be at most 8, the size of the images", cutout=9)
+    four = Split(np.zeros((9, 4, 6, 6), dtype=np.uint8), np.arange(9) % 2)
+
+    def of_four_channels():
+        return replace(mine(), train=four, test=four, mean=(0.5,) * 4, std=(0.2,) * 4)
+
+    message = "^--autoaugment was given; it takes images of 1 or 3 channels, .* have 4$"
+    expect_refused(message, dataset=of_four_channels, autoaugment=True)
+
+    def always():
+        return replace(of_four_channels(), augmentation=Augmentation(autoaugment=True))
+
+    message = "^--dataset mine cannot be augmented: AutoAugment takes images of 1 or 3 channels"
+    expect_refused(message, dataset=always)
+
+
 def test_ones_own_callable():
     assert load(dataset=mine).name == "mine"
 
@@ -132,6 +160,8 @@ def with_train(**arrays):
         ({"std": (0.2, 0.0, 0.2)}, "each must be greater than 0"),
         ({"augmentation": Augmentation(padding=6)}, "cannot be augmented: reflect padding is 6"),
         ({"augmentation": Augmentation(padding_mode="wrap")}, "padding_mode reflect or zeros"),
+        ({"augmentation": Augmentation(cutout=7)}, "cutout is 7; it must be at most .* 6 x 6"),
+        ({"augmentation": Augmentation(cutout=-1)}, "cutout must be 0 or more"),
     ],
 )
 def test_ones_own_is_validated(changes, message):

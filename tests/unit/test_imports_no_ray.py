@@ -1,19 +1,24 @@
-"""The core knows no Ray, and --help needs neither Ray nor torch."""
+"""The core and training in one process know no Ray, and --help needs neither Ray nor torch."""
 
 import subprocess
 import sys
 
+import pytest
+
 CORE = """
 import importlib, pkgutil, sys
-import cohort, cohort.data, cohort.learning, cohort.metrics, cohort.models, cohort.objectives
+import cohort
 
+PACKAGES = ("analysis", "data", "learning", "metrics", "models", "objectives")
 imported = 0
-for package in (cohort.data, cohort.learning, cohort.metrics, cohort.models, cohort.objectives):
+for package in PACKAGES:
+    package = importlib.import_module(f"cohort.{package}")
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
         imported += 1
-assert imported > 20, imported
+assert imported > 30, imported
 assert "ray" not in sys.modules, "the core imported Ray"
+assert "matplotlib.pyplot" not in sys.modules, "pyplot changes what is global"
 
 from cohort import CohortConfig, load_student, train_cohort
 
@@ -25,15 +30,27 @@ load_student(result.run_dir / "students" / "0")
 assert "ray" not in sys.modules, "a cohort in one process imported Ray"
 """
 
+JOB = """
+import sys
+from cohort import SelfDistillConfig, self_distill
+
+result = self_distill(
+    SelfDistillConfig(workers=0, steps=1, train_subset=64, test_subset=10, run_dir="run")
+)
+assert result.summary["status"] == "finished"
+assert result.student().network.num_exits == 3
+assert "ray" not in sys.modules, "a job in this process imported Ray"
+"""
+
 HELP = """
 import runpy, sys
-sys.argv = ["launch_cohort.py", "--help"]
+sys.argv = [{script!r}, "--help"]
 try:
     runpy.run_path({script!r}, run_name="__main__")
 except SystemExit as end:
     assert end.code == 0
-heavy = sorted({{"ray", "torch", "torchvision", "sklearn"}} & set(sys.modules))
-assert not heavy, heavy
+heavy = {{"ray", "torch", "torchvision", "sklearn", "pandas", "matplotlib"}} & set(sys.modules)
+assert not heavy, sorted(heavy)
 """
 
 
@@ -49,6 +66,22 @@ def test_the_core_and_a_cohort_in_one_process_never_import_ray(tmp_path):
     run(CORE, tmp_path)
 
 
-def test_help_imports_neither_torch_nor_ray(tmp_path, request):
-    script = request.config.rootpath / "scripts" / "launch_cohort.py"
-    assert "--mimicry-weight" in run(HELP.format(script=str(script)), tmp_path)
+def test_a_job_without_workers_never_imports_ray(tmp_path):
+    run(JOB, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("script", "a_flag"),
+    [
+        ("launch_cohort", "--mimicry-weight"),
+        ("self_distill", "--exits"),
+        ("evaluate", "--ensemble-weights"),
+        ("export", "--format"),
+        ("analyse", "--sigmas"),
+        ("bench_cohort", "--rounds"),
+        ("bench_self_distill", "--rounds"),
+    ],
+)
+def test_help_imports_neither_torch_nor_ray(script, a_flag, tmp_path, request):
+    file = request.config.rootpath / "scripts" / f"{script}.py"
+    assert a_flag in run(HELP.format(script=str(file)), tmp_path)

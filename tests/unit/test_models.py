@@ -1,4 +1,4 @@
-"""Networks: published sizes, seeds, one's own factories, and every sentence a user may get."""
+"""From names to students: seeds, one's own factories, and every sentence a user may get."""
 
 import subprocess
 import sys
@@ -17,8 +17,7 @@ from cohort.models import (
     check_network,
     known_networks,
 )
-from cohort.models.layers import initialise_convolutions
-from cohort.models.resnet import ResNet, shortcut
+from cohort.models.resnet import ResNet
 from cohort.models.wide_resnet import WideResNet
 
 CIFAR = (3, 32, 32)
@@ -70,11 +69,11 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     sys.modules.pop("own_nets", None)
 
 
-def build(spec, *, num_classes=10, image_shape=CIFAR) -> nn.Module:
-    return build_network(spec, num_classes=num_classes, image_shape=image_shape)
+def build(spec, *, num_classes=10, image_shape=CIFAR, **flag) -> nn.Module:
+    return build_network(spec, num_classes=num_classes, image_shape=image_shape, **flag)
 
 
-def student(spec="resnet8", *, seed=0, number=0) -> Normalised:
+def student(spec="resnet8", *, seed=0, number=0, **flag) -> Normalised:
     return build_student(
         spec,
         num_classes=10,
@@ -83,90 +82,13 @@ def student(spec="resnet8", *, seed=0, number=0) -> Normalised:
         std=(0.4,),
         seed=seed,
         student=number,
+        **flag,
     )
 
 
 def equal(a: nn.Module, b: nn.Module) -> bool:
     left, right = a.state_dict(), b.state_dict()
     return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
-
-
-# Sizes
-
-
-@pytest.mark.parametrize(
-    ("name", "num_classes", "count", "published"),
-    [
-        ("resnet20", 10, 269_722, 0.27),  # He et al., Table 6
-        ("resnet32", 10, 464_154, 0.46),
-        ("resnet44", 10, 658_586, 0.66),
-        ("resnet56", 10, 853_018, 0.85),
-        ("resnet110", 10, 1_727_962, 1.7),
-        ("wrn_16_8", 10, 10_961_370, 11.0),  # Zagoruyko & Komodakis, Table 4
-        ("wrn_40_4", 10, 8_949_210, 8.9),
-        ("wrn_28_10", 10, 36_479_194, 36.5),
-        ("resnet32", 100, 470_004, 0.5),  # Deep Mutual Learning, Table 1
-        ("mobilenet", 100, 3_309_476, 3.3),
-        ("inception_v1", 100, 7_786_596, 7.8),
-        ("wrn_28_10", 100, 36_536_884, 36.5),
-    ],
-)
-def test_parameter_counts_are_the_published_ones(name, num_classes, count, published):
-    with torch.device("meta"):
-        network = build(name, num_classes=num_classes)
-    assert sum(p.numel() for p in network.parameters()) == count
-    decimals = len(str(published).split(".")[1])
-    assert round(count / 1e6, decimals) == published
-
-
-@pytest.mark.parametrize("name", ["resnet8", "resnet20", "wrn_10_2", "mobilenet", "inception_v1"])
-@pytest.mark.parametrize("image_shape", [CIFAR, DIGITS, (3, 20, 28)])
-def test_logits_and_gradients_for_any_image_size(name, image_shape):
-    network = build(name, num_classes=7, image_shape=image_shape)
-    logits = network(torch.rand(3, *image_shape))
-    assert logits.shape == (3, 7)
-    logits.square().sum().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
-
-
-@pytest.mark.parametrize("name", ["resnet8", "wrn_10_1", "mobilenet", "inception_v1"])
-def test_bf16_autocast_trains(name):
-    network = build(name, image_shape=DIGITS)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        logits = network(torch.rand(2, *DIGITS))
-    logits.float().sum().backward()
-    assert all(p.dtype == torch.float32 and p.grad is not None for p in network.parameters())
-
-
-def test_inception_averages_large_images_down_to_four_by_four():
-    with torch.device("meta"):
-        small, large = (build("inception_v1", image_shape=(3, n, n)) for n in (32, 64))
-    assert small.classifier.in_features == large.classifier.in_features == 1024 * 16
-
-
-def test_shortcut_subsamples_and_pads_channels():
-    x = torch.arange(32.0).reshape(1, 2, 4, 4)
-    y = shortcut(x, channels=4, stride=2)
-    assert y.shape == (1, 4, 2, 2)
-    assert torch.equal(y[:, 1:3], x[:, :, ::2, ::2])
-    assert not y[:, [0, 3]].any()
-    assert shortcut(x, channels=2, stride=1) is x
-
-
-@pytest.mark.parametrize("groups", [1, 64])
-def test_convolutions_start_with_kaiming_fan_out(groups):
-    torch.manual_seed(0)
-    conv = nn.Conv2d(64, 64, 3, groups=groups)
-    initialise_convolutions(nn.Sequential(conv))
-    fan_out = 9 * 64 / groups
-    assert conv.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.1)
-
-
-def test_depths_that_do_not_exist():
-    with pytest.raises(ValueError, match=r"6n \+ 2"):
-        ResNet(18, num_classes=10)
-    with pytest.raises(ValueError, match=r"width .* is 0"):
-        WideResNet(10, 0, num_classes=10)
 
 
 # Normalised
@@ -271,7 +193,18 @@ def test_neither_ray_nor_torchvision_is_imported_for_our_own():
 
 def test_known_networks():
     assert known_networks()[:2] == ("resnet8", "resnet20")
-    assert {"mobilenet", "inception_v1", "wrn_<depth>_<width>"} < set(known_networks())
+    assert {
+        "resnet18",
+        "resnet152",
+        "resnext<depth>_<cardinality>x<width>d",
+        "wrn_<depth>_<width>",
+        "pyramidnet_<depth>_<alpha>",
+        "pyramidnet_<depth>_<alpha>_bottleneck",
+        "vgg11_bn",
+        "vgg19_bn",
+        "mobilenet",
+        "inception_v1",
+    } < set(known_networks())
 
 
 @pytest.mark.usefixtures("own")
@@ -285,9 +218,21 @@ def test_known_networks():
         ),
         ("zzz", CIFAR, ["is 'zzz'; it must be resnet8,"]),
         ("fcn_resnet50", CIFAR, ["is 'fcn_resnet50'", "torchvision classifier"]),
-        ("wrn_27_10", CIFAR, ["'wrn_27_10'", "27", "6n + 4"]),
+        ("wrn_27_10", CIFAR, ["'wrn_27_10'", "27", "6n + 4", "6n + 2"]),
         ("wrn_16_0", CIFAR, ["'wrn_16_0'", "width", "1 or greater"]),
-        ("resnet18", DIGITS, ["'resnet18'", "3 channels", "have 1", "resnet8"]),
+        ("resnext30_8x64d", CIFAR, ["'resnext30_8x64d'", "is 30", "50, 101 or 152, or 9n + 2"]),
+        ("resnext2_8x64d", CIFAR, ["'resnext2_8x64d'", "is 2;", "n >= 1"]),
+        ("resnext29_0x64d", CIFAR, ["'resnext29_0x64d'", "0x64d", "1 or greater"]),
+        ("resnext29_8x0d", CIFAR, ["'resnext29_8x0d'", "8x0d", "1 or greater"]),
+        ("pyramidnet_101_84", CIFAR, ["'pyramidnet_101_84'", "basic blocks is 101", "6n + 2"]),
+        ("pyramidnet_111_84_bottleneck", CIFAR, ["bottlenecks is 111", "9n + 2"]),
+        ("pyramidnet_110_0", CIFAR, ["'pyramidnet_110_0'", "alpha", "1 or greater"]),
+        ("pyramidnet_110-84", CIFAR, ["did you mean pyramidnet_110_84?"]),
+        ("resnext29_8x64", CIFAR, ["did you mean resnext29_8x64d?"]),
+        ("ResNet152", CIFAR, ["did you mean resnet152?"]),
+        ("vgg16bn", CIFAR, ["did you mean vgg16_bn?"]),
+        ("mobilenet", (1, 8, 20), ["shrinks images 16 times", "these are 8x20", "at least 16x16"]),
+        ("shufflenet_v2_x0_5", DIGITS, ["'shufflenet_v2_x0_5'", "3 channels", "have 1", "resnet8"]),
         ("alexnet", CIFAR, ["'alexnet'", "failed on images of shape (3, 32, 32)", "another size"]),
         ("own_nets:", CIFAR, ["'own_nets:'", "package.module:function"]),
         ("a:b:c", CIFAR, ["'a:b:c'", "package.module:function"]),
@@ -309,6 +254,28 @@ def test_every_failure_is_one_sentence(spec, image_shape, parts):
     assert "\n" not in message
     for part in parts:
         assert part in message
+    with pytest.raises(ConfigError) as caught:
+        build(spec, image_shape=image_shape, flag="--model")
+    assert str(caught.value) == message.replace("--students", "--model", 1)
+
+
+def test_an_image_must_be_as_large_as_the_stride():
+    with pytest.raises(ConfigError) as caught:
+        build("vgg16_bn", image_shape=DIGITS)
+    assert str(caught.value) == (
+        "--students is 'vgg16_bn', which shrinks images 32 times, but these are 8x8; "
+        "images must be at least 32x32, or take another network"
+    )
+
+
+def test_a_student_names_the_flag_it_is_given():
+    with pytest.raises(ConfigError, match=r"^--model is 'zzz'"):
+        student("zzz", flag="--model")
+
+
+def test_the_check_names_the_flag_it_is_given():
+    with pytest.raises(ConfigError, match=r"^--model is 'mine', which gave \[2, 192\]"):
+        check_network(nn.Flatten(), 10, (3, 8, 8), "mine", flag="--model")
 
 
 def test_a_callables_name_stands_in_the_sentence():

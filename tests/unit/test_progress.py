@@ -64,6 +64,17 @@ def test_plain_line():
     )
 
 
+def test_exits_are_for_the_records_only():
+    shown = []
+    for extra in ({}, {"hint": 0.1, "exits": {"ce": [2.0, 1.0], "accuracy": [0.1, 0.9]}}):
+        for make in (plain, live):
+            out, progress = make()
+            with progress:
+                progress.update(1, [row | extra for row in rows()])
+            shown.append(out.getvalue())
+    assert shown[:2] == shown[2:]
+
+
 def test_plain_lines_come_now_and_then_but_first_and_last_always():
     clock = Clock()
     out, progress = plain(100, clock, interval=5.0)

@@ -39,10 +39,10 @@ def test_each_line_is_on_disk_at_once(tmp_path):
 
 
 def test_a_number_that_is_not_finite_becomes_null(tmp_path):
-    write(tmp_path / "m", record(1, loss=math.nan, exits=[math.inf, 0.5]))
+    write(tmp_path / "m", record(1, loss=math.nan, exits={"ce": [math.inf, 0.5]}))
     (read,) = read_metrics(tmp_path / "m")
     assert read["loss"] is None
-    assert read["exits"] == [None, 0.5]
+    assert read["exits"] == {"ce": [None, 0.5]}
 
 
 def test_opening_again_appends(tmp_path):
@@ -99,14 +99,14 @@ def test_tensorboard_has_the_same_numbers(tmp_path):
     sink = TensorBoardSink(tmp_path)
     sink.write(record(10, loss=1.5, nothing=None, note="text"))
     sink.write(record(20, loss=1.25))
-    sink.write(record(20, student=1, phase="test", exits=[{"accuracy": 0.5}, {"accuracy": 0.75}]))
+    sink.write(record(20, student=1, phase="test", exits={"ce": [0.5, 0.75]}))
     sink.write(record(20, student="ensemble", phase="test", accuracy=1.0))
     sink.close()
     events = read_events(tmp_path)
     assert events == {
         "train/loss/student_0": [(10, 1.5), (20, 1.25)],
-        "test/exits/0/accuracy/student_1": [(20, 0.5)],
-        "test/exits/1/accuracy/student_1": [(20, 0.75)],
+        "test/exits/ce/1/student_1": [(20, 0.5)],
+        "test/exits/ce/2/student_1": [(20, 0.75)],
         "test/accuracy/ensemble": [(20, 1.0)],
     }
 

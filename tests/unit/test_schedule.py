@@ -27,6 +27,22 @@ def test_step_changes_exactly_between_two_epochs(epoch):
 
 
 @pytest.mark.parametrize(
+    ("epoch", "rate"),
+    [(0, 0.1), (83, 0.1), (84, 0.01), (166, 0.01), (167, 1e-3), (239, 1e-3), (240, 1e-4)],
+)
+def test_thirds_of_the_self_distillation_authors(epoch, rate):
+    """E/3, 2E/3 and E−10 of their 250 epochs, 390 steps each."""
+    at = learning_rate(0.1, "thirds", 250 * 390)
+    assert at(epoch * 390) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("step", [32_500, 65_000, 93_600])
+def test_thirds_change_at(step):
+    at = learning_rate(0.1, "thirds", 250 * 390)
+    assert at(step) == pytest.approx(at(step - 1) / 10)
+
+
+@pytest.mark.parametrize(
     ("step", "share"),
     [(0, 1.0), (25, 0.853553), (50, 0.5), (75, 0.146447), (100, 0.0), (101, 0.0)],
 )
@@ -39,7 +55,27 @@ def test_constant(step):
     assert learning_rate(0.3, "constant", 100)(step) == 0.3
 
 
-@given(st.sampled_from(["step", "cosine"]), st.integers(1, 10**6), st.data())
+@pytest.mark.parametrize(("step", "share"), [(0, 0.01), (1, 0.109), (5, 0.505), (9, 0.901)])
+def test_warm_up_rises_from_a_hundredth(step, share):
+    assert learning_rate(0.2, "cosine", 100, 10)(step) == pytest.approx(0.2 * share)
+
+
+@given(
+    st.sampled_from(["step", "thirds", "cosine", "constant"]),
+    st.integers(1, 500),
+    st.integers(0, 500),
+    st.integers(0, 600),
+)
+def test_after_the_warm_up_the_schedule_is_where_it_would_be(schedule, total, warmup, step):
+    at = learning_rate(0.1, schedule, total, warmup)
+    if step >= warmup:
+        assert at(step) == learning_rate(0.1, schedule, total)(step)
+    else:
+        assert at(step) < at(step + 1) or step + 1 == warmup
+        assert 0.001 <= at(step) < 0.1
+
+
+@given(st.sampled_from(["step", "thirds", "cosine"]), st.integers(1, 10**6), st.data())
 def test_it_never_rises(schedule, total, data):
     at = learning_rate(0.1, schedule, total)
     first = data.draw(st.integers(0, total))

@@ -64,6 +64,48 @@ def test_clear_forgets_the_open_window_and_what_was_due():
     assert records.drain() == []
 
 
+def test_vectors_of_exits_are_averaged_and_nested():
+    records = StepRecords(2)
+    for step in range(2):
+        exits = torch.tensor([1.0, 2.0, 3.0]) + step
+        records.add(
+            step,
+            {
+                "loss": torch.tensor(float(step)),
+                "exits/ce": exits,
+                "kl": torch.tensor(0.25),
+                "exits/accuracy": exits.double() / 4,
+            },
+        )
+    records.close_window()
+    assert records.drain() == [
+        {
+            "step": 2,
+            "loss": 0.5,
+            "exits": {"ce": [1.5, 2.5, 3.5], "accuracy": [0.375, 0.625, 0.875]},
+            "kl": 0.25,
+        }
+    ]
+
+
+def test_one_exit_is_still_a_list():
+    records = StepRecords(1)
+    records.add(0, {"loss": torch.tensor(1.0), "exits/ce": torch.tensor([1.0])})
+    records.close_window()
+    assert records.drain() == [{"step": 1, "loss": 1.0, "exits": {"ce": [1.0]}}]
+
+
+def test_a_window_is_read_from_the_device_once(monkeypatch):
+    reads, tolist = [], torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda t: reads.append(t.shape) or tolist(t))
+    records = StepRecords(3)
+    for step in range(3):
+        records.add(step, {"loss": torch.tensor(1.0), "exits/ce": torch.zeros(4)})
+    assert reads == []
+    records.close_window()
+    assert reads == [(5,)]
+
+
 def test_values_are_plain_numbers():
     records = StepRecords(1)
     records.add(0, {"loss": torch.tensor(1.0, dtype=torch.bfloat16), "n": torch.tensor(2)})

@@ -1,0 +1,110 @@
+"""Measure the students of a finished run again, on this machine, without Ray."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cohort.analysis.cost import ExitCost, Latency, exit_costs, exit_latencies
+from cohort.analysis.exits import ExitsReport, exit_lines, report_exits
+from cohort.analysis.runs import load_students
+from cohort.data.dataset import ImageDataset
+from cohort.errors import ConfigError
+from cohort.learning.evaluation import exit_log_posteriors_over, log_posterior_over
+from cohort.learning.student_files import weights_sha256
+from cohort.metrics.classification import entropy, evaluate_posterior, mean_posterior
+from cohort.models.early_exit import MultiExitStudent
+from cohort.runs import prefixed
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExitsEvaluation:
+    """What the exits of one student are worth, and what they cost."""
+
+    report: ExitsReport
+    costs: Sequence[ExitCost]
+    places: tuple[str, ...]
+    latencies: Sequence[Latency] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEvaluation:
+    """A run measured again."""
+
+    summary: dict[str, Any]
+    """Students and ensemble, in the layout of summary.json."""
+    exits: dict[int, ExitsEvaluation]
+    """By student, of those that have some."""
+
+
+def evaluate_run(
+    run_dir: str | Path,
+    *,
+    data_root: str | None = None,
+    weights: Sequence[float] | None = None,
+    latency_rounds: int = 0,
+) -> RunEvaluation:
+    """Students and ensemble of a run of any kind; every exit of students that have some.
+
+    Args:
+        run_dir: the run's folder.
+        data_root: where the data lie now, if not where they lay.
+        weights: of the exits in an ensemble of one's own; see ``evaluate_exits``.
+        latency_rounds: how often each exit is timed, on one image at a time; 0 for not at all.
+
+    Raises ConfigError if the folder holds no trained students, or the data are not there.
+    """
+    students, dataset = load_students(run_dir, data_root)
+    if weights is not None and not any(
+        isinstance(module, MultiExitStudent) for _, _, module in students
+    ):
+        raise ConfigError(f"--ensemble-weights was given, but no student of {run_dir} has exits")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    labels_N = torch.from_numpy(dataset.test.labels)
+    rows, posteriors, exits = [], [], {}
+    for number, network, module in students:
+        student = module.to(device)
+        of_exits = exit_log_posteriors_over(student, dataset.test, device)
+        posteriors.append(of_exits[-1])
+        row = _row(number, network, student, of_exits[-1], dataset, device)
+        if isinstance(student, MultiExitStudent):
+            report = report_exits(of_exits, labels_N, weights)
+            costs = exit_costs(student, dataset.image_shape)
+            places = student.network.places
+            row["exits"] = exit_lines(report.exits, costs, places)
+            rounds = latency_rounds
+            times = exit_latencies(student, dataset.image_shape, 1, rounds) if rounds else None
+            exits[number] = ExitsEvaluation(
+                report=report, costs=costs, places=places, latencies=times
+            )
+        rows.append(row)
+    summary: dict[str, Any] = {"students": rows, "ensemble": None}
+    if len(rows) == 1 and exits:  # its exits are the members
+        (only,) = exits.values()
+        summary["ensemble"] = prefixed(only.report.ensemble)
+    else:
+        summary["ensemble"] = prefixed(evaluate_posterior(mean_posterior(posteriors), labels_N))
+    return RunEvaluation(summary=summary, exits=exits)
+
+
+def _row(
+    number: int,
+    network: str,
+    student: nn.Module,
+    log_posterior_NC: Tensor,
+    dataset: ImageDataset,
+    device: torch.device,
+) -> dict[str, Any]:
+    labels_N = torch.from_numpy(dataset.test.labels)
+    train_entropy = entropy(log_posterior_over(student, dataset.train, device)).mean()
+    return {
+        "student": number,
+        "model": network,
+        "parameters": sum(p.numel() for p in student.parameters()),
+        **prefixed(evaluate_posterior(log_posterior_NC, labels_N)),
+        "train_entropy": float(train_entropy),
+        "weights_sha256": weights_sha256(student),
+    }

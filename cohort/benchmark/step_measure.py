@@ -1,0 +1,127 @@
+"""What a step of self-distillation costs beside the methods it is compared with, interleaved.
+
+Speeds of two separate runs differ by more than some methods do. So all learners live in one
+process and take turns, and a method's time is compared with the plain network's in the same round.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from cohort.benchmark.step_config import METHODS, StepBenchConfig
+from cohort.errors import ConfigError
+from cohort.jobs.build import Ingredients, build_worker_learner, prepare
+from cohort.jobs.config import WITH_TEACHER, Method
+from cohort.jobs.teacher import TeacherFiles
+from cohort.learning.data_parallel import Workers
+from cohort.learning.learner import Learner, weights_bytes
+from cohort.learning.student_files import ModelCard
+from cohort.models.cut import default_places
+from cohort.models.registry import build_student
+
+Seconds = dict[Method, list[float]]
+"""How long each method took for its steps, round by round."""
+
+
+def measure_steps(config: StepBenchConfig) -> Seconds:
+    """Run the benchmark. Raises ConfigError if a learner cannot be built as configured."""
+    device = torch.device("cuda" if _gpus(config) else "cpu")
+    with _threads(config.threads):
+        return time_rounds(config, build_learners(config, device))
+
+
+def build_learners(config: StepBenchConfig, device: torch.device) -> dict[Method, Learner]:
+    """A learner of every method, as a job without workers builds it."""
+    plain = prepare(config.job(METHODS[0]))
+    teacher = untrained_teacher(plain)
+    parts = {
+        method: prepare(config.job(method), teacher if method in WITH_TEACHER else None)
+        for method in METHODS[1:]
+    }
+    return {
+        method: build_worker_learner(of_method, Workers(), device)
+        for method, of_method in ({METHODS[0]: plain} | parts).items()
+    }
+
+
+def untrained_teacher(plain: Ingredients) -> TeacherFiles:
+    """A teacher with the student's network: what it knows changes no time.
+
+    Raises ConfigError if the network does not say where its sections end, which exits and hints need.
+    """
+    dataset = plain.dataset
+    student = build_student(
+        plain.network,
+        num_classes=dataset.num_classes,
+        image_shape=dataset.image_shape,
+        mean=dataset.mean,
+        std=dataset.std,
+        seed=plain.config.seed,
+        student=1,
+        flag="--model",
+    )
+    if default_places(student.network) is None:
+        raise ConfigError(
+            f"--model is {plain.network!r}, which does not say where its sections end; give it an "
+            "attribute exits_after with the names of modules, or take another network"
+        )
+    card = ModelCard(
+        network=plain.network,
+        dataset=dataset.name,
+        classes=dataset.classes,
+        image_shape=dataset.image_shape,
+        mean=dataset.mean,
+        std=dataset.std,
+    )
+    return TeacherFiles(Path("teacher"), card, weights_bytes(student))
+
+
+def time_rounds(config: StepBenchConfig, learners: Mapping[Method, Learner]) -> Seconds:
+    """Seconds of every round but the first, which warms up; each begins with another method."""
+    seconds: Seconds = {method: [] for method in learners}
+    methods = list(learners)
+    for turn in range(1 + config.rounds):
+        first = turn % len(methods)
+        for method in methods[first:] + methods[:first]:
+            took = time_steps(learners[method], turn * config.steps, config.steps)
+            if turn > 0:
+                seconds[method].append(took)
+    return seconds
+
+
+def time_steps(learner: Learner, start: int, steps: int) -> float:
+    """Seconds for so many steps, their batches and records included."""
+    _wait(learner.device)
+    begin = time.perf_counter()
+    for step in range(start, start + steps):
+        learner.predict(step)
+        learner.learn(step)
+    _wait(learner.device)
+    took = time.perf_counter() - begin
+    learner.records.drain()
+    return took
+
+
+def _gpus(config: StepBenchConfig) -> int:
+    available = min(torch.cuda.device_count(), 1)
+    if (config.gpus or 0) > available:
+        raise ConfigError(f"--gpus is {config.gpus}, but this machine has none; use --gpus 0")
+    return available if config.gpus is None else config.gpus
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":  # a call returns before its kernels have run
+        torch.cuda.synchronize(device)

@@ -1,0 +1,1 @@
+"""Ray Train jobs: one student, learned by data-parallel workers."""

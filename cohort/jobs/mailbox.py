@@ -1,0 +1,157 @@
+"""Between the workers of a job and the driver that owns its run: an actor that keeps messages.
+
+Ray Train has a channel of its own, ``ray.train.report``. It waits for the controller's next poll at
+every call, and its checkpoints need storage that all nodes share; this one needs neither.
+"""
+
+import asyncio
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray.actor import ActorProxy
+
+if TYPE_CHECKING:  # the actor imports no torch, and so starts in a second
+    from cohort.jobs.loop import Final
+    from cohort.learning.learner import Files
+    from cohort.learning.records import Record
+
+Message = tuple[str, tuple[Any, ...], dict[str, Any]]
+"""Name, arguments and keywords of a call of the ``Channel``."""
+Beginning = tuple[int, "Files | None"]
+
+
+class Mailbox:
+    """Keeps the leading worker's messages for the driver, and the newest state for new workers.
+
+    Plain Python; ``ray.remote(Mailbox)`` makes it an actor, on the driver's node, so that it lives
+    as long as the driver whatever happens to workers.
+    """
+
+    def __init__(self, step: int, files: "Files | None") -> None:
+        self._newest: Beginning = (step, files)
+        self._messages: asyncio.Queue[bytes] = asyncio.Queue()
+        self._stopping = False
+        self._failed = False
+
+    @ray.method
+    async def begin(self, leads: bool) -> Beginning | None:
+        """Where a worker begins; None if the program failed and would only fail again."""
+        if self._failed:
+            return None
+        if leads:
+            self._messages.put_nowait(packed("begin"))
+        return self._newest
+
+    @ray.method
+    async def tell(self, message: bytes) -> None:
+        """A packed message for the driver."""
+        self._messages.put_nowait(message)
+
+    @ray.method
+    async def save(self, step: int, files: "Files") -> None:
+        """A checkpoint, for the driver and for workers that may come."""
+        self._newest = step, files
+        self._messages.put_nowait(packed("save", step, files))
+
+    @ray.method
+    async def fail(self, message: bytes) -> None:
+        """The program failed: there is no use in beginning again."""
+        self._failed = True
+        self._messages.put_nowait(message)
+
+    @ray.method
+    async def take(self, seconds: float) -> list[bytes]:
+        """The messages that have come, oldest first, after waiting for one so long."""
+        try:
+            messages = [await asyncio.wait_for(self._messages.get(), seconds)]
+        except TimeoutError:
+            return []
+        while not self._messages.empty():
+            messages.append(self._messages.get_nowait())
+        return messages
+
+    @ray.method
+    async def waiting(self) -> int:
+        """How many messages have not been taken."""
+        return self._messages.qsize()
+
+    @ray.method
+    async def stop(self) -> None:
+        """The driver was asked to stop."""
+        self._stopping = True
+
+    @ray.method
+    async def stopping(self) -> bool:
+        """Whether it was."""
+        return self._stopping
+
+
+class Post:
+    """A ``Channel`` from a worker to the driver, over a mailbox."""
+
+    def __init__(self, mailbox: ActorProxy[Mailbox], beginning: Beginning) -> None:
+        self._mailbox = mailbox
+        self._beginning = beginning
+        self._answer = mailbox.stopping.remote()
+        self._stopping = False
+
+    def begin(self) -> Beginning:
+        """Where the mailbox said to begin."""
+        return self._beginning
+
+    def trained(self, records: "Sequence[Record]") -> None:
+        """Measurements that became due."""
+        self._tell("trained", records)
+
+    def pause(self, *, pausing: bool) -> None:
+        """What follows is not training, or is again."""
+        self._tell("pause", pausing=pausing)
+
+    def evaluated(self, step: int, results: Mapping[int | str, Mapping[str, Any]]) -> None:
+        """Test measurements of the student and of the ensemble of its exits."""
+        self._tell("evaluated", step, results)
+
+    def save(self, step: int, files: "Files") -> None:
+        """A checkpoint, waited for: only what has arrived can be gone back to."""
+        ray.get(self._mailbox.save.remote(step, files))
+
+    def finished(self, final: "Final") -> None:
+        """The last step is done; waited for, since the worker's process ends after it."""
+        ray.get(self._mailbox.tell.remote(packed("finished", final)))
+
+    def failed(self, error: Exception) -> None:
+        """The program failed here."""
+        ray.get(self._mailbox.fail.remote(packed("failed", error)))
+
+    def stopping(self) -> bool:
+        """The newest answer to whether to stop; the next is asked for, not waited for."""
+        if ray.wait([self._answer], timeout=0)[0]:
+            self._stopping = ray.get(self._answer)
+            self._answer = self._mailbox.stopping.remote()
+        return self._stopping
+
+    def _tell(self, name: str, *args: Any, **kwargs: Any) -> None:
+        self._mailbox.tell.remote(packed(name, *args, **kwargs))
+
+
+def packed(name: str, *args: Any, **kwargs: Any) -> bytes:
+    """A message that the mailbox need not understand."""
+    return pickle.dumps((name, args, kwargs))
+
+
+def messages(mailbox: ActorProxy[Mailbox], seconds: float) -> Iterator[Message]:
+    """The messages that have come, oldest first, after waiting for one so long."""
+    for message in ray.get(mailbox.take.remote(seconds)):
+        yield pickle.loads(message)  # from our own workers, by the way on which Ray pickles too
+
+
+def new_mailbox(beginning: Beginning) -> ActorProxy[Mailbox]:
+    """A mailbox on this node."""
+    node = ray.get_runtime_context().get_node_id()
+    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
+    create: Callable[..., ActorProxy[Mailbox]] = (
+        ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote
+    )
+    return create(*beginning)

@@ -1,0 +1,182 @@
+"""A job on Ray Train: a TorchTrainer's workers run the loop, the driver records what they tell."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# Read when Ray Train is imported, and by the processes that it starts.
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")  # seconds until a death is seen
+os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # one's own modules are imported from here
+
+import ray
+import ray.train
+import torch
+from ray.actor import ActorProxy
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from ray.train.v2._internal.exceptions import (
+    WorkerGroupStartupTimeoutError,
+    WorkerHealthCheckFailedError,
+)
+
+from cohort.errors import RunError
+from cohort.imports import one_line
+from cohort.jobs.build import Ingredients
+from cohort.jobs.mailbox import Mailbox, Post, messages, new_mailbox
+from cohort.jobs.placement import Placement
+from cohort.jobs.recorder import Recorder
+from cohort.jobs.work import work
+from cohort.learning.data_parallel import Workers
+
+POLL_SECONDS = 0.2
+
+
+class WorkerFailedError(RunError):
+    """An error of the program on a worker, with its traceback there."""
+
+    def __init__(self, reason: str, details: str) -> None:
+        super().__init__(reason, details)
+        self.reason = reason
+        self.details = details
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+def run_on_ray(parts: Ingredients, recorder: Recorder, placement: Placement) -> None:
+    """Train to the end, or until the recorder is asked to stop.
+
+    Raises RunError if a worker's program failed, or workers died more often than allowed.
+    """
+    mailbox = new_mailbox(recorder.beginning())
+    failures: list[RunError] = []
+    with _fitting(parts, mailbox, placement) as fit:
+        told = False
+        # The last messages may come between a look into the mailbox and the end of the fit.
+        while fit.running or ray.get(mailbox.waiting.remote()):
+            for name, args, kwargs in messages(mailbox, POLL_SECONDS):
+                if name == "failed":
+                    failures.append(args[0])
+                else:
+                    getattr(recorder, name)(*args, **kwargs)
+            if recorder.stopping() and not told:
+                ray.get(mailbox.stop.remote())
+                told = True
+    if failures:
+        raise failures[0]
+    if fit.error is not None:
+        raise _explained(fit.error, parts.config.max_failures) from fit.error
+
+
+class _Fit:
+    """``TorchTrainer.fit`` in a thread: the main one listens to signals and writes records."""
+
+    def __init__(self, trainer: TorchTrainer) -> None:
+        self.error: Exception | None = None
+        self._trainer = trainer
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether there may still be messages to come."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self._trainer.fit()
+        except Exception as error:
+            self.error = error
+
+
+@contextlib.contextmanager
+def _fitting(
+    parts: Ingredients, mailbox: ActorProxy[Mailbox], placement: Placement
+) -> Iterator[_Fit]:
+    # Ray Train's own notes; checkpoints and results are in the run's folder.
+    notes = tempfile.mkdtemp(prefix="cohort-")
+    trainer = TorchTrainer(
+        _train_loop,
+        train_loop_config={
+            "parts": ray.put(parts),
+            "mailbox": mailbox,
+            "threads": placement.threads,
+        },
+        torch_config=TorchConfig(backend="nccl" if placement.gpus else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=placement.workers,
+            use_gpu=placement.gpus,
+            resources_per_worker={"CPU": 1} | ({"GPU": 1} if placement.gpus else {}),
+        ),
+        run_config=RunConfig(
+            name="job",
+            storage_path=notes,
+            # By default Ray Train waits for a busy cluster for ever.
+            failure_config=FailureConfig(  # type: ignore[call-arg]
+                max_failures=parts.config.max_failures, controller_failure_limit=1
+            ),
+        ),
+    )
+    try:
+        yield _Fit(trainer)
+    finally:
+        shutil.rmtree(notes, ignore_errors=True)
+
+
+def _train_loop(config: Mapping[str, Any]) -> None:
+    """What Ray Train runs on every worker."""
+    context = ray.train.get_context()
+    workers = Workers(context.get_world_rank(), context.get_world_size())
+    mailbox: ActorProxy[Mailbox] = config["mailbox"]
+    beginning = ray.get(mailbox.begin.remote(workers.leads))
+    if beginning is None:
+        return
+    parts: Ingredients = ray.get(config["parts"])
+    torch.set_num_threads(config["threads"])
+    post = Post(mailbox, beginning)
+    try:
+        work(parts, workers, get_device(), post)
+    except Exception as error:
+        if not _may_be_a_peers(error, workers):
+            # Ray Train would begin again; what the program does wrong, it would do wrong again.
+            post.failed(_told(error))
+        raise
+
+
+def _may_be_a_peers(error: Exception, workers: Workers) -> bool:
+    """Whether it is what a collective raises when another worker has died."""
+    of_collectives = isinstance(error, torch.distributed.DistError) or type(error) is RuntimeError
+    return workers.size > 1 and of_collectives
+
+
+def _told(error: Exception) -> RunError:
+    if isinstance(error, RunError):
+        return error
+    return WorkerFailedError(one_line(error), "".join(traceback.format_exception(error)))
+
+
+def _explained(error: Exception, max_failures: int) -> RunError:
+    """Ray Train's error as a sentence."""
+    failures: Mapping[int, Exception] = getattr(error, "worker_failures", {})
+    dead = [
+        rank
+        for rank, failure in failures.items()
+        if isinstance(failure, (ray.exceptions.RayActorError, WorkerHealthCheckFailedError))
+    ]
+    if dead:
+        return RunError(
+            f"worker {', '.join(map(str, sorted(dead)))} died; that makes {max_failures + 1} deaths, "
+            f"and --max-failures is {max_failures}"
+        )
+    if isinstance(getattr(error, "controller_failure", None), WorkerGroupStartupTimeoutError):
+        return RunError(
+            "the workers did not start in time: the cluster's cores or GPUs are busy, or a node was "
+            "lost; try again later, or with fewer --workers"
+        )
+    cause = next(iter(failures.values()), error)
+    return WorkerFailedError(one_line(cause), "".join(traceback.format_exception(error)))

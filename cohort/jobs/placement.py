@@ -1,0 +1,43 @@
+"""What each worker of a job gets, decided before anything is asked of Ray.
+
+Ray Train waits for ever for more than a cluster has, so that is refused here, with the numbers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cohort.errors import ConfigError
+from cohort.runtime.placement import Node
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A core for each worker, and a GPU where there are some; ``threads`` of torch."""
+
+    workers: int
+    gpus: bool
+    threads: int
+
+
+def place(nodes: Sequence[Node], workers: int, gpus: int | None, threads: int | None) -> Placement:
+    """Placement of ``workers`` >= 1 on the nodes; ``gpus`` is their total, None for what there is.
+
+    Raises ConfigError, saying what would fit, if the cluster has too few cores or GPUs.
+    """
+    available = sum(int(node.gpus) for node in nodes)
+    with_gpu = bool(available) if gpus is None else gpus > 0
+    fit = sum(min([int(node.cpus)] + [int(node.gpus)] * with_gpu) for node in nodes)
+    if fit < workers:
+        cores = sum(node.cpus for node in nodes)
+        units = f"{cores:g} cores" + (f" and {available} GPUs" if with_gpu else "")
+        advice = "or --gpus 0, " if with_gpu and sum(int(n.cpus) for n in nodes) >= workers else ""
+        raise ConfigError(
+            f"--workers is {workers}, but the cluster's {units} place at most {fit}; "
+            f"use --workers {fit} or fewer, {advice}or --address of a larger cluster"
+        )
+    return Placement(workers, with_gpu, threads or max(1, int(cores_of(nodes) // workers)))
+
+
+def cores_of(nodes: Sequence[Node]) -> float:
+    """Cores of all nodes together."""
+    return sum(node.cpus for node in nodes)

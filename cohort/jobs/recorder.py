@@ -1,0 +1,101 @@
+"""The owner of a job's run: writes down what the leading worker tells."""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from cohort.jobs.loop import Evaluation, Final
+from cohort.learning.checkpoint import Checkpoint, write_checkpoint
+from cohort.learning.learner import Files
+from cohort.learning.plan import TrainingPlan
+from cohort.learning.records import Record
+from cohort.reporting.journal import Journal
+from cohort.run_folder import RunFolder
+from cohort.runtime.coordinator import Progress
+
+STUDENT = 0
+
+
+class Recorder:
+    """A ``Channel`` in the process that owns the run folder."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        journal: Journal,
+        plan: TrainingPlan,
+        checkpoint: Checkpoint | None,
+        *,
+        keep: int,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self.folder = folder
+        self.journal = journal
+        self.plan = plan
+        self.checkpoint = checkpoint
+        self.keep = keep
+        self.stopping = stopping
+        self.progress = Progress(**checkpoint.progress) if checkpoint else Progress()
+        self.evaluation: Evaluation = {}
+        self.final: Final | None = None
+        self._began = False
+        self._pausing = contextlib.ExitStack()
+
+    @property
+    def step(self) -> int:
+        """Steps done according to the newest checkpoint."""
+        return self.checkpoint.step if self.checkpoint else 0
+
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds of this run, the parts before it was resumed included."""
+        return self.progress.wall_seconds + self.journal.elapsed
+
+    def beginning(self) -> tuple[int, Files | None]:
+        """The step from which to go on, and the files to restore."""
+        return self.step, self.checkpoint.load(STUDENT) if self.checkpoint else None
+
+    def begin(self) -> tuple[int, Files | None]:
+        """Workers begin, for the first time or after some of them died."""
+        self._pausing.close()
+        if self._began:
+            self.progress.restarts += 1
+            self.journal.notice(f"a worker died; all go on from step {self.step}")
+        if self._began or self.checkpoint:
+            self.journal.rewind(self.step, [STUDENT])
+        # Its clock runs on over a restart: workers that are being replaced are time too.
+        if not self._began:
+            self.journal.start(self.step, [STUDENT])
+        self._began = True
+        return self.beginning()
+
+    def trained(self, records: Sequence[Record]) -> None:
+        """Measurements that became due."""
+        self.journal.trained(STUDENT, records)
+
+    def pause(self, *, pausing: bool) -> None:
+        """What follows is not training, or is again."""
+        self._pausing.close()
+        if pausing:
+            self._pausing.enter_context(self.journal.paused())
+
+    def evaluated(self, step: int, results: Mapping[int | str, Mapping[str, Any]]) -> None:
+        """Test measurements of the student and of the ensemble of its exits."""
+        self.journal.evaluated(step, results)
+        self.evaluation = {who: dict(measured) for who, measured in results.items()}
+
+    def save(self, step: int, files: Files) -> None:
+        """A checkpoint."""
+        progress = replace(self.progress, wall_seconds=self.wall_seconds)
+        self.checkpoint = write_checkpoint(
+            self.folder.checkpoints,
+            step,
+            [(STUDENT, files)],
+            progress=asdict(progress),
+            keep=self.keep,
+        )
+
+    def finished(self, final: Final) -> None:
+        """The last step is done."""
+        self.final = final

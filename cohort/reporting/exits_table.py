@@ -1,0 +1,94 @@
+"""The exits of one network as a table, in the manner of Table 5 of "Be Your Own Teacher"."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from cohort.analysis.cost import ExitCost, Latency, cost_together
+from cohort.analysis.evaluate import ExitsEvaluation
+from cohort.analysis.exits import DEEPEST, ExitsReport
+from cohort.reporting.formatting import DASH, number, percent
+from cohort.reporting.table import NARROWEST
+
+COLUMNS = ("parameters", "multiply-\nadds", "acceler-\nation", "accuracy\n%", "NLL", "Brier", "ECE")
+LAST = "end"
+
+
+def exits_table(
+    report: ExitsReport,
+    costs: Sequence[ExitCost],
+    places: Sequence[str],
+    latencies: Sequence[Latency] | None = None,
+) -> Table:
+    """A row per exit, shallowest first, then the ensembles; fits 110 columns.
+
+    Args:
+        report: accuracy and calibration of exits and ensembles.
+        costs: one per exit. Acceleration is the deepest exit's multiply-adds, which are those of
+            the network without exits, over the row's own.
+        places: after which module each exit but the deepest stands.
+        latencies: one per exit if measured; adds a column of medians.
+    """
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    table.add_column("exit", min_width=8)
+    table.add_column("after", overflow="fold")
+    for heading in COLUMNS:
+        table.add_column(heading, justify="right", no_wrap=True)
+    if latencies is not None:
+        table.add_column("time\nms", justify="right", no_wrap=True)
+    for index, measured in enumerate(report.exits):
+        place = (*places, LAST)[index]
+        cells = _cells(measured, costs, [index + 1])
+        time = [] if latencies is None else [number(latencies[index].median_ms, ".2f")]
+        table.add_row(str(index + 1), place, *cells, *time)
+    table.add_section()
+    for who, exits, scores in _ensembles(report):
+        time = [] if latencies is None else [DASH]
+        table.add_row(who, _listed(exits), *_cells(scores, costs, exits), *time)
+    return table
+
+
+def print_exits(console: Console, student: int, exits: ExitsEvaluation) -> None:
+    """Print the exits of one student."""
+    if not console.is_terminal:  # files have no width
+        console = Console(file=console.file, width=max(console.width, NARROWEST))
+    table = exits_table(exits.report, exits.costs, exits.places, exits.latencies)
+    table.title = f"exits of student {student}"
+    console.print(table)
+
+
+def _ensembles(report: ExitsReport) -> list[tuple[str, list[int], Mapping[str, float]]]:
+    every = list(range(1, len(report.exits) + 1))
+    rows: list[tuple[str, list[int], Mapping[str, float]]] = [
+        ("ensemble of all", every, report.ensemble),
+        ("of the deepest", every[-DEEPEST:], report.deepest),
+    ]
+    if report.weights is not None and report.weighted is not None:
+        # An exit that does not count need not be run.
+        used = [exit for exit, weight in zip(every, report.weights, strict=True) if weight]
+        shown = ",".join(f"{weight:g}" for weight in report.weights)
+        rows.append((f"weighted {shown}", used, report.weighted))
+    return rows
+
+
+def _cells(
+    measured: Mapping[str, float], costs: Sequence[ExitCost], exits: Sequence[int]
+) -> tuple[str, ...]:
+    parameters, multiply_adds = cost_together(costs, exits)
+    return (
+        number(parameters, ",d"),
+        _millions(multiply_adds),
+        f"{costs[-1].multiply_adds / multiply_adds:.2f}x",
+        percent(measured["accuracy"], digits=2),
+        *(number(measured[key]) for key in ("nll", "brier", "ece")),
+    )
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:,.2f} M"
+
+
+def _listed(exits: Sequence[int]) -> str:
+    return "exits " + ", ".join(map(str, exits))

@@ -1,0 +1,78 @@
+"""Analyse finished runs as the paper does: weight noise, gradients, separability, early exits."""
+
+from cohort.analysis.options import ANALYSES, AnalyseOptions, names, numbers
+from cohort.command_line import SUCCESS, Parser, run_command
+
+
+def main() -> int:
+    """Parse, analyse, print what was written."""
+    options = read_options()
+
+    from cohort.analysis.analyse import analyse
+
+    files, notes = analyse(options)
+    for note in notes:
+        print(f"note: {note}")
+    for file in files:
+        print(file)
+    return SUCCESS
+
+
+def read_options() -> AnalyseOptions:
+    """What the command line asks for; raises ConfigError."""
+    given = vars(make_parser().parse_args())
+    analyses, sigmas = given.pop("analyses"), given.pop("sigmas")
+    return AnalyseOptions(
+        runs=tuple(given.pop("runs")),
+        analyses=None if analyses is None else names(analyses),
+        sigmas=AnalyseOptions.sigmas if sigmas is None else numbers("--sigmas", sigmas),
+        **given,
+    )
+
+
+def make_parser() -> Parser:
+    """The flags."""
+    parser = Parser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("runs", metavar="RUN_DIR", nargs="+", help="Folders of finished runs.")
+    parser.add_argument(
+        "--output", metavar="DIR", required=True, help="Where figures and tables are written."
+    )
+    parser.add_argument(
+        "--data-root", metavar="DIR", help="Where the data lie now. Default: as then."
+    )
+    parser.add_argument(
+        "--analyses",
+        metavar="NAME,…",
+        help=f"Of {', '.join(ANALYSES)}. Default: all that a run's student allows; the last two "
+        "need exits.",
+    )
+    parser.add_argument(
+        "--sigmas",
+        metavar="X,…",
+        help="Standard deviations of the weight noise. "
+        f"Default: {','.join(f'{sigma:g}' for sigma in AnalyseOptions.sigmas)}.",
+    )
+    parser.add_argument(
+        "--relative",
+        action="store_true",
+        help="Sigmas are fractions of each weight tensor's root mean square.",
+    )
+    parser.add_argument(
+        "--draws",
+        metavar="N",
+        type=int,
+        default=AnalyseOptions.draws,
+        help="Random noises per sigma. Default: %(default)s.",
+    )
+    parser.add_argument(
+        "--examples",
+        metavar="N",
+        type=int,
+        default=AnalyseOptions.examples,
+        help="Images of a split that an analysis looks at, chosen at random. Default: %(default)s.",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    run_command(main)

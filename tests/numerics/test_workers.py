@@ -1,0 +1,72 @@
+"""Two workers follow the losses of one, whatever they learn."""
+
+import pytest
+
+from cohort import SelfDistillConfig, self_distill
+from tests.support.workers import work_together
+
+STEPS = 12
+
+
+def config(**options):
+    defaults = dict(  # noqa: C408
+        dataset="digits",
+        train_subset=192,
+        test_subset=33,
+        batch_size=32,
+        steps=STEPS,
+        log_every=1,
+        eval_every=5,
+        threads=1,
+        lr=0.02,
+    )
+    return SelfDistillConfig(**{**defaults, **options})
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    run_dir = str(tmp_path_factory.mktemp("teacher") / "run")
+    self_distill(config(method="none", workers=0, run_dir=run_dir))
+    return run_dir
+
+
+def one_worker(tmp_path, **options):
+    records, run_dir = [], str(tmp_path / "one")
+    self_distill(config(workers=0, run_dir=run_dir, **options), on_step=records.append)
+    train = [record for record in records if record["phase"] == "train"]
+    test = [r for r in records if r["phase"] == "test" and r["student"] == 0]
+    return [record["loss"] for record in train], [record["nll"] for record in test], train
+
+
+@pytest.mark.parametrize("method", ["byot", "fitnet", "at"])
+def test_two_workers_follow_one(tmp_path, teacher, method):
+    options = {} if method == "byot" else {"teacher": teacher}
+    options["method"] = method
+    losses, nlls, records = one_worker(tmp_path, **options)
+    told = work_together(config(workers=2, **options), 2, tmp_path / "two")
+    # The order of summation differs, and training makes of the last digit a few more.
+    assert [record["loss"] for record in told.records] == pytest.approx(losses, rel=5e-3)
+    assert [result[0]["nll"] for _, result in told.evaluations] == pytest.approx(nlls, rel=2e-2)
+    assert told.records[0]["loss"] == pytest.approx(losses[0], rel=1e-5)
+    if method == "byot":
+        accuracies = [record["exits"]["accuracy"] for record in told.records]
+        assert accuracies[0] == pytest.approx(records[0]["exits"]["accuracy"])
+    assert [step for step, _ in told.saved] == [0, 6, 12]
+    assert told.final is not None
+
+
+def test_with_local_batch_norm_they_do_not(tmp_path):
+    """Each normalises by its own half: another curve, and the option is honest about it."""
+    losses, _, _ = one_worker(tmp_path)
+    told = work_together(config(workers=2, batch_norm="local"), 2, tmp_path / "two")
+    own = [record["loss"] for record in told.records]
+    assert own != pytest.approx(losses, rel=5e-3)
+    assert own == pytest.approx(losses, rel=0.5)
+
+
+def test_three_workers_share_a_test_split_that_does_not_divide(tmp_path):
+    options = {"batch_size": 48, "steps": 4, "train_subset": 48, "test_subset": 32}
+    losses, nlls, _ = one_worker(tmp_path, **options)
+    told = work_together(config(workers=3, **options), 3, tmp_path / "three")
+    assert [record["loss"] for record in told.records] == pytest.approx(losses, rel=5e-3)
+    assert [result[0]["nll"] for _, result in told.evaluations] == pytest.approx(nlls, rel=2e-2)

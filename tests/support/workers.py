@@ -1,0 +1,62 @@
+"""Data-parallel workers in processes of their own, without Ray: what they tell, and what is left."""
+
+import pickle
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from cohort.jobs.build import prepare
+from cohort.jobs.config import resolve
+from cohort.jobs.work import work
+from cohort.learning.data_parallel import Workers
+
+
+class Told:
+    """A channel that keeps what it is told."""
+
+    def __init__(self):
+        self.records, self.evaluations, self.saved, self.final = [], [], [], None
+
+    def begin(self):
+        return 0, None
+
+    def trained(self, records):
+        self.records += records
+
+    def pause(self, *, pausing):
+        pass
+
+    def evaluated(self, step, results):
+        self.evaluations.append((step, results))
+
+    def save(self, step, files):
+        self.saved.append((step, sorted(files)))
+
+    def finished(self, final):
+        self.final = final
+
+    def stopping(self):
+        return False
+
+
+def work_together(config, size, folder):
+    """What ``size`` workers tell of a job."""
+    Path(folder).mkdir()
+    torch.multiprocessing.spawn(_work, (config, size, str(folder)), nprocs=size)
+    return pickle.loads((Path(folder) / "told").read_bytes())
+
+
+def _work(rank, config, size, folder):
+    torch.set_num_threads(1)
+    store = dist.FileStore(f"{folder}/store", size)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
+    told = Told()
+    try:
+        work(prepare(resolve(config)), Workers(rank, size), torch.device("cpu"), told)
+    finally:
+        dist.destroy_process_group()
+    if rank == 0:
+        (Path(folder) / "told").write_bytes(pickle.dumps(told))
+    else:
+        assert not told.records, "only the leading worker speaks"

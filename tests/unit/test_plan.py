@@ -1,0 +1,26 @@
+"""From a resolved config and a number of images to steps."""
+
+import pytest
+
+from cohort.errors import ConfigError
+from cohort.learning.plan import plan_training
+from cohort.runtime.config import CohortConfig, resolve
+
+
+def plan(train_size=100, **options):
+    options = {"batch_size": 10, "epochs": 5, **options}
+    return plan_training(resolve(CohortConfig(**options)), train_size)
+
+
+def test_warm_up_is_counted_in_steps():
+    assert plan().warmup_steps == 0
+    assert plan(warmup_epochs=2).warmup_steps == 20
+    assert plan(warmup_epochs=0.25).warmup_steps == 2
+    assert plan(warmup_epochs=4.9).warmup_steps == 49
+
+
+@pytest.mark.parametrize("epochs", [5, 7.5])
+def test_a_warm_up_as_long_as_training_is_refused(epochs):
+    message = rf"^--warmup-epochs is {epochs}; it must be less than --epochs, which is 5$"
+    with pytest.raises(ConfigError, match=message):
+        plan(warmup_epochs=epochs)
