@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from cohort.data.dataset import Split as Split
     from cohort.errors import ConfigError as ConfigError
     from cohort.errors import RunError as RunError
-    from cohort.jobs.config import SelfDistillConfig as SelfDistillConfig
-    from cohort.jobs.self_distillation import JobResult as JobResult
+    from cohort.jobs.self_distill_config import SelfDistillConfig as SelfDistillConfig
+    from cohort.jobs.run import JobResult as JobResult
     from cohort.jobs.self_distillation import resume_self_distill as resume_self_distill
     from cohort.jobs.self_distillation import self_distill as self_distill
     from cohort.learning.export import export_exit as export_exit
@@ -27,10 +27,10 @@ _HOME = {
     "CohortResult": "cohort.runtime.train",
     "ConfigError": "cohort.errors",
     "ImageDataset": "cohort.data.dataset",
-    "JobResult": "cohort.jobs.self_distillation",
+    "JobResult": "cohort.jobs.run",
     "MultiExitStudent": "cohort.models.early_exit",
     "RunError": "cohort.errors",
-    "SelfDistillConfig": "cohort.jobs.config",
+    "SelfDistillConfig": "cohort.jobs.self_distill_config",
     "Split": "cohort.data.dataset",
     "WithExits": "cohort.with_exits",
     "export_exit": "cohort.learning.export",

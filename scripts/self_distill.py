@@ -1,7 +1,7 @@
 """Train a network with exits that is its own teacher (Be Your Own Teacher) on Ray Train."""
 
 from cohort.command_line import INTERRUPTED, SUCCESS, parse, run_command
-from cohort.jobs.config import SelfDistillConfig
+from cohort.jobs.self_distill_config import SelfDistillConfig
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from cohort.benchmark.config import check_output
 from cohort.config import DataConfig, Precision, not_negative, positive
 from cohort.errors import ConfigError
-from cohort.jobs.config import WITH_TEACHER, Method, SelfDistillConfig, resolve
+from cohort.jobs.self_distill_config import WITH_TEACHER, Method, SelfDistillConfig, resolve
 
 METHODS: tuple[Method, ...] = ("none", "dsn", "byot", "kd", "fitnet", "at")
 """Every method; the first one is what the others are compared with."""

@@ -13,8 +13,8 @@ import torch
 
 from cohort.benchmark.step_config import METHODS, StepBenchConfig
 from cohort.errors import ConfigError
-from cohort.jobs.build import Ingredients, build_worker_learner, prepare
-from cohort.jobs.config import WITH_TEACHER, Method
+from cohort.jobs.self_distill_config import WITH_TEACHER, Method
+from cohort.jobs.self_distill_job import SelfDistillJob, prepare
 from cohort.jobs.teacher import TeacherFiles
 from cohort.learning.data_parallel import Workers
 from cohort.learning.learner import Learner, weights_bytes
@@ -37,17 +37,17 @@ def build_learners(config: StepBenchConfig, device: torch.device) -> dict[Method
     """A learner of every method, as a job without workers builds it."""
     plain = prepare(config.job(METHODS[0]))
     teacher = untrained_teacher(plain)
-    parts = {
+    jobs = {
         method: prepare(config.job(method), teacher if method in WITH_TEACHER else None)
         for method in METHODS[1:]
     }
     return {
-        method: build_worker_learner(of_method, Workers(), device)
-        for method, of_method in ({METHODS[0]: plain} | parts).items()
+        method: job.build_learner(Workers(), device)
+        for method, job in ({METHODS[0]: plain} | jobs).items()
     }
 
 
-def untrained_teacher(plain: Ingredients) -> TeacherFiles:
+def untrained_teacher(plain: SelfDistillJob) -> TeacherFiles:
     """A teacher with the student's network: what it knows changes no time.
 
     Raises ConfigError if the network does not say where its sections end, which exits and hints need.

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from cohort.errors import ConfigError
-from cohort.jobs.config import SelfDistillConfig
+from cohort.jobs.self_distill_config import SelfDistillConfig
 from cohort.learning.beside_teacher import BesideFrozenTeacher
 from cohort.models.cut import CutNetwork, candidates, cut, default_places
 from cohort.models.modes import in_mode

@@ -9,16 +9,15 @@ from typing import Any, Protocol
 
 import torch
 
-from cohort.analysis.exits import DEEPEST, report_exits
-from cohort.data.dataset import ImageDataset, Split
+from cohort.data.dataset import Split
+from cohort.jobs.best import Best
+from cohort.jobs.job import STUDENT, Job
 from cohort.learning.data_parallel import Workers
-from cohort.learning.learner import Files, Learner
-from cohort.learning.plan import TrainingPlan
+from cohort.learning.learner import Files, Learner, weights_bytes
 from cohort.learning.records import Record
 from cohort.learning.student_files import weights_sha256
 from cohort.metrics.classification import entropy
-
-Evaluation = dict[int | str, dict[str, Any]]
+from cohort.reporting.records import Phase
 
 
 @dataclass(frozen=True)
@@ -28,6 +27,10 @@ class Final:
     files: Files
     train_entropy: float
     weights_sha256: str
+    best: Best | None
+    """If there is a validation split."""
+    concluded: Mapping[str, Any]
+    """What the job measured at the end."""
 
 
 class Channel(Protocol):
@@ -45,8 +48,10 @@ class Channel(Protocol):
         """What follows is not training, or is again."""
         ...
 
-    def evaluated(self, step: int, results: Mapping[int | str, Mapping[str, Any]]) -> None:
-        """Test measurements of the student and of the ensemble of its exits."""
+    def evaluated(
+        self, step: int, results: Mapping[int | str, Mapping[str, Any]], phase: Phase
+    ) -> None:
+        """Measurements of the student, and of ensembles of its exits or members, on a split."""
         ...
 
     def save(self, step: int, files: Files) -> None:
@@ -67,17 +72,18 @@ class Worker:
 
     def __init__(
         self,
+        job: Job,
         learner: Learner,
-        plan: TrainingPlan,
-        dataset: ImageDataset,
         workers: Workers,
         channel: Channel,
     ) -> None:
+        self.job = job
         self.learner = learner
-        self.plan = plan
-        self.dataset = dataset
+        self.plan = job.plan
+        self.dataset = job.dataset
         self.workers = workers
         self.channel = channel
+        self.best: Best | None = None
         self.saved_at = -1
         self.evaluated_at = -1
 
@@ -86,6 +92,7 @@ class Worker:
         step, files = self.channel.begin()
         if files is not None:
             self.learner.restore(files)
+            self.best = Best.of_files(files)
             self.saved_at = step
         else:
             self.save(step)
@@ -105,19 +112,33 @@ class Worker:
             self._finish(step)
 
     def evaluate(self, step: int) -> None:
-        """Measure every exit on the test split, each worker on its part of it."""
+        """Measure on the test split, and on the validation split if any; each worker its part."""
         self.evaluated_at = step
         self.workers.synchronise_buffers(self.learner.network)
-        log_posteriors = self._exits_over(self.dataset.test)
-        if self.workers.leads:
-            labels_N = torch.from_numpy(self.dataset.test.labels)
-            self.channel.evaluated(step, measure(log_posteriors, labels_N))
+        tested = self._outputs_over(self.dataset.test)
+        validation = self.dataset.validation
+        held_out = None if validation is None else self._outputs_over(validation)
+        if not self.workers.leads:
+            return
+        of_test = self.job.measure(tested, labels_of(self.dataset.test), held_out)
+        self.channel.evaluated(step, of_test, "test")
+        if validation is not None and held_out is not None:
+            of_validation = self.job.measure(held_out, labels_of(validation), held_out)
+            self.channel.evaluated(step, of_validation, "validation")
+            self._keep_best(step, of_validation[STUDENT], of_test[STUDENT])
+
+    def _keep_best(self, step: int, validation: dict[str, Any], test: dict[str, Any]) -> None:
+        if self.best is None or self.best.is_beaten_by(validation):
+            weights = weights_bytes(self.learner.network)
+            self.best = Best(step=step, validation=validation, test=test, weights=weights)
 
     def save(self, step: int) -> None:
         """Hand a checkpoint over, if this worker leads; all have the same state."""
         self.saved_at = step
         if self.workers.leads:
-            self.channel.save(step, self.learner.snapshot())
+            self.channel.save(
+                step, self.learner.snapshot() | (self.best.files() if self.best else {})
+            )
 
     def _train_to(self, step: int, stop: int) -> tuple[int, bool]:
         """Steps ``step`` to ``stop``, or until asked to stop; all workers leave at the same one."""
@@ -142,32 +163,26 @@ class Worker:
         if self.workers.leads:
             self.channel.pause(pausing=pausing)
 
-    def _exits_over(self, split: Split) -> list[torch.Tensor]:
-        parts = self.learner.exit_log_posteriors_over(self.workers.share(split))
+    def _outputs_over(self, split: Split) -> list[torch.Tensor]:
+        parts = self.learner.log_posteriors_over(self.workers.share(split))
         return [self.workers.gather(part) for part in parts]
 
     def _finish(self, step: int) -> None:
         if self.evaluated_at != step:  # a run that was resumed when all was done
             self.evaluate(step)
-        train_entropy = float(entropy(self._exits_over(self.dataset.train)[-1]).mean())
+        answers_NC = self.job.answer(self._outputs_over(self.dataset.train))
+        concluded = self.job.conclude(self.learner, self.workers)
         if self.workers.leads:
-            network = self.learner.network
-            final = Final(self.learner.snapshot(), train_entropy, weights_sha256(network))
+            final = Final(
+                self.learner.snapshot(),
+                float(entropy(answers_NC).mean()),
+                weights_sha256(self.learner.network),
+                self.best,
+                concluded,
+            )
             self.channel.finished(final)
 
 
-def measure(log_posteriors: Sequence[torch.Tensor], labels_N: torch.Tensor) -> Evaluation:
-    """Test measurements of the deepest exit, of all exits, and of ensembles by mean posterior.
-
-    ``log_posteriors`` are [N, C] each, shallowest exit first; a plain network has one and no
-    ``exits``. With more than three exits, the deepest three are an ensemble too (Table 5).
-    """
-    report = report_exits(log_posteriors, labels_N)
-    deepest: dict[str, Any] = dict(report.exits[-1])
-    if len(report.exits) > 1:
-        names = report.exits[-1]
-        deepest["exits"] = {name: [measured[name] for measured in report.exits] for name in names}
-    result: Evaluation = {0: deepest, "ensemble": dict(report.ensemble)}
-    if len(report.exits) > DEEPEST:
-        result["ensemble_deepest"] = dict(report.deepest)
-    return result
+def labels_of(split: Split) -> torch.Tensor:
+    """The right classes of a split, int64 [N]."""
+    return torch.from_numpy(split.labels)

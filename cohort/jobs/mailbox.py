@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # the actor imports no torch, and so starts in a second
     from cohort.jobs.loop import Final
     from cohort.learning.learner import Files
     from cohort.learning.records import Record
+    from cohort.reporting.records import Phase
 
 Message = tuple[str, tuple[Any, ...], dict[str, Any]]
 """Name, arguments and keywords of a call of the ``Channel``."""
@@ -109,9 +110,11 @@ class Post:
         """What follows is not training, or is again."""
         self._tell("pause", pausing=pausing)
 
-    def evaluated(self, step: int, results: Mapping[int | str, Mapping[str, Any]]) -> None:
-        """Test measurements of the student and of the ensemble of its exits."""
-        self._tell("evaluated", step, results)
+    def evaluated(
+        self, step: int, results: Mapping[int | str, Mapping[str, Any]], phase: "Phase"
+    ) -> None:
+        """Measurements of the student, and of ensembles of its exits or members, on a split."""
+        self._tell("evaluated", step, results, phase)
 
     def save(self, step: int, files: "Files") -> None:
         """A checkpoint, waited for: only what has arrived can be gone back to."""

@@ -26,7 +26,7 @@ from ray.train.v2._internal.exceptions import (
 
 from cohort.errors import RunError
 from cohort.imports import one_line
-from cohort.jobs.build import Ingredients
+from cohort.jobs.job import Job
 from cohort.jobs.mailbox import Mailbox, Post, messages, new_mailbox
 from cohort.jobs.placement import Placement
 from cohort.jobs.recorder import Recorder
@@ -48,14 +48,14 @@ class WorkerFailedError(RunError):
         return self.reason
 
 
-def run_on_ray(parts: Ingredients, recorder: Recorder, placement: Placement) -> None:
+def run_on_ray(job: Job, recorder: Recorder, placement: Placement) -> None:
     """Train to the end, or until the recorder is asked to stop.
 
     Raises RunError if a worker's program failed, or workers died more often than allowed.
     """
     mailbox = new_mailbox(recorder.beginning())
     failures: list[RunError] = []
-    with _fitting(parts, mailbox, placement) as fit:
+    with _fitting(job, mailbox, placement) as fit:
         told = False
         # The last messages may come between a look into the mailbox and the end of the fit.
         while fit.running or ray.get(mailbox.waiting.remote()):
@@ -70,7 +70,7 @@ def run_on_ray(parts: Ingredients, recorder: Recorder, placement: Placement) -> 
     if failures:
         raise failures[0]
     if fit.error is not None:
-        raise _explained(fit.error, parts.config.max_failures) from fit.error
+        raise _explained(fit.error, job.config.max_failures) from fit.error
 
 
 class _Fit:
@@ -95,15 +95,13 @@ class _Fit:
 
 
 @contextlib.contextmanager
-def _fitting(
-    parts: Ingredients, mailbox: ActorProxy[Mailbox], placement: Placement
-) -> Iterator[_Fit]:
+def _fitting(job: Job, mailbox: ActorProxy[Mailbox], placement: Placement) -> Iterator[_Fit]:
     # Ray Train's own notes; checkpoints and results are in the run's folder.
     notes = tempfile.mkdtemp(prefix="cohort-")
     trainer = TorchTrainer(
         _train_loop,
         train_loop_config={
-            "parts": ray.put(parts),
+            "job": ray.put(job),
             "mailbox": mailbox,
             "threads": placement.threads,
         },
@@ -118,7 +116,7 @@ def _fitting(
             storage_path=notes,
             # By default Ray Train waits for a busy cluster for ever.
             failure_config=FailureConfig(  # type: ignore[call-arg]
-                max_failures=parts.config.max_failures, controller_failure_limit=1
+                max_failures=job.config.max_failures, controller_failure_limit=1
             ),
         ),
     )
@@ -136,11 +134,11 @@ def _train_loop(config: Mapping[str, Any]) -> None:
     beginning = ray.get(mailbox.begin.remote(workers.leads))
     if beginning is None:
         return
-    parts: Ingredients = ray.get(config["parts"])
+    job: Job = ray.get(config["job"])
     torch.set_num_threads(config["threads"])
     post = Post(mailbox, beginning)
     try:
-        work(parts, workers, get_device(), post)
+        work(job, workers, get_device(), post)
     except Exception as error:
         if not _may_be_a_peers(error, workers):
             # Ray Train would begin again; what the program does wrong, it would do wrong again.

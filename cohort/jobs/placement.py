@@ -19,23 +19,39 @@ class Placement:
     threads: int
 
 
-def place(nodes: Sequence[Node], workers: int, gpus: int | None, threads: int | None) -> Placement:
+def place(
+    nodes: Sequence[Node],
+    workers: int,
+    gpus: int | None,
+    threads: int | None,
+    *,
+    beside: int = 0,
+) -> Placement:
     """Placement of ``workers`` >= 1 on the nodes; ``gpus`` is their total, None for what there is.
 
-    Raises ConfigError, saying what would fit, if the cluster has too few cores or GPUs.
+    ``beside`` actors, the teachers, take as much each as a worker does. Raises ConfigError, saying
+    what would fit, if the cluster has too few cores or GPUs.
     """
     available = sum(int(node.gpus) for node in nodes)
     with_gpu = bool(available) if gpus is None else gpus > 0
     fit = sum(min([int(node.cpus)] + [int(node.gpus)] * with_gpu) for node in nodes)
-    if fit < workers:
+    if fit < workers + beside:
         cores = sum(node.cpus for node in nodes)
         units = f"{cores:g} cores" + (f" and {available} GPUs" if with_gpu else "")
         advice = "or --gpus 0, " if with_gpu and sum(int(n.cpus) for n in nodes) >= workers else ""
+        if beside:
+            raise ConfigError(
+                f"--workers {workers} and --teacher-pool {beside} need {workers + beside} places, but "
+                f"the cluster's {units} have at most {fit}; use fewer, {advice}or --address of a "
+                "larger cluster"
+            )
         raise ConfigError(
             f"--workers is {workers}, but the cluster's {units} place at most {fit}; "
             f"use --workers {fit} or fewer, {advice}or --address of a larger cluster"
         )
-    return Placement(workers, with_gpu, threads or max(1, int(cores_of(nodes) // workers)))
+    return Placement(
+        workers, with_gpu, threads or max(1, int(cores_of(nodes) // (workers + beside)))
+    )
 
 
 def cores_of(nodes: Sequence[Node]) -> float:

@@ -5,16 +5,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from cohort.jobs.loop import Evaluation, Final
+from cohort.jobs.job import STUDENT, Evaluation
+from cohort.jobs.loop import Final
 from cohort.learning.checkpoint import Checkpoint, write_checkpoint
 from cohort.learning.learner import Files
 from cohort.learning.plan import TrainingPlan
 from cohort.learning.records import Record
 from cohort.reporting.journal import Journal
+from cohort.reporting.records import Phase
 from cohort.run_folder import RunFolder
 from cohort.runtime.coordinator import Progress
-
-STUDENT = 0
 
 
 class Recorder:
@@ -80,10 +80,13 @@ class Recorder:
         if pausing:
             self._pausing.enter_context(self.journal.paused())
 
-    def evaluated(self, step: int, results: Mapping[int | str, Mapping[str, Any]]) -> None:
-        """Test measurements of the student and of the ensemble of its exits."""
-        self.journal.evaluated(step, results)
-        self.evaluation = {who: dict(measured) for who, measured in results.items()}
+    def evaluated(
+        self, step: int, results: Mapping[int | str, Mapping[str, Any]], phase: Phase
+    ) -> None:
+        """Measurements of the student, and of ensembles of its exits or members, on a split."""
+        self.journal.evaluated(step, results, phase)
+        if phase == "test":
+            self.evaluation = {who: dict(measured) for who, measured in results.items()}
 
     def save(self, step: int, files: Files) -> None:
         """A checkpoint."""

@@ -1,91 +1,109 @@
 """The end of a job: the student on disk, and summary.json written last."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from cohort.analysis.cost import exit_costs
-from cohort.analysis.exits import exit_lines
 from cohort.errors import RunError
-from cohort.jobs.build import Ingredients
+from cohort.jobs.best import Best
+from cohort.jobs.job import STUDENT, Job
 from cohort.jobs.recorder import Recorder
 from cohort.learning.learner import WEIGHTS_FILE
-from cohort.learning.student_files import CARD_FILE, ModelCard, load_student, own_factory
-from cohort.models.early_exit import MultiExitStudent
+from cohort.learning.student_files import CARD_FILE, ModelCard
 from cohort.run_folder import atomic_write
 from cohort.runs import prefixed, versions, write_reason
 
+BEST_FOLDER = "best"
+"""Below the student's own, which has the last weights."""
 
-def conclude(recorder: Recorder, parts: Ingredients, train: Callable[[], None]) -> dict[str, Any]:
+
+def conclude(recorder: Recorder, job: Job, train: Callable[[], None]) -> dict[str, Any]:
     """Train and write down how it ended; returns the summary.
 
     Raises RunError, after writing a summary with status ``failed``, if the run failed.
     """
     try:
         train()
-        summary = _head(recorder, parts, "finished" if recorder.final else "interrupted")
+        summary = _head(recorder, job, "finished" if recorder.final else "interrupted")
         if recorder.final:
-            summary["students"] = [_finish_student(recorder, parts)]
-            summary["ensemble"] = prefixed(recorder.evaluation["ensemble"])
-            if "ensemble_deepest" in recorder.evaluation:
-                summary["ensemble_deepest"] = prefixed(recorder.evaluation["ensemble_deepest"])
+            summary |= _ending(recorder, job)
     except Exception as error:
         reason = write_reason(recorder.folder, error, getattr(error, "details", None))
-        failed = _head(recorder, parts, "failed")
+        failed = _head(recorder, job, "failed")
         recorder.folder.write_summary({**failed, "error": reason})
         raise RunError(reason) from error
     recorder.folder.write_summary(summary)
     return summary
 
 
-def _head(recorder: Recorder, parts: Ingredients, status: str) -> dict[str, Any]:
+def _head(recorder: Recorder, job: Job, status: str) -> dict[str, Any]:
     return {
         "status": status,
         "steps": recorder.step,
-        "epochs": parts.plan.epoch(recorder.step),
-        "seed": parts.config.seed,
+        "epochs": job.plan.epoch(recorder.step),
+        "seed": job.config.seed,
         "wall_seconds": recorder.wall_seconds,
         "images_per_second": recorder.journal.images_per_second,
         "restarts": recorder.progress.restarts,
         "dropped": [],
-        "method": parts.config.method,
-        "workers": parts.config.workers,
+        **job.named_constants(),
+        "workers": job.config.workers,
         "students": [],
         "ensemble": None,
         "versions": versions(),
     }
 
 
-def _finish_student(recorder: Recorder, parts: Ingredients) -> dict[str, Any]:
-    """Write the student's final weights; returns its line of the summary."""
-    assert recorder.final is not None
-    folder, dataset = recorder.folder.student(0), parts.dataset
+def _ending(recorder: Recorder, job: Job) -> dict[str, Any]:
+    """Write the student's final weights and its best; what the summary says of them."""
+    final, folder = recorder.final, recorder.folder.student(STUDENT)
+    assert final is not None
     card = ModelCard(
-        network=parts.network,
-        dataset=dataset.name,
-        classes=dataset.classes,
-        image_shape=dataset.image_shape,
-        mean=dataset.mean,
-        std=dataset.std,
-    )
-    atomic_write(folder / WEIGHTS_FILE, recorder.final.files[WEIGHTS_FILE])
-    atomic_write(folder / CARD_FILE, card.to_json())
-    measured = dict(recorder.evaluation[0])
-    exits = measured.pop("exits", None)
+        network=job.network,
+        dataset=job.dataset.name,
+        classes=job.dataset.classes,
+        image_shape=job.dataset.image_shape,
+        mean=job.dataset.mean,
+        std=job.dataset.std,
+    ).to_json()
+    atomic_write(folder / WEIGHTS_FILE, final.files[WEIGHTS_FILE])
+    atomic_write(folder / CARD_FILE, card)
+    if final.best is not None:
+        atomic_write(folder / BEST_FOLDER / WEIGHTS_FILE, final.best.weights)
+        atomic_write(folder / BEST_FOLDER / CARD_FILE, card)
+    measured = dict(recorder.evaluation[STUDENT])
+    details = job.student_details(measured, folder)
     line = {
-        "student": 0,
-        "model": parts.network,
-        "parameters": parts.parameters,
+        "student": STUDENT,
+        "model": job.network,
+        "parameters": job.parameters,
         **prefixed(measured),
-        "train_entropy": recorder.final.train_entropy,
-        "weights_sha256": recorder.final.weights_sha256,
+        "train_entropy": final.train_entropy,
+        "weights_sha256": final.weights_sha256,
+        **job.compared(recorder.evaluation[STUDENT], final.concluded),
+        **details,
     }
-    if exits is not None:
-        student = load_student(folder, own_factory(parts.config.model))
-        assert isinstance(student, MultiExitStudent)
-        by_exit = [
-            {name: values[index] for name, values in exits.items()}
-            for index in range(student.network.num_exits)
-        ]
-        costs = exit_costs(student, dataset.image_shape)
-        line["exits"] = exit_lines(by_exit, costs, student.network.places)
-    return line
+    best = {} if final.best is None else {"best": _best_line(final.best, job, final.concluded)}
+    return {
+        "students": [line],
+        **job.endings(recorder.evaluation, final.concluded),
+        **best,
+    }
+
+
+def _best_line(best: Best, job: Job, concluded: Mapping[str, Any]) -> dict[str, Any]:
+    """The student as it did best on the validation split, beside the last one."""
+    numbers = [
+        {f"{split}_{name}": value for name, value in measured.items() if not _nested(value)}
+        for split, measured in (("validation", best.validation), ("test", best.test))
+    ]
+    return {
+        "step": best.step,
+        "epoch": job.plan.epoch(best.step),
+        **numbers[0],
+        **numbers[1],
+        **job.compared(best.test, concluded),
+    }
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, (dict, list))

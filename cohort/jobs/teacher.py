@@ -30,22 +30,29 @@ def read_teacher(path: str, dataset: ImageDataset) -> TeacherFiles:
 
     Raises ConfigError if the run has not finished, has several students, or learned something else.
     """
-    folder = _student_folder(Path(path))
+    return read_student(_student_folder(Path(path)), dataset, f"--teacher {path}")
+
+
+def read_student(folder: Path, dataset: ImageDataset, given: str) -> TeacherFiles:
+    """The trained student in a folder, checked to know the same classes of images as large.
+
+    ``given`` is what the user named it by. Raises ConfigError if it learned something else.
+    """
     card = read_card(folder)
     if len(card.classes) != dataset.num_classes or card.classes != dataset.classes:
         raise ConfigError(
-            f"--teacher {path} knows the {len(card.classes)} classes of {card.dataset}, which are "
-            f"not the {dataset.num_classes} of --dataset {dataset.name}; take a teacher of the same data"
+            f"{given} knows the {len(card.classes)} classes of {card.dataset}, which are not the "
+            f"{dataset.num_classes} of --dataset {dataset.name}; take a teacher of the same data"
         )
     if card.image_shape != dataset.image_shape:
         raise ConfigError(
-            f"--teacher {path} takes images of shape {card.image_shape}, but --dataset "
-            f"{dataset.name} has {dataset.image_shape}; take a teacher of the same size"
+            f"{given} takes images of shape {card.image_shape}, but --dataset {dataset.name} has "
+            f"{dataset.image_shape}; take a teacher of the same size"
         )
     if card.network.startswith("<"):
         raise ConfigError(
-            f"--teacher {path} has the network {card.network}, which cannot be imported on the "
-            "workers; train it by an importable name, package.module:function"
+            f"{given} has the network {card.network}, which cannot be imported on the workers; train "
+            "it by an importable name, package.module:function"
         )
     try:
         return TeacherFiles(folder, card, (folder / WEIGHTS_FILE).read_bytes())
@@ -53,23 +60,32 @@ def read_teacher(path: str, dataset: ImageDataset) -> TeacherFiles:
         raise ConfigError(f"{folder / WEIGHTS_FILE} cannot be read: {error.strerror}") from error
 
 
-def _student_folder(path: Path) -> Path:
-    if path.parent.name == "students":
-        return path
-    folder = RunFolder(path)
+def students_of(run_dir: str, flag: str, or_else: str = "") -> list[Path]:
+    """The folders of a finished run's students, by their numbers.
+
+    Raises ConfigError if ``run_dir``, given by ``flag``, is not the folder of a finished run;
+    ``or_else`` is what the flag takes besides.
+    """
+    folder = RunFolder(run_dir)
     if not folder.config.is_file():
         raise ConfigError(
-            f"--teacher {path} is not the folder of a run; name that of a finished one, or "
-            "RUN_DIR/students/K"
+            f"{flag} {run_dir} is not the folder of a run; name that of a finished one{or_else}"
         )
     status = folder.read_summary().get("status")
     if status != "finished":
         raise ConfigError(
-            f"--teacher {path} is a run that is {status}, not finished; --resume it first"
+            f"{flag} {run_dir} is a run that is {status}, not finished; --resume it first"
         )
-    students = sorted(path.glob("students/*"))
-    if not students:
-        raise ConfigError(f"--teacher {path} holds no trained student; take another run")
+    found = [path for path in folder.path.glob("students/*") if path.name.isdecimal()]
+    if not found:
+        raise ConfigError(f"{flag} {run_dir} holds no trained student; take another run")
+    return sorted(found, key=lambda path: int(path.name))
+
+
+def _student_folder(path: Path) -> Path:
+    if path.parent.name == "students":
+        return path
+    students = students_of(str(path), "--teacher", ", or RUN_DIR/students/K")
     if len(students) > 1:
         names = ", ".join(str(student) for student in students)
         raise ConfigError(f"--teacher {path} has {len(students)} students; name one of {names}")

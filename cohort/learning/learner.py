@@ -71,6 +71,8 @@ class Learner:
         student: number of the student.
         forward: what is run on a training batch, if more than the network's forward: all exits of
             it, a teacher beside it, another wrapper around it. Float32 [B, C, H, W] in.
+        inputs: from a step and its images to what ``forward`` is given, if not the images alone:
+            perturbed ones too, and what teachers say of them.
         adapters: modules that are trained with the network but not kept, such as regressors.
         precision: fp32, or bf16 autocast.
         log_every: steps averaged into one record.
@@ -87,7 +89,8 @@ class Learner:
         source: BatchSource,
         seed: int,
         student: int,
-        forward: Callable[[Tensor], Any] | None = None,
+        forward: Callable[[Any], Any] | None = None,
+        inputs: Callable[[int, Tensor], Any] | None = None,
         adapters: nn.Module | None = None,
         precision: Precision = "fp32",
         log_every: int = 1,
@@ -95,6 +98,7 @@ class Learner:
     ) -> None:
         self.network = network
         self.forward = forward or network
+        self.inputs = inputs
         self.adapters = adapters or nn.Identity()
         self.optimizer = optimizer
         self.learning_rate = learning_rate
@@ -195,7 +199,7 @@ class Learner:
         torch.manual_seed(derive_seed(self.seed, purpose, self.student, step, *apart))
         images, _ = self._batch_of(step)
         with self._autocast:
-            return self.forward(images)
+            return self.forward(images if self.inputs is None else self.inputs(step, images))
 
     def _watch(self, order: int, values: Tensor) -> None:
         """Remember, on the device, the first ``order`` at which values were not finite."""

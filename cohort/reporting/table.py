@@ -1,6 +1,7 @@
 """The result of a run as a table: its students, their ensemble, and what being alone gave."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -14,6 +15,8 @@ Summary = Mapping[str, Any]
 """What ``summary.json`` holds."""
 
 COLUMNS = ("parameters", "accuracy\n%", "NLL", "Brier", "ECE", "train\nentropy")
+CALIBRATED = {"cNLL": "test_cnll", "cBrier": "test_cbrier", "cECE": "test_cece"}
+"""Columns of runs with a validation split, on which a temperature is fitted."""
 NARROWEST = 110
 """Characters that keep every row on one line where no terminal says how wide it is."""
 
@@ -31,14 +34,16 @@ def summary_table(summary: Summary, baseline: Summary | None = None) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for heading in ("student", "network"):
         table.add_column(heading, min_width=8)
-    for heading in COLUMNS:
+    rows, alone = dict(_rows(summary)), dict(_rows(baseline or {}))
+    more = _further_columns(rows)
+    for heading in (*COLUMNS, *more):
         table.add_column(heading, justify="right", no_wrap=True)
     if baseline is not None:
         table.add_column("vs\nalone", justify="right", no_wrap=True)
-    alone = dict(_rows(baseline or {}))
-    for who, row in _rows(summary):
+    for who, row in rows.items():
+        further = [cell(row) for cell in more.values()]
         gain = () if baseline is None else (_points(row, alone.get(who)),)
-        table.add_row(*_cells(who, row), *gain)
+        table.add_row(*_cells(who, row), *further, *gain)
     table.add_section()
     for who, row in alone.items():
         table.add_row(*_cells(f"{who} alone", row))
@@ -65,10 +70,47 @@ def _rows(summary: Summary) -> Iterator[tuple[str, Summary]]:
         for line in row.get("exits") or ():
             where = f"after {line['place']}" if line.get("place") else "the whole"
             yield f"{row['student']} exit {line['exit']}", {**line, "model": where}
-    if summary.get("ensemble"):
+        for line in row.get("members") or ():
+            yield f"{row['student']} member {line['member']}", line
+    # One student's members together are the student itself.
+    if summary.get("ensemble") and not _is_of_members(summary):
         yield "ensemble", summary["ensemble"]
     if summary.get("ensemble_deepest"):
         yield "of the deepest 3", summary["ensemble_deepest"]
+    if summary.get("best"):
+        yield "best validated", {**summary["best"], "model": f"epoch {summary['best']['epoch']:g}"}
+    for line in summary.get("teachers") or ():
+        yield f"DE-{line['size']}", {**line, "model": "of the teachers"}
+
+
+def _is_of_members(summary: Summary) -> bool:
+    return any(row.get("members") for row in summary.get("students") or ())
+
+
+def _further_columns(rows: Mapping[str, Summary]) -> dict[str, Callable[[Summary], str]]:
+    """What only some kinds of runs have: heading and how a row's cell is made."""
+    columns: dict[str, Callable[[Summary], str]] = {}
+    if any("test_cnll" in row for row in rows.values()):
+        for heading, key in CALIBRATED.items():
+            columns[heading] = partial(_measured, key)
+    if any("dee" in row for row in rows.values()):
+        most = max((row.get("size", 0) for row in rows.values()), default=0)
+        columns["DEE"] = partial(_equivalent, most)
+    if any("test_diversity" in row for row in rows.values()):
+        columns["KL"] = partial(_measured, "test_diversity")
+    return columns
+
+
+def _measured(key: str, row: Summary) -> str:
+    return number(row.get(key))
+
+
+def _equivalent(most: int, row: Summary) -> str:
+    """A deep-ensemble equivalent; at its ends the curve says no more than at most, or at least."""
+    dee = row.get("dee")
+    if dee in (1, most):
+        return f"≤{dee:g}" if dee == 1 else f"≥{dee:g}"
+    return number(dee, ".2f")
 
 
 def _cells(who: str, row: Summary) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from cohort.command_line import _field_helps, parse
 from cohort.config import RunConfig, flag
 from cohort.config_file import load_config, to_yaml
 from cohort.errors import ConfigError
-from cohort.jobs.config import CONSTANTS, SelfDistillConfig, resolve
+from cohort.jobs.self_distill_config import CONSTANTS, SelfDistillConfig, resolve
 from cohort.runs import extend
 from cohort.with_exits import WithExits
 

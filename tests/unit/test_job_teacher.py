@@ -5,8 +5,8 @@ import safetensors.torch
 import torch
 
 from cohort import SelfDistillConfig, resume_self_distill, self_distill
-from cohort.jobs.build import build_worker_learner, prepare
-from cohort.jobs.config import resolve
+from cohort.jobs.self_distill_job import prepare
+from cohort.jobs.self_distill_config import resolve
 from cohort.learning.data_parallel import Workers
 from cohort.learning.learner import ADAPTERS_FILE
 from cohort.learning.student_files import load_student
@@ -35,7 +35,7 @@ def student_of(teacher):
         config = SelfDistillConfig(
             **{**SMALL, **options}, method=method, teacher=str(teacher.run_dir)
         )
-        learner = build_worker_learner(prepare(resolve(config)), Workers(), torch.device("cpu"))
+        learner = prepare(resolve(config)).build_learner(Workers(), torch.device("cpu"))
         return learner, learner.forward._frozen[0]
 
     return build

@@ -1,0 +1,238 @@
+"""ODS distillation made ready: the student, its teachers, and what they are measured against."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor
+
+from cohort.data.dataset import Split
+from cohort.data.registry import load_dataset
+from cohort.errors import ConfigError
+from cohort.jobs.job import STUDENT, Evaluation, Job
+from cohort.jobs.ods_config import LOSS_TERMS, OdsConfig
+from cohort.jobs.ods_measure import measure_members, member_lines, of_teachers
+from cohort.jobs.ods_resolve import teacher_folders
+from cohort.jobs.placement import Placement
+from cohort.jobs.shares import check_shares, smallest_batch
+from cohort.jobs.teacher import TeacherFiles, read_student
+from cohort.learning.build import learner_of
+from cohort.learning.data_parallel import Workers
+from cohort.learning.learner import Learner
+from cohort.learning.lone_image import check_lone_image
+from cohort.learning.plan import plan_training
+from cohort.learning.teachers import Teachers
+from cohort.learning.teaching import LocalTeaching, TaughtStudent, Teaching, labels_only
+from cohort.metrics.classification import evaluate_posterior, mean_posterior
+from cohort.metrics.deep_ensemble import deep_ensemble_equivalent
+from cohort.models.normalised import Normalised
+from cohort.models.registry import build_student
+from cohort.objectives.ods import EnsembleDistillation
+from cohort.objectives.perturbation import InputPerturbation
+from cohort.reporting.tensorboard import summary_writer
+from cohort.runs import network_name, prefixed
+from cohort.with_members import WithMembers
+
+if TYPE_CHECKING:  # it knows Ray
+    from cohort.jobs.teacher_pool import TeacherPool
+
+
+@dataclass(frozen=True)
+class OdsJob(Job):
+    """An ensemble that teaches one student, made ready."""
+
+    config: OdsConfig
+    teachers: tuple[TeacherFiles, ...]
+    pool: "TeacherPool | None" = None
+    """Where the teachers are, if not on every worker."""
+
+    def build_learner(self, workers: Workers, device: torch.device) -> Learner:
+        """The learner of one worker at step 0."""
+        student = self.student()
+        module = TaughtStudent(student).to(device)  # and with it the student
+        assert self.config.method is not None, "the config is not resolved"
+        return learner_of(
+            student,
+            self.plan,
+            self.dataset,
+            EnsembleDistillation(
+                method=self.config.method,
+                alpha=self.config.alpha or 0.0,
+                temperature=self.config.tau or 1.0,
+            ),
+            student=STUDENT,
+            forward=workers.parallel(module),
+            inputs=self.teaching(workers, device),
+            shard=(workers.rank, workers.size),
+            average=workers.average,
+        )
+
+    def student(self) -> Normalised:
+        """The network at step 0."""
+        config, dataset = self.config, self.dataset
+        assert config.model is not None, "the config is not resolved"
+        with_members = (
+            None
+            if config.members is None
+            else WithMembers(config.model, config.members, init=config.init)
+        )
+        return build_student(
+            with_members or config.model,
+            num_classes=dataset.num_classes,
+            image_shape=dataset.image_shape,
+            mean=dataset.mean,
+            std=dataset.std,
+            seed=config.seed,
+            student=STUDENT,
+            flag="--model",
+        )
+
+    def teaching(self, workers: Workers, device: torch.device) -> Teaching:
+        """Where a worker's perturbed images and their posteriors come from."""
+        shard = workers.rank, workers.size
+        if self.config.method == "labels":
+            return labels_only
+        if self.pool is not None:
+            return self.pool.teaching(shard, self.plan.total_steps)
+        return LocalTeaching(
+            teachers=self.build_teachers(device),
+            perturbation=self.perturbation,
+            seed=self.config.seed,
+            shard=shard,
+        )
+
+    def build_teachers(self, device: torch.device, chosen: Sequence[int] | None = None) -> Teachers:
+        """All of them, or those chosen, frozen, on a device."""
+        numbers = range(len(self.teachers)) if chosen is None else chosen
+        modules = [self.teachers[number].build() for number in numbers]
+        return Teachers(modules, stacked=self.config.stacked_teachers).to(device)
+
+    @property
+    def perturbation(self) -> InputPerturbation:
+        """As the config has it."""
+        config = self.config
+        return InputPerturbation(
+            kind=config.perturbation or "none",
+            eta=config.eta or 0.0,
+            temperature=config.tau or 1.0,
+            norm=config.ods_norm or "rms",
+        )
+
+    @property
+    def actors_beside(self) -> int:
+        """Those of --teacher-pool."""
+        return self.config.teacher_pool or 0
+
+    @contextmanager
+    def beside(self, placement: Placement) -> Iterator[Self]:
+        """Inside, the pool's actors hold the teachers, and no worker does."""
+        if self.config.teacher_pool is None:
+            yield self
+            return
+        from cohort.jobs.teacher_pool import teacher_pool  # this module knows no Ray
+
+        with teacher_pool(self, placement) as pool:
+            yield replace(self, pool=pool, teachers=())
+
+    def answer(self, outputs: Sequence[Tensor]) -> Tensor:
+        """The members' mean posterior."""
+        return mean_posterior(outputs)
+
+    def measure(
+        self, outputs: Sequence[Tensor], labels_N: Tensor, held_out: Sequence[Tensor] | None
+    ) -> Evaluation:
+        """Of the members' mean posterior, calibrated on the validation split too, and of each member."""
+        validation = self.dataset.validation
+        if held_out is None or validation is None:
+            measured = measure_members(outputs, labels_N)
+        else:
+            labels = torch.from_numpy(validation.labels)
+            measured = measure_members(outputs, labels_N, held_out, labels)
+        return {STUDENT: measured, "ensemble": evaluate_posterior(self.answer(outputs), labels_N)}
+
+    def conclude(self, learner: Learner, workers: Workers) -> dict[str, Any]:
+        """The teachers' ensembles of each size, which the student is measured against."""
+        ask = self._asking(learner)
+        dataset = self.dataset
+        splits = [split for split in (dataset.test, dataset.validation) if split is not None]
+        # Each worker asks about its part; [N, M, C], so that parts follow each other.
+        asked = [workers.gather(ask(workers.share(split)).transpose(0, 1)) for split in splits]
+        if not workers.leads:
+            return {}
+        return of_teachers(dataset, *(answers_NMC.transpose(0, 1) for answers_NMC in asked))
+
+    def named_constants(self) -> dict[str, Any]:
+        """The method and what its loss has."""
+        keys = ("student", "method", *LOSS_TERMS)
+        values = {key: getattr(self.config, key) for key in keys}
+        return {key: value for key, value in values.items() if value is not None}
+
+    def student_details(self, measured: dict[str, Any], folder: Path) -> dict[str, Any]:
+        """Every member's measurements."""
+        members = measured.pop("members", None)
+        if members is None:
+            return {}
+        return {"members": member_lines(members)}
+
+    def compared(self, measured: Mapping[str, Any], concluded: Mapping[str, Any]) -> dict[str, Any]:
+        """To how many of the teachers the student is equivalent."""
+        if "cnll" not in measured:
+            return {}
+        curve = [row["test_cnll"] for row in concluded["teachers"]]
+        return {"dee": deep_ensemble_equivalent(measured["cnll"], curve)}
+
+    def endings(self, evaluation: Evaluation, concluded: Mapping[str, Any]) -> dict[str, Any]:
+        """The members together, and the teachers."""
+        return {"ensemble": prefixed(evaluation["ensemble"]), **concluded}
+
+    def _asking(self, learner: Learner) -> Callable[[Split], Tensor]:
+        """The teachers' log-posteriors [M, N, C] over a split, wherever they are."""
+        if self.pool is not None:
+            return self.pool.log_posteriors_over
+        teaching = learner.inputs
+        if isinstance(teaching, LocalTeaching):
+            teachers = teaching.teachers
+        else:
+            teachers = self.build_teachers(learner.device)
+        return lambda split: teachers.log_posteriors_over(split, learner.device)
+
+
+def prepare(config: OdsConfig) -> OdsJob:
+    """Read the data and the teachers, try out the network. ``config`` is resolved.
+
+    Raises ConfigError for whatever does not fit.
+    """
+    if config.tensorboard:
+        summary_writer()
+    dataset = load_dataset(config)
+    plan = plan_training(config, len(dataset.train))
+    check_shares(config, plan, dataset)
+    given = f"--teachers {config.teachers}"
+    teachers = tuple(read_student(folder, dataset, given) for folder in teacher_folders(config))
+    _check_pool(config, len(teachers))
+    job = OdsJob(config, dataset, plan, "", 0, teachers)
+    if config.stacked_teachers:
+        job.build_teachers(torch.device("cpu"))  # refuses those of different networks
+    student = job.student()
+    if smallest_batch(config, plan) == 1 and config.members is None:
+        check_lone_image(student, dataset.image_shape, student, plan.batch_size)
+    parameters = sum(p.numel() for p in student.parameters())
+    return replace(job, network=_written_name(config), parameters=parameters)
+
+
+def _check_pool(config: OdsConfig, teachers: int) -> None:
+    if (config.teacher_pool or 0) > teachers:
+        raise ConfigError(
+            f"--teacher-pool is {config.teacher_pool}, but there are {teachers} teachers; it must be "
+            f"at most {teachers}"
+        )
+
+
+def _written_name(config: OdsConfig) -> str:
+    assert config.model is not None
+    if config.members is None:
+        return network_name(config.model)
+    return WithMembers(config.model, config.members).written_name

@@ -1,0 +1,119 @@
+"""What an ODS config leaves out, filled in from the teachers' run, the recipe and the method."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from cohort.analysis.runs import RunData, read_run_data
+from cohort.data.recipes import fill_in, ods_recipe
+from cohort.errors import ConfigError
+from cohort.jobs.ods_config import OF_TEACHERS, OdsConfig
+from cohort.jobs.teacher import students_of
+from cohort.learning.student_files import read_card
+from cohort.run_folder import RunFolder
+from cohort.with_exits import plain_network
+
+INHERITED = ("image_size", "train_subset", "test_subset", "validation", "data_seed")
+"""Keys of the data that are the teachers' where the user names none."""
+ALPHA, ETA, TAU, TAU_CIFAR100 = 0.9, 1.0, 4.0, 1.0
+
+
+def resolve(config: OdsConfig) -> OdsConfig:
+    """The config with every key that was left out filled in.
+
+    Raises ConfigError if the teachers' folder is not that of a finished run, or does not fit.
+    """
+    if config.teachers is None:
+        raise ConfigError(
+            "--teachers is missing; name the folder of a finished deep ensemble, which "
+            "scripts/launch_cohort.py --teacher none --k 4 trains"
+        )
+    folders = teacher_folders(config)
+    data = read_run_data(RunFolder(config.teachers), None)
+    config = _with_data(config, data)
+    config = fill_in(config, ods_recipe(config.dataset))
+    if config.model is None:
+        config = dataclasses.replace(config, model=_common_network(config, folders))
+    return _with_method(config, len(folders))
+
+
+def teacher_folders(config: OdsConfig) -> list[Path]:
+    """Folders of the students that teach, in their order; raises ConfigError for those not there."""
+    assert config.teachers is not None
+    found = {int(path.name): path for path in students_of(config.teachers, "--teachers")}
+    chosen = config.chosen or tuple(found)
+    for number in chosen:
+        if number not in found or chosen.count(number) > 1:
+            raise ConfigError(
+                f"--choose is {','.join(map(str, chosen))}; it must be different ones of "
+                f"{','.join(map(str, found))}, the students of --teachers {config.teachers}"
+            )
+    return [found[number] for number in chosen]
+
+
+def _with_data(config: OdsConfig, data: RunData) -> OdsConfig:
+    """The data of the teachers' run, but where the user says otherwise."""
+    if config.dataset == OF_TEACHERS:
+        inherited = {key: getattr(data, key) for key in INHERITED if getattr(config, key) is None}
+        if inherited.get("data_seed", 0) is None:
+            inherited["data_seed"] = data.seed
+        if config.data_root == OdsConfig.data_root:
+            inherited["data_root"] = data.data_root
+        config = dataclasses.replace(config, dataset=data.dataset, **inherited)
+    if config.validation != data.validation:
+        raise ConfigError(
+            f"--validation is {config.validation}, but the teachers in {config.teachers} held out "
+            f"{data.validation}, and images that they learned validate nothing; leave it out"
+        )
+    return config
+
+
+def _common_network(config: OdsConfig, folders: list[Path]) -> str:
+    networks = {plain_network(read_card(folder).network) for folder in folders}
+    if len(networks) > 1:
+        raise ConfigError(
+            f"--model is missing, and the teachers are of several networks, "
+            f"{', '.join(sorted(networks))}; name the student's"
+        )
+    return networks.pop()
+
+
+def _with_method(config: OdsConfig, teachers: int) -> OdsConfig:
+    """Members, method, and what its loss has."""
+    single = config.student == "single"
+    filled: dict[str, Any] = {
+        "method": config.method or ("mean" if single else "one_to_one"),
+        "members": None if single else config.members or teachers,
+    }
+    _check_members(config, filled["method"], filled["members"], teachers)
+    if filled["method"] == "labels":
+        return dataclasses.replace(config, **filled)
+    kind = config.perturbation or "conf_ods"
+    filled |= {"perturbation": kind, "alpha": _or(config.alpha, ALPHA)}
+    filled["tau"] = _or(config.tau, TAU_CIFAR100 if config.dataset == "cifar100" else TAU)
+    if kind != "none":
+        filled["eta"] = _or(config.eta, ETA)
+    if kind in ("ods", "conf_ods"):
+        filled["ods_norm"] = config.ods_norm or "rms"
+    return dataclasses.replace(config, **filled)
+
+
+def _check_members(config: OdsConfig, method: str, members: int | None, teachers: int) -> None:
+    if method != "one_to_one" or members == teachers:
+        if members is None or members > 1:
+            return
+        raise ConfigError(
+            f"--teachers {config.teachers} has one student, which makes no BatchEnsemble of several; "
+            "name a run with more, or use --student single, or --method mean with --members"
+        )
+    how = f"choose {members} of them by --choose, such as --choose {','.join(map(str, range(members or 0)))}"
+    if members is not None and members > teachers:
+        how = f"use --members {teachers}, or --method mean"
+    raise ConfigError(
+        f"--members is {members}, but {teachers} students of --teachers {config.teachers} teach, and "
+        f"one_to_one needs as many; {how}"
+    )
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
