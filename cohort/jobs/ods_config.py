@@ -6,10 +6,10 @@ from typing import ClassVar, Literal
 from cohort.config import OdsNorm, Perturbation, flag, not_negative, positive
 from cohort.errors import ConfigError
 from cohort.jobs.config import JobConfig, Network
+from cohort.with_members import MemberInit
 
 StudentKind = Literal["be", "single"]
 Method = Literal["one_to_one", "mean", "labels"]
-FastInit = Literal["normal", "sign"]
 
 OF_TEACHERS = "teachers"
 """Instead of a data set's name: the one that the teachers learned."""
@@ -40,7 +40,7 @@ class OdsConfig(JobConfig):
     """The network that is made a student: a name or package.module:function. Default: the teachers'."""
     members: int | None = None
     """Members of the BatchEnsemble. Default: as many as there are teachers."""
-    init: FastInit = "normal"
+    init: MemberInit = "normal"
     """How the members' factors begin: normal, N(1, 0.5), or random sign."""
     method: Method | None = None
     """one_to_one (member j learns from teacher j), mean (all learn from the ensemble's mean posterior), or labels (no distillation; the teachers are only what the student is measured against). Default: one_to_one for be, mean for single."""  # noqa: E501

@@ -11,7 +11,6 @@ from cohort.jobs.ods_config import OF_TEACHERS, OdsConfig
 from cohort.jobs.teacher import students_of
 from cohort.learning.student_files import read_card
 from cohort.run_folder import RunFolder
-from cohort.with_exits import plain_network
 
 INHERITED = ("image_size", "train_subset", "test_subset", "validation", "data_seed")
 """Keys of the data that are the teachers' where the user names none."""
@@ -69,7 +68,7 @@ def _with_data(config: OdsConfig, data: RunData) -> OdsConfig:
 
 
 def _common_network(config: OdsConfig, folders: list[Path]) -> str:
-    networks = {plain_network(read_card(folder).network) for folder in folders}
+    networks = {read_card(folder).network.partition("+")[0] for folder in folders}
     if len(networks) > 1:
         raise ConfigError(
             f"--model is missing, and the teachers are of several networks, "

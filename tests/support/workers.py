@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from cohort.jobs.self_distill_job import prepare
 from cohort.jobs.self_distill_config import resolve
+from cohort.jobs.self_distill_job import prepare
 from cohort.jobs.work import work
 from cohort.learning.data_parallel import Workers
 
