@@ -12,6 +12,8 @@ def build_optimizer(
 ) -> TorchOptimizer:
     """SGD with Nesterov momentum 0.9, or Adam with betas (0.5, 0.999), as in the DML paper.
 
+    ``momentum`` is SGD with momentum 0.9 without Nesterov, as the ODS authors have it.
+
     ``decay_on="weights"`` leaves biases and normalisation, the parameters of fewer than two
     dimensions, without weight decay; ``"all"`` decays every parameter.
     """
@@ -23,6 +25,6 @@ def build_optimizer(
             {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
         ]
     groups = [group for group in groups if group["params"]]
-    if name == "sgd":
-        return SGD(groups, lr=lr, momentum=0.9, nesterov=True)
+    if name in ("sgd", "momentum"):
+        return SGD(groups, lr=lr, momentum=0.9, nesterov=name == "sgd")
     return Adam(groups, lr=lr, betas=(0.5, 0.999))
