@@ -5,13 +5,13 @@ no such field left. The text under a field is its ``--help``.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from cohort.errors import ConfigError
 
-Optimizer = Literal["sgd", "adam"]
-LrSchedule = Literal["step", "thirds", "cosine", "constant"]
+Optimizer = Literal["sgd", "momentum", "adam"]
+LrSchedule = Literal["step", "thirds", "linear", "cosine", "constant"]
 Precision = Literal["fp32", "bf16"]
 DecayOn = Literal["all", "weights"]
 Teacher = Literal["peers", "ensemble", "ensemble_logits", "none"]
@@ -38,6 +38,12 @@ class DataConfig:
     """Train on the first N of a seeded shuffle of the training split. Default: all."""
     test_subset: int | None = None
     """Test on the first N of a seeded shuffle of the test split. Default: all."""
+    data_seed: int | None = None
+    """Seed of the shuffles behind --train-subset and --test-subset. Default: --seed."""
+    validation: int | None = None
+    """Hold out the last N training images, never trained on: the same ones whatever the seed and
+    --train-subset, which takes from the rest. Where the files lie class after class, the last N of a
+    fixed shuffle. Default: none."""
     autoaugment: bool = False
     """Also change each training picture by AutoAugment's CIFAR-10 policy: shift, shear, rotation,
     brightness, contrast, colour."""
@@ -46,7 +52,8 @@ class DataConfig:
     Default: none."""
 
     def __post_init__(self) -> None:
-        positive(self, "image_size", "train_subset", "test_subset", "cutout")
+        positive(self, "image_size", "train_subset", "test_subset", "validation", "cutout")
+        not_negative(self, "data_seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,13 +74,16 @@ class TrainingConfig:
     decay_on: DecayOn = "all"
     """all parameters, as the papers have it, or weights only: not biases and normalisation."""
     optimizer: Optimizer | None = None
-    """sgd (Nesterov momentum 0.9) or adam (betas 0.5, 0.999). Default: the data set's recipe."""
+    """sgd (Nesterov momentum 0.9), momentum (0.9 without Nesterov), or adam (betas 0.5, 0.999).
+    Default: the data set's recipe."""
     lr_schedule: LrSchedule | None = None
-    """step (x0.1 at 30, 60 and 90 % of the epochs), thirds (x0.1 at 1/3, 2/3 and 96 %), cosine
-    (to 0), or constant. Default: the data set's recipe."""
-    warmup_epochs: float = 0.0
+    """step (x0.1 at 30, 60 and 90 % of the epochs), thirds (x0.1 at 1/3, 2/3 and 96 %), linear (flat
+    to half of the epochs, then linearly to a hundredth at 90 %, then flat), cosine (to 0), or
+    constant. Default: the data set's recipe."""
+    warmup_epochs: float | None = None
     """Epochs over which the learning rate rises linearly from a hundredth of --lr, before it
-    follows --lr-schedule; may be a fraction."""
+    follows --lr-schedule; may be a fraction. Default: the recipe's, 0 for mutual learning and
+    self-distillation."""
     seed: int = 0
     """Student k starts from (seed, k); data order and augmentation from seed."""
     precision: Precision = "fp32"
@@ -110,6 +120,11 @@ class RunConfig(DataConfig, TrainingConfig):
         DataConfig.__post_init__(self)
         TrainingConfig.__post_init__(self)
         positive(self, "checkpoint_every", "keep", "eval_every", "log_every")
+
+
+def data_keys(config: DataConfig) -> dict[str, Any]:
+    """The keys that say which pictures are learned from, for another config."""
+    return {field.name: getattr(config, field.name) for field in fields(DataConfig)}
 
 
 def positive(config: DataConfig | TrainingConfig, *keys: str) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cohort.config import DataConfig, Precision, not_negative, positive
+from cohort.config import DataConfig, Precision, data_keys, not_negative, positive
 from cohort.errors import ConfigError
 from cohort.runtime.config import CohortConfig, Exchange, Schedule, resolve
 
@@ -61,14 +61,7 @@ class BenchConfig(DataConfig):
         exchange: Exchange = "object_store" if mode == "independent" else mode
         return resolve(
             CohortConfig(
-                dataset=self.dataset,
-                data_root=self.data_root,
-                download=self.download,
-                image_size=self.image_size,
-                train_subset=self.train_subset,
-                test_subset=self.test_subset,
-                autoaugment=self.autoaugment,
-                cutout=self.cutout,
+                **data_keys(self),
                 k=self.k,
                 students=self.students,
                 batch_size=self.batch_size,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from cohort.benchmark.config import check_output
-from cohort.config import DataConfig, Precision, not_negative, positive
+from cohort.config import DataConfig, Precision, data_keys, not_negative, positive
 from cohort.errors import ConfigError
 from cohort.jobs.self_distill_config import WITH_TEACHER, Method, SelfDistillConfig, resolve
 
@@ -55,14 +55,7 @@ class StepBenchConfig(DataConfig):
         """What self_distill.py would take, resolved; its teacher is to be handed to ``prepare``."""
         return resolve(
             SelfDistillConfig(
-                dataset=self.dataset,
-                data_root=self.data_root,
-                download=self.download,
-                image_size=self.image_size,
-                train_subset=self.train_subset,
-                test_subset=self.test_subset,
-                autoaugment=self.autoaugment,
-                cutout=self.cutout,
+                **data_keys(self),
                 model=self.model,
                 method=method,
                 teacher="built afresh" if method in WITH_TEACHER else None,

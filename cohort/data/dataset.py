@@ -50,6 +50,8 @@ class ImageDataset:
     std: tuple[float, ...]
     """Standard deviation of each channel, likewise."""
     augmentation: Augmentation = field(default_factory=Augmentation)
+    validation: Split | None = None
+    """Images that are neither trained nor tested on, if any are held out."""
 
     @property
     def num_classes(self) -> int:

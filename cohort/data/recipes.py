@@ -23,6 +23,8 @@ class Recipe:
     weight_decay: float
     optimizer: Optimizer
     lr_schedule: LrSchedule
+    warmup_epochs: float = 0.0
+    """Of ``epochs``; scaled with them where the user wants another number."""
 
 
 CIFAR = Recipe(
@@ -47,6 +49,11 @@ SELF_DISTILLATION = replace(
 )
 """Be Your Own Teacher (arXiv 1905.08094), as in its authors' code."""
 
+ODS = replace(
+    CIFAR, epochs=300, lr=0.05, optimizer="momentum", lr_schedule="linear", warmup_epochs=5.0
+)
+"""Diversity Matters When Learning From Ensembles (arXiv 2110.14149), as in its authors' code."""
+
 RECIPES = {"cifar10": CIFAR, "cifar100": CIFAR, "digits": DIGITS, "synthetic": SYNTHETIC}
 
 
@@ -63,8 +70,26 @@ def self_distillation_recipe(dataset: str | Callable[..., Any]) -> Recipe:
     return recipe if dataset == "digits" else replace(recipe, network=SELF_DISTILLATION.network)
 
 
+def ods_recipe(dataset: str | Callable[..., Any]) -> Recipe:
+    """The same for ODS distillation, which is trained alike on all data sets, only not as long.
+
+    Its network is that of the teachers; the recipe's is never asked for.
+    """
+    recipe = recipe_for(dataset)
+    if recipe is CIFAR:
+        return ODS
+    warmup_epochs = ODS.warmup_epochs * recipe.epochs / ODS.epochs
+    return replace(ODS, network=recipe.network, epochs=recipe.epochs, warmup_epochs=warmup_epochs)
+
+
 def fill_in(config: Config, recipe: Recipe) -> Config:
-    """The config with every training key that is None as the recipe says."""
+    """The config with every training key that is None as the recipe says.
+
+    A warm-up that the user leaves to the recipe stays the same share of the epochs.
+    """
     keys = ("epochs", "batch_size", "lr", "weight_decay", "optimizer", "lr_schedule")
     missing = {key: getattr(recipe, key) for key in keys if getattr(config, key) is None}
+    if config.warmup_epochs is None:
+        epochs = config.epochs or recipe.epochs
+        missing["warmup_epochs"] = recipe.warmup_epochs * epochs / recipe.epochs
     return replace(config, **missing)

@@ -1,4 +1,4 @@
-"""Data sets by name, and one's own; checked, and cut to the subsets asked for."""
+"""Data sets by name, and one's own; checked, split, and cut to the subsets asked for."""
 
 import difflib
 import inspect
@@ -12,6 +12,7 @@ from cohort.config import DataConfig, flag
 from cohort.data import cifar, digits, folder, synthetic
 from cohort.data.autoaugment import CHANNELS
 from cohort.data.dataset import Augmentation, ImageDataset, Split
+from cohort.data.hold_out import hold_out
 from cohort.data.validate import validate
 from cohort.errors import ConfigError
 from cohort.imports import import_object
@@ -27,12 +28,14 @@ class Reader:
     """Has images of any size: --image-size."""
     downloads: bool = False
     """Can be fetched: --download."""
+    measured: bool = True
+    """Mean and standard deviation are those of whatever is trained on; else they are constants."""
 
 
 READERS = {
     "digits": Reader(read=digits.read),
-    "cifar10": Reader(read=cifar.read, downloads=True),
-    "cifar100": Reader(read=cifar.read, downloads=True),
+    "cifar10": Reader(read=cifar.read, downloads=True, measured=False),
+    "cifar100": Reader(read=cifar.read, downloads=True, measured=False),
     "folder": Reader(read=folder.read, resizes=True),
     "synthetic": Reader(read=synthetic.read, resizes=True),
 }
@@ -44,19 +47,25 @@ def known_datasets() -> tuple[str, ...]:
 
 
 def load_dataset(config: DataConfig, seed: int) -> ImageDataset:
-    """The data set in memory, with the subsets that ``seed`` picks.
+    """The data set in memory, with the subsets that ``config.data_seed`` or else ``seed`` picks.
 
-    Mean and standard deviation remain those of the whole training split, so that networks trained
-    on different subsets normalise alike. Whatever is wrong raises ConfigError.
+    Mean and standard deviation remain those of the whole training split (without what --validation
+    holds out of it, except CIFAR's, which are the published ones of all 50 000 images), so that
+    networks trained on different subsets normalise alike. Whatever is wrong raises ConfigError.
     """
     reader = find_reader(config)
     refuse_idle_flags(config, reader)
     dataset = reader.read(config)
     validate(dataset)
+    without = ""
+    if config.validation is not None:
+        dataset = hold_out(dataset, config.validation, measured=reader.measured)
+        without = f" without the {config.validation} of --validation"
+    seed = seed if config.data_seed is None else config.data_seed
     return replace(
         dataset,
         augmentation=augmentation_of(config, dataset),
-        train=subset(dataset.train, config.train_subset, "train_subset", seed),
+        train=subset(dataset.train, config.train_subset, "train_subset", seed, without),
         test=subset(dataset.test, config.test_subset, "test_subset", seed),
     )
 
@@ -85,7 +94,7 @@ def find_reader(config: DataConfig) -> Reader:
     """The reader of a known name or of one's own function."""
     name = config.dataset
     if not isinstance(name, str) or ":" in name:
-        return Reader(read=read_own)
+        return Reader(read=read_own, measured=False)
     if name not in READERS:
         close = difflib.get_close_matches(name, READERS, n=1)
         hint = f" (did you mean {close[0]}?)" if close else ""
@@ -143,13 +152,16 @@ def label(config: DataConfig) -> str:
     return name if isinstance(name, str) else getattr(name, "__qualname__", repr(name))
 
 
-def subset(split: Split, count: int | None, key: str, seed: int) -> Split:
-    """The first ``count`` examples of a shuffle by ``seed``; all in their own order for None."""
+def subset(split: Split, count: int | None, key: str, seed: int, without: str = "") -> Split:
+    """The first ``count`` examples of a shuffle by ``seed``; all in their own order for None.
+
+    A larger count is refused, as ``flag(key)``; ``without`` says what the split no longer holds.
+    """
     if count is None:
         return split
     if count > len(split):
         raise ConfigError(
-            f"{flag(key)} is {count}; it must be at most {len(split)}, the size of the split"
+            f"{flag(key)} is {count}; it must be at most {len(split)}, the size of the split{without}"
         )
     chosen = torch.randperm(len(split), generator=generator(seed, key))[:count].numpy()
     return Split(split.images[chosen], split.labels[chosen])

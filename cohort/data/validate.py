@@ -17,14 +17,12 @@ def validate(dataset: ImageDataset) -> None:
     """Raise ConfigError with the first thing that contradicts the types in ``dataset.py``."""
     if len(dataset.classes) < 2:
         wrong(dataset, f"has {len(dataset.classes)} classes; it must have at least 2")
-    for split, which in ((dataset.train, "train"), (dataset.test, "test")):
-        check_arrays(dataset, split, which)
-        check_labels(dataset, split, which)
-    train_shape, test_shape = dataset.train.images.shape[1:], dataset.test.images.shape[1:]
-    if train_shape != test_shape:
-        wrong(
-            dataset, f"has test images of shape {test_shape}; they must be {train_shape} as train"
-        )
+    splits = {"train": dataset.train, "test": dataset.test, "validation": dataset.validation}
+    for which, split in splits.items():
+        if split is not None:
+            check_arrays(dataset, split, which)
+            check_labels(dataset, split, which)
+            check_shape(dataset, split, which)
     check_statistics(dataset)
     check_augmentation(dataset)
 
@@ -49,6 +47,13 @@ def check_labels(dataset: ImageDataset, split: Split, which: str) -> None:
     if low < 0 or high > last:
         found = low if low < 0 else high
         wrong(dataset, f"has the label {found} in {which}; labels must lie in 0…{last}")
+
+
+def check_shape(dataset: ImageDataset, split: Split, which: str) -> None:
+    """One network sees the images of every split."""
+    wanted, found = dataset.train.images.shape[1:], split.images.shape[1:]
+    if found != wanted:
+        wrong(dataset, f"has {which} images of shape {found}; they must be {wanted} as train")
 
 
 def check_statistics(dataset: ImageDataset) -> None:

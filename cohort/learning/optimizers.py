@@ -19,6 +19,8 @@ def build_optimizer(
 ) -> TorchOptimizer:
     """SGD with Nesterov momentum 0.9, or Adam with betas (0.5, 0.999), as in the DML paper.
 
+    ``momentum`` is SGD with momentum 0.9 without Nesterov, as the ODS authors have it.
+
     ``decay_on="weights"`` leaves biases and normalisation, the parameters of fewer than two
     dimensions and members' biases, without weight decay; ``"all"`` decays every parameter but the
     fast weights of a batch ensemble. These have a group of their own, whose ``lr_scale`` says by
@@ -41,8 +43,8 @@ def build_optimizer(
         },
     ]
     groups = [group for group in groups if group["params"]]
-    if name == "sgd":
-        return SGD(groups, lr=lr, momentum=0.9, nesterov=True)
+    if name in ("sgd", "momentum"):
+        return SGD(groups, lr=lr, momentum=0.9, nesterov=name == "sgd")
     return Adam(groups, lr=lr, betas=(0.5, 0.999))
 
 

@@ -51,6 +51,7 @@ def plan_training(config: RunConfig, train_size: int) -> TrainingPlan:
     assert config.weight_decay is not None
     assert config.optimizer is not None
     assert config.lr_schedule is not None
+    assert config.warmup_epochs is not None
     if config.batch_size > train_size:
         raise ConfigError(
             f"--batch-size is {config.batch_size}; it must be at most the {train_size} "

@@ -85,12 +85,18 @@ class Journal:
             self._newest[student] = measured
             self._show(step)
 
-    def evaluated(self, step: int, results: Mapping[int | str, Mapping[str, float]]) -> None:
-        """Test measurements of every student and of the ensemble."""
+    def evaluated(
+        self,
+        step: int,
+        results: Mapping[int | str, Mapping[str, float]],
+        phase: Phase = "test",
+    ) -> None:
+        """Measurements of every student and of the ensemble, on the test or the validation split."""
         for student, measurements in results.items():
-            self._write("test", step, student, measurements)
+            self._write(phase, step, student, measurements)
         if self._progress:
-            self._progress.evaluated(step, [{"student": k, **v} for k, v in results.items()])
+            rows = [{"student": k, **v} for k, v in results.items()]
+            self._progress.evaluated(step, rows, phase)
 
     def notice(self, text: str) -> None:
         """One line for the person who watches."""

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from cohort.reporting.chronometer import Chronometer
 from cohort.reporting.formatting import duration, number, percent
+from cohort.reporting.records import Phase
 
 Row = Mapping[str, Any]
 """One student: student, model, loss, ce, kl, accuracy, images_per_second; any may be missing."""
@@ -61,15 +62,19 @@ class Progress:
         if self._live is None and self._line_is_due():
             self._show_line()
 
-    def evaluated(self, step: int, rows: Sequence[Row]) -> None:
-        """Show test measurements: accuracy, nll, brier, ece of students and of ``ensemble``."""
-        self._tested.update({row["student"]: row for row in rows})
+    def evaluated(self, step: int, rows: Sequence[Row], phase: Phase = "test") -> None:
+        """Show measurements of a split: accuracy, nll, brier, ece of students and of ``ensemble``.
+
+        The table has those of the test split only.
+        """
+        if phase == "test":
+            self._tested.update({row["student"]: row for row in rows})
         parts = [
             f"{_name(row)}: acc {percent(row.get('accuracy'))} % nll {number(row.get('nll'))}"
             + _exits(row)
             for row in rows
         ]
-        self.notice(f"step {step} test  " + " | ".join(parts))
+        self.notice(f"step {step} {phase}  " + " | ".join(parts))
 
     def notice(self, text: str) -> None:
         """One plain line, above the table if there is one."""

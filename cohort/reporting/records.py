@@ -10,7 +10,7 @@ from cohort.errors import ConfigError
 from cohort.run_folder import atomic_write, to_json
 
 Record = dict[str, Any]
-Phase = Literal["train", "test"]
+Phase = Literal["train", "validation", "test"]
 
 
 class Sink(Protocol):

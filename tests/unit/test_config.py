@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cohort.benchmark.config import BenchConfig
+from cohort.benchmark.step_config import StepBenchConfig
 from cohort.command_line import _field_helps, parse
-from cohort.config import flag
+from cohort.config import data_keys, flag
 from cohort.config_file import load_config, read_config, to_yaml
-from cohort.data.recipes import CIFAR, DIGITS, GENERAL
+from cohort.data.recipes import CIFAR, DIGITS, GENERAL, fill_in, ods_recipe
 from cohort.errors import ConfigError
 from cohort.runs import extend
 from cohort.runtime.config import CohortConfig, resolve
@@ -24,6 +25,8 @@ FLAGS = {
     "--image-size": None,
     "--train-subset": None,
     "--test-subset": None,
+    "--data-seed": None,
+    "--validation": None,
     "--autoaugment": False,
     "--cutout": None,
     "--epochs": None,
@@ -34,7 +37,7 @@ FLAGS = {
     "--decay-on": "all",
     "--optimizer": None,
     "--lr-schedule": None,
-    "--warmup-epochs": 0.0,
+    "--warmup-epochs": None,
     "--seed": 0,
     "--precision": "fp32",
     "--threads": None,
@@ -65,8 +68,8 @@ CHOICES = {
     "precision": ("fp32", "bf16"),
     "exchange": ("object_store", "collective", "in_process"),
     "on_failure": ("restart", "drop", "stop"),
-    "optimizer": ("sgd", "adam"),
-    "lr_schedule": ("step", "thirds", "cosine", "constant"),
+    "optimizer": ("sgd", "momentum", "adam"),
+    "lr_schedule": ("step", "thirds", "linear", "cosine", "constant"),
     "decay_on": ("all", "weights"),
 }
 
@@ -74,6 +77,7 @@ POSITIVE = [
     "image_size",
     "train_subset",
     "test_subset",
+    "validation",
     "cutout",
     "epochs",
     "steps",
@@ -87,7 +91,15 @@ POSITIVE = [
     "k",
     "temperature",
 ]
-NOT_NEGATIVE = ["weight_decay", "warmup_epochs", "seed", "gpus", "mimicry_weight", "max_failures"]
+NOT_NEGATIVE = [
+    "weight_decay",
+    "warmup_epochs",
+    "seed",
+    "data_seed",
+    "gpus",
+    "mimicry_weight",
+    "max_failures",
+]
 REALS = ("lr", "temperature", "weight_decay", "warmup_epochs", "mimicry_weight")
 
 
@@ -209,6 +221,7 @@ def test_resolve_fills_in_the_recipe(dataset, recipe):
     config = resolve(CohortConfig(dataset=dataset))
     for key in ("epochs", "batch_size", "lr", "weight_decay", "optimizer", "lr_schedule"):
         assert getattr(config, key) == getattr(recipe, key)
+    assert config.warmup_epochs == 0.0
     assert config.networks == (recipe.network,) * 2
     assert resolve(config) == config
 
@@ -221,13 +234,59 @@ def test_resolve_keeps_what_was_given():
 
 
 def test_the_papers_recipe():
-    assert dataclasses.astuple(CIFAR) == ("resnet32", 200, 64, 0.1, 5e-4, "sgd", "step")
+    assert dataclasses.astuple(CIFAR) == ("resnet32", 200, 64, 0.1, 5e-4, "sgd", "step", 0.0)
     assert CohortConfig(dataset="digits").networks == ("resnet8", "resnet8")
 
 
-def test_the_benchmark_hands_on_how_images_are_augmented():
-    cohort = BenchConfig(autoaugment=True, cutout=4).cohort("in_process", gpus=0)
-    assert (cohort.autoaugment, cohort.cutout) == (True, 4)
+DATA = {
+    "dataset": "folder",
+    "data_root": "there",
+    "download": True,
+    "image_size": 9,
+    "train_subset": 5,
+    "test_subset": 6,
+    "data_seed": 7,
+    "validation": 8,
+    "autoaugment": True,
+    "cutout": 4,
+}
+
+
+def test_the_benchmarks_hand_on_every_key_of_the_data():
+    cohort = BenchConfig(**DATA).cohort("in_process", gpus=0)
+    job = StepBenchConfig(**DATA).job("byot")
+    for config in (cohort, job):
+        assert {key: getattr(config, key) for key in data_keys(config)} == DATA
+
+
+def test_the_recipe_of_the_ods_authors():
+    expected = ("resnet32", 300, 64, 0.05, 5e-4, "momentum", "linear", 5.0)
+    assert dataclasses.astuple(ods_recipe("cifar10")) == expected
+    assert ods_recipe("cifar100") == ods_recipe("cifar10")
+    digits = ("resnet8", 20, 64, 0.05, 5e-4, "momentum", "linear", pytest.approx(1 / 3))
+    assert dataclasses.astuple(ods_recipe("digits")) == digits
+    assert [ods_recipe(data).epochs for data in ("synthetic", "folder", lambda: None)] == [
+        10,
+        100,
+        100,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "warmup"),
+    [
+        ({}, 5.0),
+        ({"epochs": 60}, 1.0),
+        ({"epochs": 6}, 0.1),
+        ({"epochs": 60, "warmup_epochs": 5.0}, 5.0),
+        ({"warmup_epochs": 0.0}, 0.0),
+    ],
+)
+def test_a_warm_up_that_was_not_given_is_scaled_with_the_epochs(given, warmup):
+    filled = fill_in(CohortConfig(dataset="cifar10", **given), ods_recipe("cifar10"))
+    assert filled.warmup_epochs == pytest.approx(warmup)
+    assert filled.epochs == given.get("epochs", 300)
+    assert fill_in(filled, ods_recipe("cifar10")) == filled
 
 
 ANOTHER = {
@@ -269,6 +328,8 @@ def test_a_resumed_run_may_differ_in(key):
         ("autoaugment", True),
         ("cutout", 4),
         ("warmup_epochs", 1.0),
+        ("data_seed", 3),
+        ("validation", 20),
     ],
 )
 def test_a_resumed_run_may_not_differ_in(key, value):
@@ -356,6 +417,15 @@ def test_a_bad_file_is_refused_by_name_and_key(text, words, tmp_path):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ConfigError, match=r"--config .*none\.yaml cannot be read: No such file"):
         read_config(tmp_path / "none.yaml")
+
+
+def test_a_file_from_before_there_were_keys_is_taken(tmp_path):
+    newer = ("data_seed", "validation")
+    lines = to_yaml(resolve(CohortConfig())).splitlines()
+    older = [line for line in lines if not line.startswith(newer)]
+    assert len(lines) - len(older) == 2
+    file = write(tmp_path, "\n".join(older))
+    assert load_config(file, CohortConfig) == resolve(CohortConfig())
 
 
 def test_an_empty_file_is_the_defaults(tmp_path):

@@ -66,6 +66,13 @@ def test_reads_what_was_written(root):
     )
 
 
+def test_the_last_images_are_held_out_and_the_published_statistics_stay(root):
+    whole, dataset = read(root), read(root, validation=2)
+    np.testing.assert_array_equal(dataset.validation.images, whole.train.images[4:])
+    np.testing.assert_array_equal(dataset.train.images, whole.train.images[:4])
+    assert (dataset.mean, dataset.std) == (whole.mean, whole.std)
+
+
 @pytest.mark.parametrize("name", ["train", "test", "meta"])
 def test_missing_file_is_named(root, name):
     path = root / "cifar-100-python" / name

@@ -37,6 +37,15 @@ def test_reads_classes_by_name_and_pictures_of_any_shape(root):
     assert dataset.augmentation.flip
 
 
+def test_pictures_of_every_class_are_held_out(root):
+    for i in range(30):
+        save(root / "train" / "red" / f"more{i}.png")
+        save(root / "train" / "blue" / f"more{i}.png")
+    dataset = read(root, image_size=8, validation=20)
+    assert len(dataset.train) == 46
+    assert set(dataset.validation.labels) == {0, 1}
+
+
 def test_32_pixels_unless_told_and_val_for_test(root):
     (root / "test").rename(root / "val")
     dataset = read(root)

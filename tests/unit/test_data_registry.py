@@ -155,6 +155,11 @@ def with_train(**arrays):
         (with_train(labels=np.full(9, -1)), "the label -1 in train"),
         ({"test": Split(np.zeros((2, 3, 5, 6), np.uint8), np.zeros(2, int))}, "must be .*as train"),
         ({"test": make_split(0)}, "0 images and 0 labels in test"),
+        ({"validation": make_split(0)}, "0 images and 0 labels in validation"),
+        (
+            {"validation": Split(np.zeros((2, 3, 6, 5), np.uint8), np.zeros(2, int))},
+            r"validation images of shape \(3, 6, 5\); they must be \(3, 6, 6\) as train",
+        ),
         ({"mean": (0.5,)}, "has mean .* it must be 3 finite numbers"),
         ({"std": (0.2, float("nan"), 0.2)}, "has std .* it must be 3 finite numbers"),
         ({"std": (0.2, 0.0, 0.2)}, "each must be greater than 0"),

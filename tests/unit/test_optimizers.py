@@ -60,16 +60,17 @@ def test_adam_has_the_papers_betas(network):
     assert {g["betas"] for g in optimizer.param_groups} == {(0.5, 0.999)}
 
 
-def test_sgd_is_nesterov():
-    """Two steps by hand: v = 0.9 v + g, w = w - lr (g + 0.9 v), with g = gradient + decay w."""
+@pytest.mark.parametrize(("name", "ahead"), [("sgd", 1.0), ("momentum", 0.0)])
+def test_sgd_by_hand(name, ahead):
+    """v = 0.9 v + g with g = gradient + decay w; then w -= lr (g + 0.9 v), or w -= lr v."""
     w = nn.Linear(1, 1, bias=False).double()
     w.weight.data.fill_(2.0)
-    optimizer = build_optimizer(w, "sgd", lr=0.1, weight_decay=0.01, decay_on="all")
+    optimizer = build_optimizer(w, name, lr=0.1, weight_decay=0.01, decay_on="all")
     weight, velocity = 2.0, 0.0
     for _ in range(3):
         w.weight.grad = torch.full_like(w.weight, 0.5)
         optimizer.step()
         gradient = 0.5 + 0.01 * weight
         velocity = 0.9 * velocity + gradient
-        weight -= 0.1 * (gradient + 0.9 * velocity)
+        weight -= 0.1 * (ahead * (gradient + 0.9 * velocity) + (1 - ahead) * velocity)
         assert w.weight.item() == pytest.approx(weight, rel=1e-12)

@@ -128,6 +128,18 @@ def test_evaluations_are_shown_with_the_ensemble():
     assert out.getvalue() == expected
 
 
+def test_an_evaluation_on_another_split_says_so_and_leaves_the_column_of_the_test_alone():
+    out, progress = plain()
+    progress.evaluated(40, [{"student": 0, "accuracy": 0.9, "nll": 0.3456}], "validation")
+    assert out.getvalue() == "step 40 validation  student 0: acc 90.0 % nll 0.346\n"
+    out, progress = live()
+    with progress:
+        progress.update(25, rows(students=(0,)))
+        progress.evaluated(25, [{"student": 0, "accuracy": 0.875}])
+        progress.evaluated(25, [{"student": 0, "accuracy": 0.5}], "validation")
+    assert last_frame(out.getvalue())[1].endswith("87.5")
+
+
 def test_live_table_has_a_row_per_student_and_a_foot():
     out, progress = live()
     with progress:

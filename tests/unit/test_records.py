@@ -101,6 +101,7 @@ def test_tensorboard_has_the_same_numbers(tmp_path):
     sink.write(record(20, loss=1.25))
     sink.write(record(20, student=1, phase="test", exits={"ce": [0.5, 0.75]}))
     sink.write(record(20, student="ensemble", phase="test", accuracy=1.0))
+    sink.write(record(20, student="ensemble", phase="validation", accuracy=0.5))
     sink.close()
     events = read_events(tmp_path)
     assert events == {
@@ -108,6 +109,7 @@ def test_tensorboard_has_the_same_numbers(tmp_path):
         "test/exits/ce/1/student_1": [(20, 0.5)],
         "test/exits/ce/2/student_1": [(20, 0.75)],
         "test/accuracy/ensemble": [(20, 1.0)],
+        "validation/accuracy/ensemble": [(20, 0.5)],
     }
 
 

@@ -50,6 +50,32 @@ def test_cosine(step, share):
     assert learning_rate(0.2, "cosine", 100)(step) == pytest.approx(0.2 * share, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("epoch", "rate"),
+    [
+        (0, 0.05),
+        (149, 0.05),
+        (150, 0.05),
+        (180, 0.037625),
+        (210, 0.02525),
+        (240, 0.012875),
+        (269, 0.0009125),
+        (270, 0.0005),
+        (299, 0.0005),
+        (301, 0.0005),
+    ],
+)
+def test_linear_of_the_ods_authors(epoch, rate):
+    """0.05 until epoch 150 of 300, then a straight line to 0.0005 at 270."""
+    assert learning_rate(0.05, "linear", 300 * EPOCH)(epoch * EPOCH) == pytest.approx(rate)
+
+
+def test_linear_falls_by_the_same_amount_each_step():
+    at = learning_rate(1.0, "linear", 100)
+    falls = [at(step) - at(step + 1) for step in range(100)]
+    assert falls == pytest.approx([0.0] * 50 + [0.99 / 40] * 40 + [0.0] * 10)
+
+
 @given(st.integers(0, 10**6))
 def test_constant(step):
     assert learning_rate(0.3, "constant", 100)(step) == 0.3
@@ -61,7 +87,7 @@ def test_warm_up_rises_from_a_hundredth(step, share):
 
 
 @given(
-    st.sampled_from(["step", "thirds", "cosine", "constant"]),
+    st.sampled_from(["step", "thirds", "linear", "cosine", "constant"]),
     st.integers(1, 500),
     st.integers(0, 500),
     st.integers(0, 600),
@@ -75,7 +101,7 @@ def test_after_the_warm_up_the_schedule_is_where_it_would_be(schedule, total, wa
         assert 0.001 <= at(step) < 0.1
 
 
-@given(st.sampled_from(["step", "thirds", "cosine"]), st.integers(1, 10**6), st.data())
+@given(st.sampled_from(["step", "thirds", "linear", "cosine"]), st.integers(1, 10**6), st.data())
 def test_it_never_rises(schedule, total, data):
     at = learning_rate(0.1, schedule, total)
     first = data.draw(st.integers(0, total))

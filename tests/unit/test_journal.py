@@ -1,0 +1,41 @@
+"""What a run says, as records."""
+
+import pytest
+
+from cohort.learning.plan import plan_training
+from cohort.reporting.journal import Journal
+from cohort.reporting.records import read_metrics
+from cohort.run_folder import RunFolder
+from cohort.runtime.config import CohortConfig, resolve
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder.create(tmp_path / "run")
+
+
+def journal(folder):
+    plan = plan_training(resolve(CohortConfig(batch_size=10, epochs=4)), 100)
+    return Journal(folder, plan, {0: "resnet8"})
+
+
+def test_evaluations_tell_the_split(folder):
+    with journal(folder) as said:
+        said.evaluated(10, {0: {"nll": 0.5}, "ensemble": {"nll": 0.25}}, "validation")
+        said.evaluated(10, {0: {"nll": 0.75}})
+    keys = ("phase", "step", "epoch", "student", "nll")
+    assert [tuple(record[key] for key in keys) for record in read_metrics(folder.metrics)] == [
+        ("validation", 10, 1.0, 0, 0.5),
+        ("validation", 10, 1.0, "ensemble", 0.25),
+        ("test", 10, 1.0, 0, 0.75),
+    ]
+
+
+def test_a_rewind_forgets_evaluations_of_either_split(folder):
+    with journal(folder) as said:
+        for step in (10, 20):
+            said.evaluated(step, {0: {"nll": 0.5}}, "validation")
+            said.evaluated(step, {0: {"nll": 0.5}}, "test")
+        said.rewind(10, [0])
+    kept = [(record["phase"], record["step"]) for record in read_metrics(folder.metrics)]
+    assert kept == [("validation", 10), ("test", 10)]
