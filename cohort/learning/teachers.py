@@ -4,6 +4,7 @@ Shapes: M teachers, B batch, C classes.
 """
 
 import copy
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Self
 
@@ -71,7 +72,14 @@ class Teachers:
             return logits_BC
 
         batched: Callable[..., Tensor] = torch.vmap(call, in_dims=(0, 0, None))
-        return lambda images_BCHW: batched(weights, buffers, images_BCHW)
+
+        def call_all(images_BCHW: Tensor) -> Tensor:
+            with warnings.catch_warnings():
+                # Global pooling takes the batch apart for a moment: nobody can act upon that.
+                warnings.filterwarnings("ignore", "There is a performance drop because we have not")
+                return batched(weights, buffers, images_BCHW)
+
+        return call_all
 
 
 def _share(module: nn.Module, stacks: dict[str, Tensor], place: int) -> None:
