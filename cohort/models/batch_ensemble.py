@@ -61,14 +61,17 @@ class MemberLayer(nn.Module):
 
         Raises ValueError if M does not divide the batch.
         """
-        members = len(self.r)
-        if len(x) % members:
+        members, rows = (
+            len(self.r),
+            x.shape[0],
+        )  # not len(x), which torch.export takes for a constant
+        if rows % members:
             raise ValueError(
-                f"a batch of {len(x)} cannot be shared by {members} members; "
+                f"a batch of {rows} cannot be shared by {members} members; "
                 "a batch ensemble runs its layers on M examples for each that it is given"
             )
         # Not chunks or slices, whose backward passes cost more than one concatenation.
-        parts = x.split_with_sizes([len(x) // members] * members)
+        parts = x.split_with_sizes([rows // members] * members)
         biases = [None] * members if self.bias is None else self.bias.unbind()
         weights = self.weights().unbind()
         return torch.cat(
@@ -77,10 +80,12 @@ class MemberLayer(nn.Module):
 
     def weights(self) -> Tensor:
         """``W * (r_j s_j^T)`` of every member, [M, O, I / groups, ...]."""
-        s_MGI = self.s.unflatten(1, (self.groups, -1))
-        r_MGO = self.r.unflatten(1, (self.groups, -1))
-        outer = (r_MGO.unsqueeze(3) * s_MGI.unsqueeze(2)).flatten(1, 2)
-        return self.weight * outer.view(*outer.shape, *[1] * (self.weight.dim() - 2))
+        r_MGO1 = self.r.view(len(self.r), self.groups, -1, 1)
+        s_MG1I = self.s.view(len(self.s), self.groups, 1, -1)
+        outer_MOI = (r_MGO1 * s_MG1I).flatten(1, 2)
+        kernel = self.weight.dim() - 2
+        of_members: Tensor = self.weight * outer_MOI.view(*outer_MOI.shape, *[1] * kernel)
+        return of_members
 
     def member_alone(self, member: int) -> nn.Module:
         """A plain layer with the weight and bias of one member, in copies."""
@@ -153,7 +158,7 @@ class BatchEnsemble(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Logits [M, B, C] of all members, in one pass."""
         logits: Tensor = self.network(torch.cat([x_BCHW] * self.members))
-        return logits.unflatten(0, (self.members, len(x_BCHW)))
+        return logits.view(self.members, x_BCHW.shape[0], -1)
 
     def member_alone(self, member: int) -> nn.Module:
         """Member 0 to M - 1 as a plain network, of copies of this one's modules.
