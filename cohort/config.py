@@ -15,6 +15,8 @@ LrSchedule = Literal["step", "thirds", "cosine", "constant"]
 Precision = Literal["fp32", "bf16"]
 DecayOn = Literal["all", "weights"]
 Teacher = Literal["peers", "ensemble", "ensemble_logits", "none"]
+Perturbation = Literal["none", "gaussian", "ods", "conf_ods"]
+OdsNorm = Literal["rms", "l2"]
 
 
 @dataclass(frozen=True, kw_only=True)
