@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from cohort.learning.export import export_exit as export_exit
     from cohort.learning.student_files import load_student as load_student
     from cohort.models.early_exit import MultiExitStudent as MultiExitStudent
+    from cohort.models.members import MembersStudent as MembersStudent
     from cohort.runtime.config import CohortConfig as CohortConfig
     from cohort.runtime.train import CohortResult as CohortResult
     from cohort.runtime.train import resume_cohort as resume_cohort
     from cohort.runtime.train import train_cohort as train_cohort
     from cohort.with_exits import WithExits as WithExits
+    from cohort.with_members import WithMembers as WithMembers
 
 _HOME = {
     "Augmentation": "cohort.data.dataset",
@@ -28,11 +30,13 @@ _HOME = {
     "ConfigError": "cohort.errors",
     "ImageDataset": "cohort.data.dataset",
     "JobResult": "cohort.jobs.self_distillation",
+    "MembersStudent": "cohort.models.members",
     "MultiExitStudent": "cohort.models.early_exit",
     "RunError": "cohort.errors",
     "SelfDistillConfig": "cohort.jobs.config",
     "Split": "cohort.data.dataset",
     "WithExits": "cohort.with_exits",
+    "WithMembers": "cohort.with_members",
     "export_exit": "cohort.learning.export",
     "load_student": "cohort.learning.student_files",
     "resume_cohort": "cohort.runtime.train",

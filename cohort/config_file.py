@@ -13,6 +13,7 @@ from cohort.config import DataConfig, RunConfig
 from cohort.errors import ConfigError
 from cohort.imports import written_name
 from cohort.with_exits import WithExits
+from cohort.with_members import WithMembers
 
 Config = TypeVar("Config", bound=DataConfig)
 COMMANDS = {"k": "scripts/launch_cohort.py", "method": "scripts/self_distill.py"}
@@ -61,8 +62,8 @@ def to_yaml(config: RunConfig) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value as it stands in YAML: a callable or a network with exits by its name, a tuple as a list."""
-    if callable(value) or isinstance(value, WithExits):
+    """A value as it stands in YAML: a network that is no string by its name, a tuple as a list."""
+    if callable(value) or isinstance(value, WithExits | WithMembers):
         return written_name(value)
     return [plain(item) for item in value] if isinstance(value, tuple) else value
 

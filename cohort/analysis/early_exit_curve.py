@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cohort.analysis.cost import cost_together, exit_costs
 from cohort.data.dataset import Split
-from cohort.learning.evaluation import exit_log_posteriors_over
+from cohort.learning.evaluation import log_posteriors_over
 from cohort.models.early_exit import MultiExitStudent
 
 
@@ -44,7 +44,7 @@ def early_exit_curve(
     paid_E = torch.tensor(
         [cost_together(costs, range(1, exit + 1))[1] for exit in exits], dtype=torch.float64
     )
-    posterior_ENC = torch.stack(exit_log_posteriors_over(student, split, device)).exp()
+    posterior_ENC = torch.stack(log_posteriors_over(student, split, device)).exp()
     right_EN = posterior_ENC.argmax(2) == torch.from_numpy(split.labels)
     points = []
     for threshold in thresholds:

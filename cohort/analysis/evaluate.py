@@ -13,7 +13,7 @@ from cohort.analysis.exits import ExitsReport, exit_lines, report_exits
 from cohort.analysis.runs import load_students
 from cohort.data.dataset import ImageDataset
 from cohort.errors import ConfigError
-from cohort.learning.evaluation import exit_log_posteriors_over, log_posterior_over
+from cohort.learning.evaluation import combined, log_posterior_over, log_posteriors_over
 from cohort.learning.student_files import weights_sha256
 from cohort.metrics.classification import entropy, evaluate_posterior, mean_posterior
 from cohort.models.early_exit import MultiExitStudent
@@ -67,11 +67,11 @@ def evaluate_run(
     rows, posteriors, exits = [], [], {}
     for number, network, module in students:
         student = module.to(device)
-        of_exits = exit_log_posteriors_over(student, dataset.test, device)
-        posteriors.append(of_exits[-1])
-        row = _row(number, network, student, of_exits[-1], dataset, device)
+        of_parts = log_posteriors_over(student, dataset.test, device)
+        posteriors.append(combined(student, of_parts))
+        row = _row(number, network, student, posteriors[-1], dataset, device)
         if isinstance(student, MultiExitStudent):
-            report = report_exits(of_exits, labels_N, weights)
+            report = report_exits(of_parts, labels_N, weights)
             costs = exit_costs(student, dataset.image_shape)
             places = student.network.places
             row["exits"] = exit_lines(report.exits, costs, places)

@@ -15,7 +15,7 @@ from torch import Tensor
 from cohort.analysis.cost import ExitCost
 from cohort.data.dataset import Split
 from cohort.errors import ConfigError
-from cohort.learning.evaluation import exit_log_posteriors_over
+from cohort.learning.evaluation import log_posteriors_over
 from cohort.metrics.classification import evaluate_posterior, mean_posterior
 from cohort.models.early_exit import MultiExitStudent
 
@@ -50,7 +50,7 @@ def evaluate_exits(
     """
     if weights is not None:
         check_weights(weights, student.network.num_exits)
-    posteriors = exit_log_posteriors_over(student, split, device)
+    posteriors = log_posteriors_over(student, split, device)
     return report_exits(posteriors, torch.from_numpy(split.labels), weights)
 
 

@@ -9,6 +9,7 @@ from cohort.config import RunConfig, flag, not_negative, positive
 from cohort.data.recipes import fill_in, self_distillation_recipe
 from cohort.errors import ConfigError
 from cohort.with_exits import WithExits
+from cohort.with_members import WithMembers
 
 Network = str | Callable[..., Any]
 Method = Literal["byot", "dsn", "none", "kd", "fitnet", "at"]
@@ -117,8 +118,8 @@ def resolve(config: SelfDistillConfig) -> SelfDistillConfig:
 
 def _check_model(config: SelfDistillConfig) -> None:
     model = config.model
-    if isinstance(model, WithExits) or (isinstance(model, str) and "+" in model):
-        name = model.written_name if isinstance(model, WithExits) else model
+    if isinstance(model, WithExits | WithMembers) or (isinstance(model, str) and "+" in model):
+        name = model if isinstance(model, str) else model.written_name
         raise ConfigError(
             f"--model is {name!r}; here it is the network's name alone: whether it gets exits is said "
             "by --method, and where by --exits"

@@ -143,7 +143,7 @@ class Worker:
             self.channel.pause(pausing=pausing)
 
     def _exits_over(self, split: Split) -> list[torch.Tensor]:
-        parts = self.learner.exit_log_posteriors_over(self.workers.share(split))
+        parts = self.learner.log_posteriors_over(self.workers.share(split))
         return [self.workers.gather(part) for part in parts]
 
     def _finish(self, step: int) -> None:

@@ -1,6 +1,6 @@
 """The network's posterior over a whole split, leaving the network as it was."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 import torch
@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from cohort.data.dataset import Split
 from cohort.data.source import whole
+from cohort.metrics.classification import mean_posterior
 from cohort.models.early_exit import MultiExitStudent
+from cohort.models.members import MembersStudent
 from cohort.models.modes import in_mode
 from cohort.objectives.mutual import log_posterior
 
@@ -31,15 +33,26 @@ def log_posterior_over(
     return _over(network, lambda images: [network(images)], split, device, autocast)[0]
 
 
-def exit_log_posteriors_over(
+def log_posteriors_over(
     network: nn.Module, split: Split, device: torch.device, autocast: torch.autocast | None = None
 ) -> list[Tensor]:
-    """The same for every exit of a student, shallowest first; a plain network has one."""
-    if not isinstance(network, MultiExitStudent):
-        return [log_posterior_over(network, split, device, autocast)]
-    return _over(
-        network, lambda images: list(network.outputs(images).logits), split, device, autocast
-    )
+    """The same of every exit, shallowest first; of every member of a batch ensemble; or of the network."""
+    return _over(network, lambda images: _logits(network, images), split, device, autocast)
+
+
+def combined(network: nn.Module, log_posteriors: Sequence[Tensor]) -> Tensor:
+    """What the network answers, [N, C]: of those posteriors, the deepest exit's or the members' mean."""
+    if isinstance(network, MembersStudent):
+        return mean_posterior(log_posteriors)
+    return log_posteriors[-1]
+
+
+def _logits(network: nn.Module, images: Tensor) -> list[Tensor]:
+    if isinstance(network, MultiExitStudent):
+        return list(network.outputs(images).logits)
+    if isinstance(network, MembersStudent):
+        return list(network.of_members(images))
+    return [network(images)]
 
 
 @torch.no_grad()
@@ -56,4 +69,4 @@ def _over(
             with autocast or torch.autocast(device.type, enabled=False):
                 logits = forward(images)
             parts.append([log_posterior(logits_BC).cpu() for logits_BC in logits])
-    return [torch.cat(exit_parts) for exit_parts in zip(*parts, strict=True)]
+    return [torch.cat(of_one) for of_one in zip(*parts, strict=True)]

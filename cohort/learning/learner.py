@@ -18,7 +18,7 @@ from cohort.config import Precision
 from cohort.data.dataset import Split
 from cohort.data.source import BatchSource
 from cohort.errors import RunError
-from cohort.learning.evaluation import exit_log_posteriors_over
+from cohort.learning.evaluation import combined, log_posteriors_over
 from cohort.learning.records import StepRecords
 from cohort.objectives.objective import Objective
 from cohort.seeding import derive_seed
@@ -137,7 +137,7 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(step)
+            group["lr"] = self.learning_rate(step) * group.get("lr_scale", 1.0)
         self.optimizer.step()
         self.records.add(step, measurements)
         if self.records.window_is_full:
@@ -157,12 +157,15 @@ class Learner:
         self.records.close_window()
 
     def log_posterior_over(self, split: Split) -> Tensor:
-        """Evaluation posterior at T = 1 over a split, [N, C] on the CPU."""
-        return self.exit_log_posteriors_over(split)[-1]
+        """Evaluation posterior at T = 1 over a split, [N, C] on the CPU.
 
-    def exit_log_posteriors_over(self, split: Split) -> list[Tensor]:
-        """The same for every exit, shallowest first; a plain network has one."""
-        return exit_log_posteriors_over(self.network, split, self.device, self._autocast)
+        Of the deepest exit, or the mean of a batch ensemble's members.
+        """
+        return combined(self.network, self.log_posteriors_over(split))
+
+    def log_posteriors_over(self, split: Split) -> list[Tensor]:
+        """The same of every exit, shallowest first; of every member; or of the network alone."""
+        return log_posteriors_over(self.network, split, self.device, self._autocast)
 
     def snapshot(self) -> Files:
         """Everything that the next step depends on, as files. Not between predict and learn."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import safetensors.torch
@@ -11,10 +11,13 @@ from torch import nn
 
 from cohort.errors import ConfigError
 from cohort.learning.learner import WEIGHTS_FILE
-from cohort.models.early_exit import MultiExitStudent, normalised
+from cohort.models.early_exit import MultiExitStudent
 from cohort.models.normalised import Normalised
 from cohort.models.registry import NetworkSpec, build_network
-from cohort.with_exits import WithExits, parse_exits
+from cohort.models.student import normalised
+from cohort.network_spec import parse_spec
+from cohort.with_exits import WithExits
+from cohort.with_members import WithMembers
 
 CARD_FILE = "model.json"
 
@@ -41,9 +44,10 @@ def load_student(path: str | Path, network: NetworkSpec | None = None) -> Normal
     """A trained student in evaluation mode: pixels in [0, 1], float [B, C, H, W], to logits [B, classes].
 
     Normalisation is part of the module. A network with exits is a MultiExitStudent, one exit of it
-    that was exported alone a plain student. ``path`` is the student's folder, for example
-    ``runs/NAME/students/0``. ``network``, the factory that was trained, is needed only where model.json
-    names one that cannot be imported again: a lambda, or a function of the main script.
+    that was exported alone a plain student, a batch ensemble a MembersStudent. ``path`` is the
+    student's folder, for example ``runs/NAME/students/0``. ``network``, the factory that was trained,
+    is needed only where model.json names one that cannot be imported again: a lambda, or a function
+    of the main script.
     Raises ConfigError, naming the file, if one is missing or does not fit.
     """
     folder = Path(path)
@@ -80,9 +84,9 @@ def own_factory(network: NetworkSpec | None) -> NetworkSpec | None:
 
 def untrained(card: ModelCard, network: NetworkSpec | None, file: Path) -> Normalised:
     """The student that a card describes, around the factory ``network`` if one is given."""
-    spec = parse_exits(card.network, str(file))
-    if isinstance(spec, WithExits) and callable(network):
-        network = WithExits(network, spec.places)
+    spec = parse_spec(card.network, str(file))
+    if isinstance(spec, WithExits | WithMembers) and callable(network):
+        network = replace(spec, network=network)
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers are his own
         module = build_network(
             network or spec,

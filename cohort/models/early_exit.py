@@ -6,11 +6,10 @@ largest probability reaches a threshold; only the others go deeper.
 Shapes: B batch, C classes, E exits, F features, U examples not answered yet.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cohort.errors import ConfigError
 from cohort.models.modes import in_mode
@@ -84,9 +83,3 @@ class MultiExitStudent(Normalised):
             exits_B[undecided_U[sure_U]] = exit
             undecided_U, map_UCHW = undecided_U[~sure_U], map_UCHW[~sure_U]
         return EarlyExits(logits_BC, exits_B)
-
-
-def normalised(network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> Normalised:
-    """The student around a network, with exits if the network has them."""
-    student = MultiExitStudent if isinstance(network, MultiExit) else Normalised
-    return student(network, mean, std)

@@ -10,15 +10,18 @@ from torch import nn
 
 from cohort.errors import ConfigError
 from cohort.imports import import_object, import_path, one_line
+from cohort.models.batch_ensemble import BatchEnsemble, batch_ensemble, member_biases
 from cohort.models.cut import candidates, default_places
-from cohort.models.early_exit import normalised
 from cohort.models.families import ImageShape, build_own, close_names, known_networks
 from cohort.models.multi_exit import MultiExit, multi_exit
 from cohort.models.normalised import Normalised
+from cohort.models.student import normalised
+from cohort.network_spec import parse_spec
 from cohort.seeding import derive_seed
-from cohort.with_exits import WithExits, parse_exits
+from cohort.with_exits import WithExits
+from cohort.with_members import WithMembers
 
-NetworkSpec = str | Callable[..., nn.Module] | WithExits
+NetworkSpec = str | Callable[..., nn.Module] | WithExits | WithMembers
 PLACES_FLAG = {"--model": "--exits"}
 """Where the user names places, if not together with the network."""
 
@@ -36,7 +39,7 @@ def build_student(
 ) -> Normalised:
     """Student number ``student`` of a run, initialised from (seed, student) alone.
 
-    It is a MultiExitStudent if the spec asks for exits.
+    It is a MultiExitStudent if the spec asks for exits, a MembersStudent if it asks for members.
     The caller's random state is left as it was. Raises ConfigError as ``build_network`` does.
     """
     with torch.random.fork_rng(devices=[]):
@@ -55,7 +58,8 @@ def build_network(
         spec: one of ``known_networks()``, a torchvision classifier's name, one's own
             ``package.module:function``, or a callable. One's own is called with ``num_classes``,
             and with ``image_shape`` if it has a parameter of that name. Any of these with
-            ``+exits`` or ``+exits=PLACE/PLACE`` behind it, or in ``WithExits``, is a MultiExit.
+            ``+exits`` or ``+exits=PLACE/PLACE`` behind it, or in ``WithExits``, is a MultiExit;
+            with ``+members=M``, or in ``WithMembers``, a BatchEnsemble.
         num_classes: how many logits an image gets.
         image_shape: (C, H, W) of the images.
         flag: what the user gave ``spec`` with, for messages.
@@ -63,9 +67,11 @@ def build_network(
     Raises:
         ConfigError: one sentence, if there is no such network or it does not fit the data.
     """
-    spec = parse_exits(spec, flag)
+    spec = parse_spec(spec, flag)
     if isinstance(spec, WithExits):
         network: nn.Module = build_with_exits(spec, num_classes, image_shape, flag=flag)
+    elif isinstance(spec, WithMembers):
+        network = build_with_members(spec, num_classes, image_shape, flag=flag)
     elif not isinstance(spec, str):
         network = call_factory(spec, spec, num_classes, image_shape, flag=flag)
     elif ":" in spec:
@@ -98,12 +104,28 @@ def build_with_exits(
     return multi_exit(network, places, image_shape, spec.network, PLACES_FLAG.get(flag, flag))
 
 
+def build_with_members(
+    spec: WithMembers, num_classes: int, image_shape: ImageShape, *, flag: str
+) -> BatchEnsemble:
+    """The plain network of ``spec`` as a batch ensemble whose members' biases start at 0.
+
+    So they do in the code of Nam et al., NeurIPS 2021 (arXiv 2110.14149).
+    """
+    network = build_network(
+        spec.network, num_classes=num_classes, image_shape=image_shape, flag=flag
+    )
+    ensemble = batch_ensemble(network, spec.members, init=spec.init, flag=flag)
+    for bias in member_biases(ensemble):
+        nn.init.zeros_(bias)
+    return ensemble
+
+
 def with_places(spec: NetworkSpec, *, num_classes: int, image_shape: ImageShape) -> NetworkSpec:
     """The spec with the places of its exits named, so that it is rebuilt exactly wherever it is read.
 
     Raises ConfigError as ``build_network`` does.
     """
-    spec = parse_exits(spec, "--students")
+    spec = parse_spec(spec, "--students")
     if not isinstance(spec, WithExits) or spec.places is not None:
         return spec
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers are his own
@@ -190,7 +212,10 @@ def check_network(
     *,
     flag: str = "--students",
 ) -> None:
-    """Raise ConfigError unless two images give logits [2, num_classes]; changes nothing."""
+    """Raise ConfigError unless two images give logits [2, num_classes]; changes nothing.
+
+    A batch ensemble gives those of every member.
+    """
     batch = (2, *image_shape)
     training = [module for module in network.modules() if module.training]
     network.eval()  # so that batch norm keeps its statistics
@@ -205,10 +230,13 @@ def check_network(
         for module in training:
             module.training = True
     got = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-    if got != [2, num_classes]:
+    expected = [2, num_classes]
+    if isinstance(network, BatchEnsemble):
+        expected = [network.members, *expected]
+    if got != expected:
         raise ConfigError(
             f"{flag} is {shown(spec)}, which gave {got} for images {list(batch)}; "
-            f"it must give logits [2, {num_classes}]"
+            f"it must give logits {expected}"
         )
 
 
@@ -216,6 +244,6 @@ def shown(spec: NetworkSpec) -> str:
     """A spec as it stands in a message, on one line."""
     if isinstance(spec, str):
         return repr(spec)
-    if isinstance(spec, WithExits):
+    if isinstance(spec, WithExits | WithMembers):
         return repr(spec.written_name)
     return import_path(spec) or getattr(spec, "__qualname__", None) or type(spec).__name__

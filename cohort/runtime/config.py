@@ -1,12 +1,15 @@
 """The configuration of a cohort: what `scripts/launch_cohort.py` and `train_cohort` take."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, Literal
 
 from cohort.config import RunConfig, Teacher, not_negative, positive
 from cohort.data.recipes import fill_in, recipe_for
 from cohort.errors import ConfigError
-from cohort.with_exits import Network as Network
+from cohort.network_spec import Network as Network
+from cohort.network_spec import parse_spec
+from cohort.with_members import WithMembers
 
 Schedule = Literal["simultaneous", "sequential"]
 Exchange = Literal["object_store", "collective", "in_process"]
@@ -88,6 +91,12 @@ def _check_cohort(config: CohortConfig) -> None:
             f"--students names {len(config.networks)} networks; "
             f"it must name 1, for all students, or --k = {config.k}"
         )
+    for spec in map(partial(parse_spec, flag="--students"), config.networks):
+        if isinstance(spec, WithMembers):
+            raise ConfigError(
+                f"--students is {spec.written_name!r}, a batch ensemble, which is trained by "
+                "scripts/ods_distill.py; name a network without +members here"
+            )
     if config.teacher == "none" and config.schedule == "sequential":
         raise ConfigError(
             "--schedule is sequential with --teacher none, whose students have no turns to wait for; "

@@ -7,7 +7,7 @@ from cohort.analysis.cost import exit_costs
 from cohort.analysis.early_exit_curve import early_exit_curve, first_confident
 from cohort.analysis.exits import check_weights, evaluate_exits
 from cohort.errors import ConfigError
-from cohort.learning.evaluation import exit_log_posteriors_over, log_posterior_over
+from cohort.learning.evaluation import log_posterior_over, log_posteriors_over
 from cohort.metrics.classification import accuracy, evaluate_posterior
 from tests.support.exits import IMAGE_SHAPE, tiny_student
 from tests.support.splits import random_split
@@ -44,7 +44,7 @@ def test_every_exit_and_the_ensembles(student):
 
 def test_the_deepest_three_of_four(student, monkeypatch):
     four = [posterior.log() for posterior in (*posteriors(student)[::-1], posteriors(student)[1])]
-    monkeypatch.setattr("cohort.analysis.exits.exit_log_posteriors_over", lambda *_: four)
+    monkeypatch.setattr("cohort.analysis.exits.log_posteriors_over", lambda *_: four)
     report = evaluate_exits(student, SPLIT, CPU)
     assert report.deepest == scores(sum(log.exp() for log in four[1:]) / 3)
     assert report.deepest != report.ensemble
@@ -60,7 +60,7 @@ def test_one_pass_computes_all_exits(student, monkeypatch):
 
 
 def test_the_deepest_exit_is_what_calling_the_student_gives(student):
-    deepest = exit_log_posteriors_over(student, SPLIT, CPU)[-1]
+    deepest = log_posteriors_over(student, SPLIT, CPU)[-1]
     torch.testing.assert_close(deepest, log_posterior_over(student, SPLIT, CPU))
 
 

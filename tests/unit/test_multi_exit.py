@@ -15,9 +15,10 @@ from cohort.models import Normalised, build_network, build_student
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.multi_exit import MultiExit, branch, multi_exit, stride
 from cohort.models.registry import with_places
+from cohort.network_spec import parse_spec
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.summary import network_name
-from cohort.with_exits import WithExits, parse_exits
+from cohort.with_exits import WithExits
 from tests.support import exits
 from tests.support.exits import Silent, Tiny
 
@@ -197,9 +198,9 @@ def test_torchvisions_resnets_have_default_places():
     ],
 )
 def test_names_are_parsed_and_written(text, spec):
-    assert parse_exits(text, "--students") == spec
+    assert parse_spec(text, "--students") == spec
     assert network_name(spec) == text
-    assert parse_exits(spec, "--students") is spec
+    assert parse_spec(spec, "--students") is spec
 
 
 @pytest.mark.parametrize(
