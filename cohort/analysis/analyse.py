@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 
-from cohort.analysis.ensemble import Ensemble
+from cohort.analysis.ensemble import count_members
 from cohort.analysis.of_ensembles import analyse_diversity, analyse_jacobian, analyse_transfer
 from cohort.analysis.of_runs import (
     analyse_early_exit,
@@ -78,7 +78,7 @@ def lacking(run: LoadedRun) -> dict[str, str]:
     wants: dict[str, str] = {}
     if not isinstance(run.student, MultiExitStudent):
         wants |= {"separability": EXITS, "early_exit": EXITS}
-    members = Ensemble(run.students).count
+    members = count_members(run.students)
     if members < 2:
         wants["diversity"] = PAIR
     if members < 3:

@@ -9,16 +9,14 @@ E[vvᵀ] = I, so E‖Jᵀv‖² = ‖J‖² (Frobenius) and E⟨Jᵀv, Kᵀv⟩ 
 Shapes: B batch, C classes, D pixels, S students, T teachers, V projections.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from cohort.objectives.perturbation import PixelsToLogits
 from cohort.seeding import generator
-
-MembersLogits = Callable[[Tensor], Tensor]
-"""Images [B, C, H, W] to each member's logits [M, B, C]; no example may depend on another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +30,8 @@ class JacobianMatch:
 
 
 def jacobian_match(
-    students: MembersLogits,
-    teachers: MembersLogits,
+    students: Sequence[PixelsToLogits],
+    teachers: Sequence[PixelsToLogits],
     batches: Iterable[Tensor],
     *,
     classes: int,
@@ -41,6 +39,8 @@ def jacobian_match(
     seed: int,
 ) -> JacobianMatch:
     """Compare the Jacobians of posteriors on batches of images [B, C, H, W] in [0, 1].
+
+    No example's posterior may depend on another example: networks are in evaluation mode.
 
     Every expectation is a mean over the examples and ``draws`` projections of each, which are the
     same for all networks and a function of (seed, number of the batch). The ratios are those of
@@ -51,14 +51,13 @@ def jacobian_match(
     """
     grams = []
     for images_BCHW, v_VBC in _with_signs(batches, classes, draws, seed):
-        student_SF, teacher_TF = (
-            projections(members, images_BCHW, v_VBC).flatten(1) for members in (students, teachers)
-        )
-        both = torch.cat([student_SF, teacher_TF])
+        projected = [projections(of, images_BCHW, v_VBC) for of in (*students, *teachers)]
+        # Squares of a sure network's gradients would vanish in float32.
+        both = torch.stack(projected).double().flatten(1)
         grams.append((both @ both.T).cpu())
     if not grams:
         raise ValueError("Jacobians cannot be compared on no images")
-    gram, count = torch.stack(grams).sum(0), len(student_SF)
+    gram, count = torch.stack(grams).sum(0), len(students)
     inner_ST, square = gram[:count, count:], gram.diagonal()
     student_S1, teacher_T = square[:count, None], square[count:]
     return JacobianMatch(
@@ -67,23 +66,20 @@ def jacobian_match(
     )
 
 
-def projections(members: MembersLogits, images_BCHW: Tensor, v_VBC: Tensor) -> Tensor:
-    """Jᵀv of every member's posterior on every example: float64 [M, V, B, D].
+def projections(network: PixelsToLogits, images_BCHW: Tensor, v_VBC: Tensor) -> Tensor:
+    """Jᵀv of the posterior on every example: [V, B, C, H, W].
 
-    A backward pass per member and projection, through the input alone: no parameter gains a grad.
+    A backward pass per projection, through the input alone: no parameter gains a grad.
     """
     with torch.enable_grad():
         x_BCHW = images_BCHW.detach().requires_grad_()
-        posterior_MBC = members(x_BCHW).float().softmax(-1)
+        posterior_BC = network(x_BCHW).float().softmax(1)
+        # Where no example depends on another, the gradient of the sum is that of each.
         projected = [
-            # Where no example depends on another, the gradient of the sum is that of each.
             torch.autograd.grad((posterior_BC * v_BC).sum(), x_BCHW, retain_graph=True)[0]
-            for posterior_BC in posterior_MBC
             for v_BC in v_VBC
         ]
-    # Squares of a sure network's gradients would vanish in float32.
-    shape = len(posterior_MBC), len(v_VBC), len(images_BCHW), -1
-    return torch.stack(projected).double().reshape(shape)
+    return torch.stack(projected)
 
 
 def _with_signs(

@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from cohort.analysis.ensemble import PERTURBED_BATCH, Ensemble, member_log_posteriors
+from cohort.analysis.ensemble import PERTURBED_BATCH, member_log_posteriors, members_of
 from cohort.analysis.jacobians import jacobian_match
 from cohort.analysis.options import AnalyseOptions
 from cohort.analysis.outcome import SEED, Outcome, Row, figure_name, some
@@ -43,12 +43,12 @@ def analyse_diversity(
     drawn: dict[str, Figure] = {}
     rows: list[Row] = []
     for run in runs:
-        ensemble = Ensemble(run.students)
+        members = members_of(run.students)
         splits: dict[str, dict[str, list[DiversityBin]]] = {}
         for name, split in (("training", run.dataset.train), ("test", run.dataset.test)):
             posteriors = {
                 inputs: member_log_posteriors(
-                    ensemble, some(split, options), perturbation(kind, options), device
+                    members, some(split, options), perturbation(kind, options), device
                 )
                 for inputs, kind in INPUTS.items()
             }
@@ -98,9 +98,8 @@ def analyse_jacobian(
     drawn: dict[str, Figure] = {}
     rows: list[Row] = []
     for run in runs:
-        students, teachers = Ensemble(run.students), Ensemble(load_teachers(run))
-        for network in teachers.networks:
-            network.to(device)
+        students = members_of(run.students)
+        teachers = members_of([teacher.to(device) for teacher in load_teachers(run)])
         split = some(run.dataset.test, options)
         match = jacobian_match(
             students,
@@ -115,12 +114,12 @@ def analyse_jacobian(
                 "run": run.name,
                 "member": member,
                 "teacher": teacher,
-                "own_teacher": member == teacher and students.count == teachers.count,
+                "own_teacher": member == teacher and len(students) == len(teachers),
                 "relative_error": float(match.relative_error[member, teacher]),
                 "cosine": float(match.cosine[member, teacher]),
             }
-            for member in range(students.count)
-            for teacher in range(teachers.count)
+            for member in range(len(students))
+            for teacher in range(len(teachers))
         ]
         matrices = match.relative_error.tolist(), match.cosine.tolist()
         drawn[figure_name("jacobian", run.name, len(runs))] = figures.jacobian_figure(*matrices)
@@ -154,10 +153,10 @@ def _diversity_rows(
 
 
 def _transfer_rows(run: LoadedRun, options: AnalyseOptions, device: torch.device) -> Iterator[Row]:
-    ensemble, split = Ensemble(run.students), some(run.dataset.train, options)
+    members, split = members_of(run.students), some(run.dataset.train, options)
 
     def posteriors(kind: Perturbation, source: int | None = None) -> Tensor:
-        return member_log_posteriors(ensemble, split, perturbation(kind, options), device, source)
+        return member_log_posteriors(members, split, perturbation(kind, options), device, source)
 
     def row(inputs: str, perturbed_MNC: Tensor, source: int | None = None) -> Row:
         found = transfer(clean_MNC, perturbed_MNC)
@@ -175,7 +174,7 @@ def _transfer_rows(run: LoadedRun, options: AnalyseOptions, device: torch.device
     clean_MNC, noisy_MNC = posteriors("none"), posteriors("gaussian")
     yield row("clean", clean_MNC)
     yield row("gaussian", noisy_MNC)
-    for source in range(ensemble.count):
+    for source in range(len(members)):
         yield row("ods", posteriors("ods", source), source)
 
 
