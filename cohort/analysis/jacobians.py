@@ -73,7 +73,8 @@ def projections(network: PixelsToLogits, images_BCHW: Tensor, v_VBC: Tensor) -> 
     """
     with torch.enable_grad():
         x_BCHW = images_BCHW.detach().requires_grad_()
-        posterior_BC = network(x_BCHW).float().softmax(1)
+        # In float32 the posterior of a sure network is 1, and its derivative by that logit 0.
+        posterior_BC = network(x_BCHW).double().softmax(1)
         # Where no example depends on another, the gradient of the sum is that of each.
         projected = [
             torch.autograd.grad((posterior_BC * v_BC).sum(), x_BCHW, retain_graph=True)[0]
