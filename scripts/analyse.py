@@ -1,7 +1,10 @@
-"""Analyse finished runs as the paper does: weight noise, gradients, separability, early exits."""
+"""Analyse finished runs as the papers do: weight noise, gradients, exits, and how members differ."""
+
+from typing import get_args
 
 from cohort.analysis.options import ANALYSES, AnalyseOptions, names, numbers
 from cohort.command_line import SUCCESS, Parser, run_command
+from cohort.config import OdsNorm
 
 
 def main() -> int:
@@ -43,8 +46,9 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--analyses",
         metavar="NAME,…",
-        help=f"Of {', '.join(ANALYSES)}. Default: all that a run's student allows; the last two "
-        "need exits.",
+        help=f"Of {', '.join(ANALYSES)}. Default: all that a run allows: separability and "
+        "early_exit need exits, diversity two students or members, transfer three, jacobian the teachers "
+        "of a run of ods_distill.py.",
     )
     parser.add_argument(
         "--sigmas",
@@ -62,7 +66,29 @@ def make_parser() -> Parser:
         metavar="N",
         type=int,
         default=AnalyseOptions.draws,
-        help="Random noises per sigma. Default: %(default)s.",
+        help="Random noises per sigma, and random projections per image of the Jacobians. "
+        "Default: %(default)s.",
+    )
+    parser.add_argument(
+        "--eta",
+        metavar="X",
+        type=float,
+        default=AnalyseOptions.eta,
+        help="Step size of perturbed inputs, in 1/255 of the pixels' range. Default: %(default)g.",
+    )
+    parser.add_argument(
+        "--tau",
+        metavar="X",
+        type=float,
+        default=AnalyseOptions.tau,
+        help="Temperature of the posterior whose gradient perturbs. Default: %(default)g.",
+    )
+    parser.add_argument(
+        "--norm",
+        choices=get_args(OdsNorm),
+        default=AnalyseOptions.norm,
+        help="What is 1 of an ODS step of eta 1: its root mean square over the pixels, or its length. "
+        "Default: %(default)s.",
     )
     parser.add_argument(
         "--examples",

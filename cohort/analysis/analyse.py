@@ -1,17 +1,44 @@
 """The analyses of finished runs, written into a folder."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import torch
 
-from cohort.analysis.of_runs import BY_NAME, Outcome
-from cohort.analysis.options import ANALYSES, OF_EXITS, AnalyseOptions, refuse_without_exits
-from cohort.analysis.runs import LoadedRun, distinct_names, load_run
+from cohort.analysis.ensemble import count_members
+from cohort.analysis.of_ensembles import analyse_diversity, analyse_jacobian, analyse_transfer
+from cohort.analysis.of_runs import (
+    analyse_early_exit,
+    analyse_gradients,
+    analyse_noise,
+    analyse_separability,
+)
+from cohort.analysis.options import (
+    ANALYSES,
+    EXITS,
+    PAIR,
+    TRIO,
+    AnalyseOptions,
+    note_unable,
+    refuse_unable,
+)
+from cohort.analysis.outcome import Outcome
+from cohort.analysis.runs import LoadedRun, distinct_names, load_run, load_teachers
 from cohort.errors import ConfigError
 from cohort.models.early_exit import MultiExitStudent
 from cohort.reporting import figures
+
+BY_NAME: dict[str, Callable[[Sequence[LoadedRun], AnalyseOptions, torch.device], Outcome]] = {
+    "noise": analyse_noise,
+    "gradients": analyse_gradients,
+    "separability": analyse_separability,
+    "early_exit": analyse_early_exit,
+    "diversity": analyse_diversity,
+    "transfer": analyse_transfer,
+    "jacobian": analyse_jacobian,
+}
 
 
 class Written(NamedTuple):
@@ -29,22 +56,38 @@ def analyse(options: AnalyseOptions) -> Written:
     """
     runs, notes = _load(options), []
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    wants = {run.name: lacking(run) for run in runs}
     for run in runs:
-        if not isinstance(run.student, MultiExitStudent):
-            refuse_without_exits(run.name, options.analyses or ())
-            notes.append(f"{run.name} has no exits, so no part in {' and '.join(OF_EXITS)}")
-        run.student.to(device)
+        if options.analyses is not None:
+            refuse_unable(run.name, options.analyses, wants[run.name])
+        elif wants[run.name]:
+            notes.append(note_unable(run.name, wants[run.name]))
+        for student in run.students:
+            student.to(device)
     folder, files = _made(options.output), []
     for analysis in dict.fromkeys(options.analyses or ANALYSES):
-        able = [
-            run
-            for run in runs
-            if analysis not in OF_EXITS or isinstance(run.student, MultiExitStudent)
-        ]
+        able = [run for run in runs if analysis not in wants[run.name]]
         if able:
             outcome = BY_NAME[analysis](able, options, device)
             files += _write(folder, analysis, outcome)
     return Written(files, notes)
+
+
+def lacking(run: LoadedRun) -> dict[str, str]:
+    """What a run has not, by analysis that it can have no part in for that reason."""
+    wants: dict[str, str] = {}
+    if not isinstance(run.student, MultiExitStudent):
+        wants |= {"separability": EXITS, "early_exit": EXITS}
+    members = count_members(run.students)
+    if members < 2:
+        wants["diversity"] = PAIR
+    if members < 3:
+        wants["transfer"] = TRIO
+    try:
+        load_teachers(run)
+    except ConfigError as error:
+        wants["jacobian"] = f"teachers ({error})"
+    return wants
 
 
 def _load(options: AnalyseOptions) -> list[LoadedRun]:

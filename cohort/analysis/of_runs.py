@@ -1,8 +1,7 @@
 """Each analysis of finished runs: from students and data to figures and the rows of a table."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, NamedTuple
 
 import torch
 from matplotlib.figure import Figure
@@ -20,27 +19,17 @@ from cohort.analysis.gradients import (
     loss_of_exits,
 )
 from cohort.analysis.options import AnalyseOptions
+from cohort.analysis.outcome import SEED, Outcome, Row, figure_name, some
 from cohort.analysis.runs import LoadedRun
 from cohort.analysis.separability import features_over, pca_scatter, separability
-from cohort.data.dataset import ImageDataset, Split
-from cohort.data.registry import subset
+from cohort.data.dataset import ImageDataset
 from cohort.data.source import BatchSource
 from cohort.models.early_exit import MultiExitStudent
 from cohort.objectives.self_distillation import DEEP_SUPERVISION, SelfDistillation
 from cohort.reporting import figures
 
-SEED = 0
 GRADIENT_BATCH = 64
 THRESHOLDS = (0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1)
-
-Row = dict[str, Any]
-
-
-class Outcome(NamedTuple):
-    """Figures by name, of which each is written as SVG and PNG, and the rows of the CSV."""
-
-    figures: Mapping[str, Figure]
-    rows: list[Row]
 
 
 def analyse_noise(
@@ -99,7 +88,7 @@ def analyse_separability(
             found = asdict(separability(features_NF, labels_N))
             rows.append({"run": run.name, "exit": exit, "place": place, **found})
         scatters = [pca_scatter(features_NF, labels_N) for features_NF in features]
-        name = "separability" if len(runs) == 1 else f"separability-{run.name}"
+        name = figure_name("separability", run.name, len(runs))
         drawn[name] = figures.scatter_figure(scatters, run.dataset.classes)
     return Outcome(drawn, rows)
 
@@ -123,14 +112,6 @@ def analyse_early_exit(
     return Outcome({"early_exit": figures.early_exit_figure(curves, fixed)}, rows)
 
 
-BY_NAME: dict[str, Callable[[Sequence[LoadedRun], AnalyseOptions, torch.device], Outcome]] = {
-    "noise": analyse_noise,
-    "gradients": analyse_gradients,
-    "separability": analyse_separability,
-    "early_exit": analyse_early_exit,
-}
-
-
 def losses_of(student: nn.Module) -> dict[str, Loss]:
     """The training losses whose gradients are compared, by name."""
     if not isinstance(student, MultiExitStudent):
@@ -140,11 +121,6 @@ def losses_of(student: nn.Module) -> dict[str, Loss]:
         "labels at every exit": loss_of_exits(DEEP_SUPERVISION),
         "labels at the last exit": last_exit_loss,
     }
-
-
-def some(split: Split, options: AnalyseOptions) -> Split:
-    """``--examples`` of a split, or all if it has fewer; the same ones for every run."""
-    return subset(split, min(options.examples, len(split)), "examples", SEED)
 
 
 def training_batches(

@@ -1,14 +1,25 @@
 """What ``scripts/analyse.py`` is asked for. Imports no torch, so that ``--help`` is fast."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
+from cohort.config import OdsNorm
 from cohort.errors import ConfigError
 
-ANALYSES = ("noise", "gradients", "separability", "early_exit")
-OF_EXITS = ("separability", "early_exit")
-"""Those that need a student with exits."""
+ANALYSES = (
+    "noise",
+    "gradients",
+    "separability",
+    "early_exit",
+    "diversity",
+    "transfer",
+    "jacobian",
+)
+EXITS = "a student with exits"
+PAIR = "two students, or a student with two members"
+TRIO = "three students, or a student with three members"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +35,11 @@ class AnalyseOptions:
     relative: bool = False
     draws: int = 5
     examples: int = 1000
+    eta: float = 1.0
+    """Step size of perturbed inputs, in 1/255 of the pixels' range."""
+    tau: float = 1.0
+    """Temperature of the posterior along whose gradient inputs are moved."""
+    norm: OdsNorm = "rms"
 
     def __post_init__(self) -> None:
         unknown = set(self.analyses or ()) - set(ANALYSES)
@@ -40,6 +56,13 @@ class AnalyseOptions:
         for flag, value, least in (("--draws", self.draws, 1), ("--examples", self.examples, 2)):
             if value < least:
                 raise ConfigError(f"{flag} is {value}; it must be at least {least}")
+        for flag, number in (("--eta", self.eta), ("--tau", self.tau)):
+            if not 0 < number < math.inf:
+                raise ConfigError(f"{flag} is {number:g}; it must be a number greater than 0")
+        if self.norm not in get_args(OdsNorm):
+            raise ConfigError(
+                f"--norm is {self.norm!r}; it must be one of {', '.join(get_args(OdsNorm))}"
+            )
 
 
 def numbers(flag: str, text: str) -> tuple[float, ...]:
@@ -68,10 +91,28 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(word for part in text.split(",") if (word := part.strip()))
 
 
-def refuse_without_exits(name: str, analyses: Sequence[str]) -> None:
-    """Raise ConfigError if an analysis was asked for that a run without exits cannot be part of."""
-    if needing := [analysis for analysis in analyses if analysis in OF_EXITS]:
+def refuse_unable(name: str, analyses: Sequence[str], lacking: Mapping[str, str]) -> None:
+    """Raise ConfigError if an analysis was asked for that a run lacks something for.
+
+    ``lacking`` says what, by analysis.
+    """
+    if needing := [analysis for analysis in analyses if analysis in lacking]:
+        able = ",".join(analysis for analysis in ANALYSES if analysis not in lacking)
         raise ConfigError(
-            f"--analyses is {','.join(analyses)!r}, but {','.join(needing)} needs a student with exits "
-            f"and that of {name} has none; for it use --analyses noise,gradients"
+            f"--analyses is {','.join(analyses)!r}, but {needing[0]} needs {lacking[needing[0]]}, "
+            f"which {name} lacks; for it use --analyses {able}"
         )
+
+
+def note_unable(name: str, lacking: Mapping[str, str]) -> str:
+    """One sentence on the analyses that a run has no part in.
+
+    Example:
+        >>> note_unable("plain", {"separability": "exits", "early_exit": "exits", "jacobian": "teachers"})
+        'plain has no part in separability and early_exit, for want of exits; jacobian, for want of teachers'
+    """
+    parts = [
+        f"{' and '.join(a for a in lacking if lacking[a] == need)}, for want of {need}"
+        for need in dict.fromkeys(lacking.values())
+    ]
+    return f"{name} has no part in {'; '.join(parts)}"

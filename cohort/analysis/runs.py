@@ -1,4 +1,4 @@
-"""Finished runs, read for analysis: the first student and the data it learned from."""
+"""Finished runs, read for analysis: students, their teachers, and the data they learned from."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -19,23 +19,35 @@ from cohort.run_folder import RunFolder
 
 @dataclass(frozen=True, kw_only=True)
 class RunData(DataConfig):
-    """What every kind of run's config says of its data."""
+    """What every kind of run's config says of its data, and what some say of their teachers."""
 
     seed: int = 0
+    teachers: str | None = None
+    """The folder of the run whose students are the teachers."""
+    choose: tuple[int, ...] | None = None
+    """Their numbers, in order; None: all."""
 
 
 class LoadedRun(NamedTuple):
-    """A run's student 0 in evaluation mode, its data, and the name of its folder."""
+    """A run's students in evaluation mode, its data, and the name of its folder."""
 
-    student: nn.Module
+    students: tuple[nn.Module, ...]
     dataset: ImageDataset
     name: str
+    folder: RunFolder
+
+    @property
+    def student(self) -> nn.Module:
+        """Student 0, for what looks at one network."""
+        return self.students[0]
 
 
 def load_run(run_dir: str | Path, data_root: str | None = None) -> LoadedRun:
-    """Read the first student and the data of a finished run; raises as ``load_students`` does."""
+    """Read the students and the data of a finished run; raises as ``load_students`` does."""
     students, dataset = load_students(run_dir, data_root)
-    return LoadedRun(students[0][2], dataset, Path(run_dir).resolve().name)
+    modules = tuple(module for _, _, module in students)
+    folder = RunFolder(run_dir)
+    return LoadedRun(modules, dataset, folder.path.resolve().name, folder)
 
 
 def load_students(
@@ -47,23 +59,49 @@ def load_students(
     no trained students, or the data are not there.
     """
     folder = RunFolder.open(run_dir)
-    found = sorted(
-        (path for path in folder.path.glob("students/*") if path.name.isdecimal()),
-        key=lambda path: int(path.name),
-    )
-    if not found:
-        raise ConfigError(
-            f"{run_dir} holds no trained students: its run has not ended; --resume it first"
-        )
+    found = student_folders(folder)
     config = read_run_data(folder, data_root)
     students: list[tuple[int, str, nn.Module]] = [
-        (int(path.name), read_card(path).network, load_student(path)) for path in found
+        (number, read_card(path).network, load_student(path)) for number, path in found.items()
     ]
     return students, load_dataset(config, config.seed)
 
 
+def load_teachers(run: LoadedRun) -> tuple[nn.Module, ...]:
+    """The networks that taught a run, in evaluation mode and in the order of its members.
+
+    Raises ConfigError if its config names no run of teachers, or that run has not these students.
+    """
+    config, file = read_run_data(run.folder, None), run.folder.config
+    if config.teachers is None:
+        raise ConfigError(f"{file} names no teachers")
+    try:
+        found = student_folders(RunFolder.open(config.teachers))
+    except ConfigError as error:
+        raise ConfigError(f"{file} names teachers: {config.teachers}, but {error}") from error
+    chosen = tuple(found) if config.choose is None else config.choose
+    if missing := [number for number in chosen if number not in found]:
+        raise ConfigError(
+            f"{file} chooses teacher {missing[0]}, but {config.teachers} has only "
+            f"{', '.join(map(str, found))}"
+        )
+    return tuple(load_student(found[number]) for number in chosen)
+
+
+def student_folders(folder: RunFolder) -> dict[int, Path]:
+    """Where the trained students of a run lie, by number; ConfigError if there are none."""
+    found = {
+        int(path.name): path for path in folder.path.glob("students/*") if path.name.isdecimal()
+    }
+    if not found:
+        raise ConfigError(
+            f"{folder.path} holds no trained students: its run has not ended; --resume it first"
+        )
+    return dict(sorted(found.items()))
+
+
 def read_run_data(folder: RunFolder, data_root: str | None) -> RunData:
-    """What a run's config says of its data."""
+    """What a run's config says of its data and teachers."""
     known = {field.name for field in dataclasses.fields(RunData)}
     values = {key: value for key, value in read_config(folder.config).items() if key in known}
     config = validate(values, RunData, {}, folder.config)

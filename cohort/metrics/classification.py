@@ -27,7 +27,7 @@ def accuracy(posterior_NC: Tensor, labels_N: Tensor) -> float:
         >>> accuracy(torch.tensor([[0.9, 0.1], [0.6, 0.4]]), torch.tensor([0, 1]))
         0.5
     """
-    _check(posterior_NC, labels_N)
+    check_labels(posterior_NC, labels_N)
     return float((posterior_NC.argmax(1) == labels_N).double().mean())
 
 
@@ -48,7 +48,7 @@ def negative_log_likelihood(log_posterior_NC: Tensor, labels_N: Tensor) -> float
         >>> round(negative_log_likelihood(posterior.log(), torch.tensor([0, 0])), 4)
         0.3466
     """
-    _check(log_posterior_NC, labels_N)
+    check_labels(log_posterior_NC, labels_N)
     of_label_N = log_posterior_NC.gather(1, labels_N[:, None])
     # 0 - x rather than -x: a perfect posterior would print as -0.0.
     return float(0 - of_label_N.double().mean())
@@ -77,7 +77,7 @@ def brier(posterior_NC: Tensor, labels_N: Tensor) -> float:
         Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather
         Review 78, 1950.
     """
-    _check(posterior_NC, labels_N)
+    check_labels(posterior_NC, labels_N)
     # Subtracts in place where the label is, since one_hot would take N x C int64.
     residual_NC = posterior_NC.clone()
     residual_NC[torch.arange(len(labels_N), device=labels_N.device), labels_N] -= 1
@@ -108,17 +108,32 @@ def expected_calibration_error(posterior_NC: Tensor, labels_N: Tensor, bins: int
         Naeini, Cooper, Hauskrecht, "Obtaining well calibrated probabilities using Bayesian
         binning", AAAI 2015; Guo et al., "On calibration of modern neural networks", ICML 2017.
     """
-    _check(posterior_NC, labels_N)
-    if bins < 1:
-        raise ValueError(f"bins is {bins}; it must be at least 1")
+    check_labels(posterior_NC, labels_N)
     confidence_N, class_N = posterior_NC.float().max(1)
-    # Only the inner edges: what lies at 1.0, or a rounding error above, is in the last bin.
-    edges = torch.linspace(0, 1, bins + 1, device=confidence_N.device)[1:-1]
-    bin_N = torch.bucketize(confidence_N, edges, right=True)
+    bin_N = confidence_bins(confidence_N, bins)
     # |B| (acc - conf) is the sum of (correct - confidence) over B.
     gap_N = (class_N == labels_N).double() - confidence_N.double()
     gap_bins = gap_N.new_zeros(bins).index_add_(0, bin_N, gap_N)
     return float(gap_bins.abs().sum() / len(labels_N))
+
+
+def confidence_bins(confidence_N: Tensor, bins: int) -> Tensor:
+    """Number of the equal-width bin of [0, 1] that each confidence is in, int64 [N].
+
+    Each bin has its lower edge and the last has both. Compared in float32.
+
+    Raises:
+        ValueError: if there is no bin.
+
+    Example:
+        >>> confidence_bins(torch.tensor([0.2, 0.5, 1.0]), bins=2)
+        tensor([0, 1, 1])
+    """
+    if bins < 1:
+        raise ValueError(f"bins is {bins}; it must be at least 1")
+    # Only the inner edges: what lies at 1.0, or a rounding error above, is in the last bin.
+    edges = torch.linspace(0, 1, bins + 1, device=confidence_N.device)[1:-1]
+    return torch.bucketize(confidence_N.float(), edges, right=True)
 
 
 def entropy(log_posterior_NC: Tensor) -> Tensor:
@@ -205,8 +220,11 @@ def evaluate_posterior(log_posterior_NC: Tensor, labels_N: Tensor) -> dict[str, 
     }
 
 
-def _check(posterior_NC: Tensor, labels_N: Tensor) -> None:
-    # gather and indexing accept fewer labels than rows and would score only those.
+def check_labels(posterior_NC: Tensor, labels_N: Tensor) -> None:
+    """Raise ValueError unless there is an example, and a label for each.
+
+    gather and indexing accept fewer labels than rows and would score only those.
+    """
     if posterior_NC.ndim != 2 or labels_N.shape != posterior_NC.shape[:1] or not len(labels_N):
         raise ValueError(
             f"expected posteriors [N, C] and labels [N] with N at least 1, "

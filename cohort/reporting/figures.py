@@ -27,7 +27,7 @@ DOTS_PER_INCH = 150
 
 def noise_figure(curves: Mapping[str, Sequence[NoisePoint]], *, relative: bool = False) -> Figure:
     """Accuracy and loss against the strength of the noise; bands are one standard deviation."""
-    figure, (left, right) = _axes(1, 2, width=8.5, height=3.4)
+    figure, (left, right) = axes_grid(1, 2, width=8.5, height=3.4)
     for number, (run, points) in enumerate(curves.items()):
         points = sorted(points, key=lambda point: point.sigma)
         sigma = [point.sigma for point in points]
@@ -51,7 +51,7 @@ def gradients_figure(rows: Mapping[str, Sequence[float]]) -> Figure:
     for line, row in zip(magnitudes, rows.values(), strict=True):
         line[: len(row)] = row
     magnitudes[magnitudes == 0] = np.nan  # has no logarithm
-    figure, (axes,) = _axes(1, 1, width=5 + 0.16 * longest, height=1.6 + 0.4 * len(rows))
+    figure, (axes,) = axes_grid(1, 1, width=5 + 0.16 * longest, height=1.6 + 0.4 * len(rows))
     colours = mpl.colormaps["cividis"].with_extremes(bad="0.8")
     image = axes.imshow(np.log10(magnitudes), aspect="auto", cmap=colours, interpolation="nearest")
     axes.set_yticks(range(len(rows)), list(rows))
@@ -64,7 +64,7 @@ def gradients_figure(rows: Mapping[str, Sequence[float]]) -> Figure:
 
 def scatter_figure(scatters: Sequence[Scatter], classes: Sequence[str]) -> Figure:
     """Each exit's features on their two principal axes, coloured by class."""
-    figure, panels = _axes(1, len(scatters), width=3.2 * len(scatters) + 1.2, height=3.4)
+    figure, panels = axes_grid(1, len(scatters), width=3.2 * len(scatters) + 1.2, height=3.4)
     for exit, (axes, scatter) in enumerate(zip(panels, scatters, strict=True), start=1):
         for number, label in enumerate(sorted(set(scatter.labels_N.tolist()))):
             x, y = scatter.coordinates_N2[scatter.labels_N == label].T.numpy()
@@ -92,7 +92,7 @@ def early_exit_figure(
 
     ``fixed`` holds (multiply-adds, accuracy) of each exit of a run, shallowest first.
     """
-    figure, (axes,) = _axes(1, 1, width=5.5, height=4)
+    figure, (axes,) = axes_grid(1, 1, width=5.5, height=4)
     for number, (run, points) in enumerate(curves.items()):
         colour = RUNS[number % len(RUNS)]
         points = sorted(points, key=lambda point: point.mean_multiply_adds)
@@ -122,7 +122,8 @@ def save(figure: Figure, path: Path) -> list[Path]:
     return [svg, png]
 
 
-def _axes(rows: int, columns: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
+def axes_grid(rows: int, columns: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """An empty figure of this size in inches, and its panels, row by row."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 

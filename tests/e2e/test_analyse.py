@@ -65,7 +65,12 @@ def test_plain_runs_take_part_in_noise_and_gradients(tmp_path, monkeypatch, caps
     code, lines, _ = analyse(monkeypatch, capsys, one, other, "--output", out, *QUICK)
     assert code == 0
     notes, files = lines[:2], lines[2:]
-    assert notes[0] == "note: one has no exits, so no part in separability and early_exit"
+    assert notes[0] == (
+        "note: one has no part in separability and early_exit, for want of a student with exits; "
+        "diversity, for want of two students, or a student with two members; transfer, for want of "
+        "three students, or a student with three members; jacobian, for want of teachers "
+        f"({one / 'config.yaml'} names no teachers)"
+    )
     expected = [
         out / f"{name}.{end}" for name in ("noise", "gradients") for end in ("svg", "png", "csv")
     ]
@@ -86,7 +91,7 @@ def test_a_run_with_exits_takes_part_in_all(tmp_path, monkeypatch, capsys, byot)
     out = tmp_path / "out"
     code, lines, _ = analyse(monkeypatch, capsys, byot, plain, "--output", out, *QUICK)
     assert code == 0
-    assert len(lines) == 1 + 4 * 3
+    assert len(lines) == 2 + 4 * 3
     shares = pd.read_csv(out / "early_exit.csv")
     assert shares["run"].unique().tolist() == ["byot"]
     total = shares[["share_exit_1", "share_exit_2", "share_exit_3"]].sum(axis=1)

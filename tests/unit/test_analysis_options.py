@@ -5,14 +5,14 @@ import doctest
 import pytest
 
 from cohort.analysis import options
-from cohort.analysis.options import AnalyseOptions, names, numbers, refuse_without_exits
+from cohort.analysis.options import AnalyseOptions, names, note_unable, numbers, refuse_unable
 from cohort.analysis.runs import distinct_names
 from cohort.errors import ConfigError
 
 
 def test_examples_in_docstrings_run():
     results = doctest.testmod(options)
-    assert results.attempted >= 2
+    assert results.attempted >= 3
     assert results.failed == 0
 
 
@@ -26,6 +26,10 @@ def test_examples_in_docstrings_run():
         ({"sigmas": (float("inf"),)}, "--sigmas is 'inf'; it must be numbers of 0 or greater"),
         ({"draws": 0}, "--draws is 0; it must be at least 1"),
         ({"examples": 1}, "--examples is 1; it must be at least 2"),
+        ({"eta": 0}, "--eta is 0; it must be a number greater than 0"),
+        ({"tau": -1.5}, "--tau is -1.5; it must be a number greater than 0"),
+        ({"tau": float("nan")}, "--tau is nan; it must be a number greater than 0"),
+        ({"norm": "l1"}, "--norm is 'l1'; it must be one of rms, l2"),
     ],
 )
 def test_refused(wrong, sentence):
@@ -41,12 +45,19 @@ def test_words_and_numbers():
         numbers("--sigmas", "0.1,x")
 
 
-def test_without_exits():
-    refuse_without_exits("plain", ("noise", "gradients"))
-    with pytest.raises(
-        ConfigError, match="early_exit needs a student with exits and that of plain"
-    ):
-        refuse_without_exits("plain", ("noise", "early_exit"))
+def test_what_a_run_lacks():
+    lacking = {"separability": "exits", "early_exit": "exits", "transfer": "three members"}
+    refuse_unable("plain", ("noise", "gradients"), lacking)
+    with pytest.raises(ConfigError) as caught:
+        refuse_unable("plain", ("noise", "transfer"), lacking)
+    assert str(caught.value) == (
+        "--analyses is 'noise,transfer', but transfer needs three members, which plain lacks; "
+        "for it use --analyses noise,gradients,diversity,jacobian"
+    )
+    assert note_unable("plain", lacking) == (
+        "plain has no part in separability and early_exit, for want of exits; "
+        "transfer, for want of three members"
+    )
 
 
 def test_names_of_runs(tmp_path, monkeypatch):

@@ -1,0 +1,105 @@
+"""What a deep ensemble of 1, 2, … M members is worth, and how many of them a network is worth.
+
+"Diversity Matters When Learning From Ensembles" (NeurIPS 2021, arXiv 2110.14149), Table 2; the
+deep-ensemble equivalent is of Ashukha et al., "Pitfalls of in-domain uncertainty estimation and
+ensembling in deep learning", ICLR 2020.
+
+Shapes: M members, N examples, C classes.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor
+
+from cohort.metrics.calibration import calibrated
+from cohort.metrics.classification import evaluate_posterior, mean_posterior
+
+
+def deep_ensemble_rows(
+    validation_MNC: Tensor, validation_labels: Tensor, test_MNC: Tensor, test_labels: Tensor
+) -> list[dict[str, float]]:
+    """What the mean posterior of 1, 2, … M members is worth on test data.
+
+    A row per size: ``members``, accuracy, nll, brier, ece and, with a temperature fitted on
+    validation data, temperature, cnll, cbrier and cece. Each is the mean over the M ensembles of
+    members j, j + 1, …, j + size - 1 (modulo M), so that every member counts alike in every row.
+
+    Args:
+        validation_MNC: logarithms of posteriors on validation data.
+        validation_labels: the right classes, [N].
+        test_MNC: those of the same members on test data.
+        test_labels: the right classes of the test data.
+
+    Raises:
+        ValueError: if the members are not as many, there is none, or labels do not fit.
+    """
+    members = len(test_MNC)
+    if len(validation_MNC) != members or not members:
+        raise ValueError(
+            f"expected log-posteriors of the same members, at least 1, on validation and test data; "
+            f"got {len(validation_MNC)} and {members}"
+        )
+    rows = []
+    for size in range(1, members + 1):
+        measured = []
+        for run in cyclic_runs(members, size):
+            validation_NC, test_NC = (
+                mean_posterior([log_posterior_MNC[member] for member in run])
+                for log_posterior_MNC in (validation_MNC, test_MNC)
+            )
+            tempered = calibrated(validation_NC, validation_labels, test_NC, test_labels)
+            measured.append(evaluate_posterior(test_NC, test_labels) | tempered)
+        means = {key: _mean([values[key] for values in measured]) for key in measured[0]}
+        rows.append({"members": size, **means})
+    return rows
+
+
+def cyclic_runs(members: int, size: int) -> list[tuple[int, ...]]:
+    """The different ensembles of ``size`` members that follow each other, the first after the last.
+
+    Example:
+        >>> cyclic_runs(3, 2)
+        [(0, 1), (1, 2), (2, 0)]
+        >>> cyclic_runs(3, 3)
+        [(0, 1, 2)]
+    """
+    starts = range(1 if size == members else members)
+    return [tuple((start + n) % members for n in range(size)) for start in starts]
+
+
+def deep_ensemble_equivalent(cnll: float, ensemble_cnll: Sequence[float]) -> float:
+    """How many members a deep ensemble with this calibrated negative log-likelihood would have.
+
+    Interpolated linearly between sizes; where more members once made the ensemble worse, the least
+    size that reaches ``cnll``. The result is in [1, M]: 1 stands for "at most 1", a network no
+    better than a single member, and M for "at least M", one no ensemble of these reaches.
+
+    Args:
+        cnll: of the network; may be infinite.
+        ensemble_cnll: of ensembles of 1, 2, … M members, finite.
+
+    Raises:
+        ValueError: if ``cnll`` is NaN, there is no ensemble, or one's cnll is not finite.
+
+    Example:
+        >>> round(deep_ensemble_equivalent(0.682, [0.789, 0.708, 0.673, 0.655]), 2)
+        2.74
+    """
+    if math.isnan(cnll) or not ensemble_cnll or not all(map(math.isfinite, ensemble_cnll)):
+        raise ValueError(
+            f"cnll is {cnll} and ensemble_cnll {list(ensemble_cnll)}; the first must not be NaN, "
+            "the second be finite numbers, at least 1"
+        )
+    if cnll >= ensemble_cnll[0]:
+        return 1.0
+    for size, (worse, better) in enumerate(pairwise(ensemble_cnll), start=1):
+        # Nothing before reached cnll, so ``worse`` is greater.
+        if better <= cnll:
+            return size + (worse - cnll) / (worse - better)
+    return float(len(ensemble_cnll))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
