@@ -207,7 +207,7 @@ def prepare(config: OdsConfig) -> OdsJob:
     """
     if config.tensorboard:
         summary_writer()
-    dataset = load_dataset(config)
+    dataset = load_dataset(config, config.seed)
     plan = plan_training(config, len(dataset.train))
     check_shares(config, plan, dataset)
     given = f"--teachers {config.teachers}"

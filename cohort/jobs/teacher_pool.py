@@ -108,7 +108,7 @@ class TeacherPool:
 
     def ask(self, step: int, shard: Shard) -> "Asked":
         """What is taught about a shard of a step's batch, not waited for."""
-        perturbed = None
+        perturbed: Any = None
         if self.perturbation.kind != "none":
             teacher = self.perturbation.chosen_teacher(self.seed, step, sum(map(len, self.held)))
             holder = next(i for i, held in enumerate(self.held) if teacher in held)

@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
+from cohort.data.dataset import Split
+from cohort.data.source import whole
 from cohort.errors import ConfigError
+from cohort.learning.evaluation import EVALUATION_BATCH
 from cohort.models.normalised import Normalised
 from cohort.objectives.mutual import log_posterior
 from cohort.objectives.perturbation import PixelsToLogits
@@ -45,6 +48,14 @@ class Teachers:
             logits_MBC = self._all_at_once(images_BCHW)
             return log_posterior(logits_MBC.flatten(0, 1)).view(logits_MBC.shape)
         return torch.stack([log_posterior(module(images_BCHW)) for module in self._modules])
+
+    def log_posteriors_over(self, split: Split, device: torch.device) -> Tensor:
+        """The same over a whole split, as it is: float32 [M, N, C] on the CPU."""
+        parts = [
+            self.log_posteriors(images).cpu()
+            for images, _ in whole(split, device=device, batch_size=EVALUATION_BATCH)
+        ]
+        return torch.cat(parts, dim=1)
 
     def one(self, teacher: int) -> PixelsToLogits:
         """Teacher number ``teacher`` alone, differentiable in its input."""

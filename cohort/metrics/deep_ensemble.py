@@ -18,42 +18,53 @@ from cohort.metrics.classification import evaluate_posterior, mean_posterior
 
 
 def deep_ensemble_rows(
-    validation_MNC: Tensor, validation_labels: Tensor, test_MNC: Tensor, test_labels: Tensor
+    test_MNC: Tensor, test_labels: Tensor, validation: tuple[Tensor, Tensor] | None = None
 ) -> list[dict[str, float]]:
     """What the mean posterior of 1, 2, … M members is worth on test data.
 
     A row per size: ``members``, accuracy, nll, brier, ece and, with a temperature fitted on
-    validation data, temperature, cnll, cbrier and cece. Each is the mean over the M ensembles of
-    members j, j + 1, …, j + size - 1 (modulo M), so that every member counts alike in every row.
+    validation data if there are any, temperature, cnll, cbrier and cece. Each is the mean over the M
+    ensembles of members j, j + 1, …, j + size - 1 (modulo M), so that every member counts alike in
+    every row.
 
     Args:
-        validation_MNC: logarithms of posteriors on validation data.
-        validation_labels: the right classes, [N].
-        test_MNC: those of the same members on test data.
-        test_labels: the right classes of the test data.
+        test_MNC: logarithms of posteriors on test data.
+        test_labels: the right classes, [N].
+        validation: those of the same members on validation data, and the right classes there.
 
     Raises:
         ValueError: if the members are not as many, there is none, or labels do not fit.
     """
     members = len(test_MNC)
-    if len(validation_MNC) != members or not members:
+    on_validation = members if validation is None else len(validation[0])
+    if on_validation != members or not members:
         raise ValueError(
             f"expected log-posteriors of the same members, at least 1, on validation and test data; "
-            f"got {len(validation_MNC)} and {members}"
+            f"got {on_validation} and {members}"
         )
     rows = []
     for size in range(1, members + 1):
-        measured = []
-        for run in cyclic_runs(members, size):
-            validation_NC, test_NC = (
-                mean_posterior([log_posterior_MNC[member] for member in run])
-                for log_posterior_MNC in (validation_MNC, test_MNC)
-            )
-            tempered = calibrated(validation_NC, validation_labels, test_NC, test_labels)
-            measured.append(evaluate_posterior(test_NC, test_labels) | tempered)
+        measured = [
+            _measured(run, test_MNC, test_labels, validation) for run in cyclic_runs(members, size)
+        ]
         means = {key: _mean([values[key] for values in measured]) for key in measured[0]}
         rows.append({"members": size, **means})
     return rows
+
+
+def _measured(
+    run: Sequence[int],
+    test_MNC: Tensor,
+    test_labels: Tensor,
+    validation: tuple[Tensor, Tensor] | None,
+) -> dict[str, float]:
+    """Of the mean posterior of some members."""
+    test_NC = mean_posterior([test_MNC[member] for member in run])
+    measured = evaluate_posterior(test_NC, test_labels)
+    if validation is None:
+        return measured
+    validation_NC = mean_posterior([validation[0][member] for member in run])
+    return measured | calibrated(validation_NC, validation[1], test_NC, test_labels)
 
 
 def cyclic_runs(members: int, size: int) -> list[tuple[int, ...]]:

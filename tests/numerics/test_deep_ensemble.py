@@ -36,7 +36,7 @@ def test_examples_in_docstrings_run():
 
 def test_rows_by_the_definition():
     (validation, labels), (test, test_labels) = members(0), members(1)
-    rows = deep_ensemble_rows(validation, labels, test, test_labels)
+    rows = deep_ensemble_rows(test, test_labels, (validation, labels))
     assert [list(row) for row in rows] == [["members", *KEYS]] * 3
     assert [row["members"] for row in rows] == [1, 2, 3]
     # Of three members the cyclic runs of two are all pairs.
@@ -68,20 +68,28 @@ def test_every_member_counts_alike(members_and_size):
 def test_the_order_of_test_labels_leaves_temperatures_alone():
     (validation, labels), (test, test_labels) = members(0), members(1)
     rows, other = (
-        deep_ensemble_rows(validation, labels, test, some)
+        deep_ensemble_rows(test, some, (validation, labels))
         for some in (test_labels, test_labels.roll(1))
     )
     assert [r["temperature"] for r in rows] == [r["temperature"] for r in other]
     assert rows[0]["cnll"] < other[0]["cnll"]
 
 
+def test_without_validation_data_nothing_is_calibrated():
+    (validation, labels), (test, test_labels) = members(0), members(1)
+    rows = deep_ensemble_rows(test, test_labels)
+    calibrated_rows = deep_ensemble_rows(test, test_labels, (validation, labels))
+    assert [list(row) for row in rows] == [["members", *KEYS[:4]]] * 3
+    assert all(row.items() <= other.items() for row, other in zip(rows, calibrated_rows, strict=True))
+
+
 def test_other_members_on_test_data_are_refused():
     (validation, labels), (test, test_labels) = members(0), members(1)
     for wrong in (validation[:2], validation[:0]):
         with pytest.raises(ValueError, match="the same members"):
-            deep_ensemble_rows(wrong, labels, test, test_labels)
+            deep_ensemble_rows(test, test_labels, (wrong, labels))
     with pytest.raises(ValueError, match="at least 1"):
-        deep_ensemble_rows(validation[:0], labels, test[:0], test_labels)
+        deep_ensemble_rows(test[:0], test_labels, (validation[:0], labels))
 
 
 @pytest.mark.parametrize(
