@@ -26,7 +26,7 @@ from cohort.learning.lone_image import check_lone_image
 from cohort.learning.plan import plan_training
 from cohort.learning.teachers import Teachers
 from cohort.learning.teaching import LocalTeaching, TaughtStudent, Teaching, labels_only
-from cohort.metrics.classification import evaluate_posterior, mean_posterior
+from cohort.metrics.classification import mean_posterior
 from cohort.metrics.deep_ensemble import deep_ensemble_equivalent
 from cohort.models.normalised import Normalised
 from cohort.models.registry import build_student
@@ -151,7 +151,7 @@ class OdsJob(Job):
         else:
             labels = torch.from_numpy(validation.labels)
             measured = measure_members(outputs, labels_N, held_out, labels)
-        return {STUDENT: measured, "ensemble": evaluate_posterior(self.answer(outputs), labels_N)}
+        return {STUDENT: measured}
 
     def conclude(self, learner: Learner, workers: Workers) -> dict[str, Any]:
         """The teachers' ensembles of each size, which the student is measured against."""
@@ -185,8 +185,10 @@ class OdsJob(Job):
         return {"dee": deep_ensemble_equivalent(measured["cnll"], curve)}
 
     def endings(self, evaluation: Evaluation, concluded: Mapping[str, Any]) -> dict[str, Any]:
-        """The members together, and the teachers."""
-        return {"ensemble": prefixed(evaluation["ensemble"]), **concluded}
+        """The members together, who are the student, and the teachers."""
+        measured = evaluation[STUDENT]
+        ensemble = {name: measured[name] for name in ("accuracy", "nll", "brier", "ece")}
+        return {"ensemble": prefixed(ensemble), **concluded}
 
     def _asking(self, learner: Learner) -> Callable[[Split], Tensor]:
         """The teachers' log-posteriors [M, N, C] over a split, wherever they are."""

@@ -71,7 +71,7 @@ class Progress:
             self._tested.update({row["student"]: row for row in rows})
         parts = [
             f"{_name(row)}: acc {percent(row.get('accuracy'))} % nll {number(row.get('nll'))}"
-            + _exits(row)
+            + _several(row)
             for row in rows
         ]
         self.notice(f"step {step} {phase}  " + " | ".join(parts))
@@ -142,9 +142,10 @@ def _name(row: Row) -> str:
     return student if isinstance(student, str) else f"student {student}"
 
 
-def _exits(row: Row) -> str:
-    accuracies = row.get("exits", {}).get("accuracy", ())
-    return f" exits {' '.join(map(percent, accuracies))} %" if accuracies else ""
+def _several(row: Row) -> str:
+    """The accuracies of a student's exits, or of its members."""
+    found = [(kind, row[kind]["accuracy"]) for kind in ("exits", "members") if kind in row]
+    return "".join(f" {kind} {' '.join(map(percent, each))} %" for kind, each in found)
 
 
 def _plain(row: Row) -> str:

@@ -17,7 +17,7 @@ Summary = Mapping[str, Any]
 COLUMNS = ("parameters", "accuracy\n%", "NLL", "Brier", "ECE", "train\nentropy")
 CALIBRATED = {"cNLL": "test_cnll", "cBrier": "test_cbrier", "cECE": "test_cece"}
 """Columns of runs with a validation split, on which a temperature is fitted."""
-NARROWEST = 110
+NARROWEST = 130
 """Characters that keep every row on one line where no terminal says how wide it is."""
 
 
@@ -78,9 +78,9 @@ def _rows(summary: Summary) -> Iterator[tuple[str, Summary]]:
     if summary.get("ensemble_deepest"):
         yield "of the deepest 3", summary["ensemble_deepest"]
     if summary.get("best"):
-        yield "best validated", {**summary["best"], "model": f"epoch {summary['best']['epoch']:g}"}
+        yield "best", {**summary["best"], "model": f"epoch {summary['best']['epoch']:g}"}
     for line in summary.get("teachers") or ():
-        yield f"DE-{line['size']}", {**line, "model": "of the teachers"}
+        yield f"DE-{line['size']}", {**line, "model": "teachers"}
 
 
 def _is_of_members(summary: Summary) -> bool:

@@ -80,7 +80,9 @@ def test_without_validation_data_nothing_is_calibrated():
     rows = deep_ensemble_rows(test, test_labels)
     calibrated_rows = deep_ensemble_rows(test, test_labels, (validation, labels))
     assert [list(row) for row in rows] == [["members", *KEYS[:4]]] * 3
-    assert all(row.items() <= other.items() for row, other in zip(rows, calibrated_rows, strict=True))
+    assert all(
+        row.items() <= other.items() for row, other in zip(rows, calibrated_rows, strict=True)
+    )
 
 
 def test_other_members_on_test_data_are_refused():
