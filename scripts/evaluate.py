@@ -27,6 +27,8 @@ def main() -> int:
     )
     console = Console()
     print_table(console, evaluation.summary)
+    for note in evaluation.notes:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
     for student, exits in evaluation.exits.items():
         print_exits(console, student, exits)
     return SUCCESS

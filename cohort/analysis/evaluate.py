@@ -6,17 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from cohort.analysis.cost import ExitCost, Latency, exit_costs, exit_latencies
 from cohort.analysis.exits import ExitsReport, exit_lines, report_exits
+from cohort.analysis.members import measure_members, member_lines
 from cohort.analysis.runs import load_students
+from cohort.analysis.worth import Outputs, beside_ensembles, compare
 from cohort.data.dataset import ImageDataset
 from cohort.errors import ConfigError
-from cohort.learning.evaluation import combined, log_posterior_over, log_posteriors_over
+from cohort.learning.evaluation import log_posterior_over
 from cohort.learning.student_files import weights_sha256
 from cohort.metrics.classification import entropy, evaluate_posterior, mean_posterior
 from cohort.models.early_exit import MultiExitStudent
+from cohort.models.members import MembersStudent
 from cohort.runs import prefixed
 
 
@@ -38,6 +41,8 @@ class RunEvaluation:
     """Students and ensemble, in the layout of summary.json."""
     exits: dict[int, ExitsEvaluation]
     """By student, of those that have some."""
+    notes: Sequence[str] = ()
+    """What could not be measured, and why."""
 
 
 def evaluate_run(
@@ -64,14 +69,14 @@ def evaluate_run(
         raise ConfigError(f"--ensemble-weights was given, but no student of {run_dir} has exits")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     labels_N = torch.from_numpy(dataset.test.labels)
-    rows, posteriors, exits = [], [], {}
+    rows, asked, exits = [], [], {}
     for number, network, module in students:
         student = module.to(device)
-        of_parts = log_posteriors_over(student, dataset.test, device)
-        posteriors.append(combined(student, of_parts))
-        row = _row(number, network, student, posteriors[-1], dataset, device)
+        outputs = Outputs.of(student, dataset, device)
+        asked.append(outputs.combined(student))
+        row = _row(number, network, student, outputs, dataset)
         if isinstance(student, MultiExitStudent):
-            report = report_exits(of_parts, labels_N, weights)
+            report = report_exits(outputs.test, labels_N, weights)
             costs = exit_costs(student, dataset.image_shape)
             places = student.network.places
             row["exits"] = exit_lines(report.exits, costs, places)
@@ -86,25 +91,30 @@ def evaluate_run(
         (only,) = exits.values()
         summary["ensemble"] = prefixed(only.report.ensemble)
     else:
-        summary["ensemble"] = prefixed(evaluate_posterior(mean_posterior(posteriors), labels_N))
-    return RunEvaluation(summary=summary, exits=exits)
+        of_test = mean_posterior([outputs.test[0] for outputs in asked])
+        summary["ensemble"] = prefixed(evaluate_posterior(of_test, labels_N))
+    of_ensembles, notes = beside_ensembles(run_dir, dataset, asked, device)
+    summary |= of_ensembles
+    compare(rows, of_ensembles)
+    return RunEvaluation(summary=summary, exits=exits, notes=notes)
 
 
 def _row(
-    number: int,
-    network: str,
-    student: nn.Module,
-    log_posterior_NC: Tensor,
-    dataset: ImageDataset,
-    device: torch.device,
+    number: int, network: str, student: nn.Module, outputs: Outputs, dataset: ImageDataset
 ) -> dict[str, Any]:
+    device = next(student.parameters()).device
+    if not isinstance(student, MembersStudent):
+        outputs = outputs.combined(student)
+    held_out = None if dataset.validation is None else torch.from_numpy(dataset.validation.labels)
     labels_N = torch.from_numpy(dataset.test.labels)
-    train_entropy = entropy(log_posterior_over(student, dataset.train, device)).mean()
+    measured = measure_members(outputs.test, labels_N, outputs.validation, held_out)
+    members = measured.pop("members", None)
     return {
         "student": number,
         "model": network,
         "parameters": sum(p.numel() for p in student.parameters()),
-        **prefixed(evaluate_posterior(log_posterior_NC, labels_N)),
-        "train_entropy": float(train_entropy),
+        **prefixed(measured),
+        "train_entropy": float(entropy(log_posterior_over(student, dataset.train, device)).mean()),
         "weights_sha256": weights_sha256(student),
+        **({"members": member_lines(members)} if members else {}),
     }

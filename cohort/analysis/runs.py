@@ -22,6 +22,8 @@ class RunData(DataConfig):
     """What every kind of run's config says of its data, and what some say of their teachers."""
 
     seed: int = 0
+    teacher: str | None = None
+    """Of a cohort, what teaches its students; of self-distillation, the folder of a teacher."""
     teachers: str | None = None
     """The folder of the run whose students are the teachers."""
     choose: tuple[int, ...] | None = None
@@ -67,12 +69,12 @@ def load_students(
     return students, load_dataset(config, config.seed)
 
 
-def load_teachers(run: LoadedRun) -> tuple[nn.Module, ...]:
+def load_teachers(folder: RunFolder) -> tuple[nn.Module, ...]:
     """The networks that taught a run, in evaluation mode and in the order of its members.
 
     Raises ConfigError if its config names no run of teachers, or that run has not these students.
     """
-    config, file = read_run_data(run.folder, None), run.folder.config
+    config, file = read_run_data(folder, None), folder.config
     if config.teachers is None:
         raise ConfigError(f"{file} names no teachers")
     try:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor
 
+from cohort.analysis.members import measure_members, member_lines, of_teachers
 from cohort.data.dataset import Split
 from cohort.data.registry import load_dataset
 from cohort.errors import ConfigError
 from cohort.jobs.job import STUDENT, Evaluation, Job
 from cohort.jobs.ods_config import LOSS_TERMS, OdsConfig
-from cohort.jobs.ods_measure import measure_members, member_lines, of_teachers
 from cohort.jobs.ods_resolve import teacher_folders
 from cohort.jobs.placement import Placement
 from cohort.jobs.shares import check_shares, smallest_batch

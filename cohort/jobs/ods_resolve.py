@@ -81,6 +81,7 @@ def _with_method(config: OdsConfig, teachers: int) -> OdsConfig:
     """Members, method, and what its loss has."""
     single = config.student == "single"
     filled: dict[str, Any] = {
+        "choose": config.chosen,
         "method": config.method or ("mean" if single else "one_to_one"),
         "members": None if single else config.members or teachers,
     }

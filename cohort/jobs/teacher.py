@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from cohort.analysis.runs import student_folders
 from cohort.data.dataset import ImageDataset
 from cohort.errors import ConfigError
 from cohort.learning.learner import WEIGHTS_FILE
@@ -76,10 +77,10 @@ def students_of(run_dir: str, flag: str, or_else: str = "") -> list[Path]:
         raise ConfigError(
             f"{flag} {run_dir} is a run that is {status}, not finished; --resume it first"
         )
-    found = [path for path in folder.path.glob("students/*") if path.name.isdecimal()]
-    if not found:
-        raise ConfigError(f"{flag} {run_dir} holds no trained student; take another run")
-    return sorted(found, key=lambda path: int(path.name))
+    try:
+        return list(student_folders(folder).values())
+    except ConfigError as error:
+        raise ConfigError(f"{flag} {error}") from error
 
 
 def _student_folder(path: Path) -> Path:
