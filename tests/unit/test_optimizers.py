@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from cohort.learning.optimizers import build_optimizer
+from cohort.models.batch_ensemble import batch_ensemble, fast_weights
 
 
 @pytest.fixture
@@ -73,3 +74,50 @@ def test_sgd_is_nesterov():
         velocity = 0.9 * velocity + gradient
         weight -= 0.1 * (gradient + 0.9 * velocity)
         assert w.weight.item() == pytest.approx(weight, rel=1e-12)
+
+
+# A batch ensemble
+
+
+@pytest.fixture
+def ensemble():
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3))
+    return batch_ensemble(network, 2)
+
+
+FAST = {f"network.{layer}.{name}" for layer in (0, 3) for name in "rs"}
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+@pytest.mark.parametrize("decay_on", ["all", "weights"])
+def test_every_parameter_is_in_one_group(ensemble, name, decay_on):
+    optimizer = build(ensemble, name, decay_on)
+    held = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(held) == sorted(id(p) for p in ensemble.parameters())
+    assert [len(group["params"]) for group in optimizer.param_groups] == (
+        [6, 4] if decay_on == "all" else [2, 4, 4]
+    )
+    assert [group.get("lr_scale") for group in optimizer.param_groups[:-1]] == [None] * (
+        len(optimizer.param_groups) - 1
+    )
+    assert optimizer.param_groups[-1]["lr_scale"] == 0.5
+    assert optimizer.param_groups[-1]["lr"] == 0.05
+    assert {id(p) for p in optimizer.param_groups[-1]["params"]} == {
+        id(p) for name, p in ensemble.named_parameters() if name in FAST
+    }
+
+
+@pytest.mark.parametrize("decay_on", ["all", "weights"])
+def test_fast_weights_never_decay(ensemble, decay_on):
+    found = decays(ensemble, build(ensemble, decay_on=decay_on))
+    undecayed = {name for name, decay in found.items() if decay == 0}
+    others = {"network.0.bias", "network.1.weight", "network.1.bias", "network.3.bias"}
+    assert undecayed == (FAST if decay_on == "all" else FAST | others)
+    assert {decay for name, decay in found.items() if name not in undecayed} == {5e-4}
+
+
+def test_frozen_fast_weights_are_left_out(ensemble):
+    for weight in fast_weights(ensemble):
+        weight.requires_grad_(False)
+    optimizer = build(ensemble)
+    assert [group.get("lr_scale") for group in optimizer.param_groups] == [None]
