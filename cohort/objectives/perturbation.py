@@ -136,6 +136,10 @@ def _posterior_of_leaf(
 
 def _direction(x_BCHW: Tensor, posterior_BC: Tensor, w_BC: Tensor, norm: OdsNorm) -> Tensor:
     """The gradient of Σ_c w_c·y_c in x, scaled for each example."""
+    # The posterior sums to 1, so w may be shifted for each example: 0 at the likeliest class, or the
+    # gradient of a confident teacher would be the rounding error of w_c·1 − Σ w·y.
+    likeliest_B1 = posterior_BC.detach().argmax(dim=1, keepdim=True)
+    w_BC = w_BC - w_BC.gather(1, likeliest_B1)
     # A sum over the batch: with frozen normalisation, no example depends on another.
     (gradient_BCHW,) = torch.autograd.grad((w_BC * posterior_BC).sum(), x_BCHW)
     # Divided by its largest value first: a confident teacher's gradient is so small that its
