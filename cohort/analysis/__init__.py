@@ -1,1 +1,1 @@
-"""What a trained network has learned: the analyses of "Be Your Own Teacher" and the cost of its exits."""
+"""What trained networks have learned, as the papers show it, and the cost of their exits."""

@@ -6,13 +6,14 @@ Their names are those of "Diversity Matters When Learning From Ensembles" (NeurI
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import product
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from cohort.analysis.ensemble import PERTURBED_BATCH, member_log_posteriors, members_of
-from cohort.analysis.jacobians import jacobian_match
+from cohort.analysis.jacobians import JacobianMatch, jacobian_match
 from cohort.analysis.options import AnalyseOptions
 from cohort.analysis.outcome import SEED, Outcome, Row, figure_name, some
 from cohort.analysis.runs import LoadedRun, load_teachers
@@ -43,15 +44,9 @@ def analyse_diversity(
     drawn: dict[str, Figure] = {}
     rows: list[Row] = []
     for run in runs:
-        members = members_of(run.students)
         splits: dict[str, dict[str, list[DiversityBin]]] = {}
         for name, split in (("training", run.dataset.train), ("test", run.dataset.test)):
-            posteriors = {
-                inputs: member_log_posteriors(
-                    members, some(split, options), perturbation(kind, options), device
-                )
-                for inputs, kind in INPUTS.items()
-            }
+            posteriors = _on_all_inputs(run, some(split, options), options, device)
             splits[name] = {
                 inputs: diversity_by_confidence(log_posterior_MNC)
                 for inputs, log_posterior_MNC in posteriors.items()
@@ -73,20 +68,7 @@ def analyse_transfer(
     rows: list[Row] = []
     for run in runs:
         found = list(_transfer_rows(run, options, device))
-        sources = found[2:]
-        by_source = {
-            "all members": [row["diversity"] for row in sources],
-            "the others": [row["diversity_others"] for row in sources],
-            "the others, noise": [row["gaussian_diversity_others"] for row in sources],
-            "the others, clean": [row["clean_diversity_others"] for row in sources],
-        }
-        members = range(len(sources))
-        kl_to_clean = {
-            _made_with(row): [row[f"kl_to_clean_{member}"] for member in members]
-            for row in found[1:]
-        }
-        name = figure_name("transfer", run.name, len(runs))
-        drawn[name] = figures.transfer_figure(by_source, kl_to_clean)
+        drawn[figure_name("transfer", run.name, len(runs))] = _transfer_figure(found)
         rows += found
     return Outcome(drawn, rows)
 
@@ -98,29 +80,15 @@ def analyse_jacobian(
     drawn: dict[str, Figure] = {}
     rows: list[Row] = []
     for run in runs:
-        students = members_of(run.students)
-        teachers = members_of([teacher.to(device) for teacher in load_teachers(run)])
-        split = some(run.dataset.test, options)
         match = jacobian_match(
-            students,
-            teachers,
-            _images(split, device),
+            members_of(run.students),
+            members_of([teacher.to(device) for teacher in load_teachers(run)]),
+            _images(some(run.dataset.test, options), device),
             classes=run.dataset.num_classes,
             draws=options.draws,
             seed=SEED,
         )
-        rows += [
-            {
-                "run": run.name,
-                "member": member,
-                "teacher": teacher,
-                "own_teacher": member == teacher and len(students) == len(teachers),
-                "relative_error": float(match.relative_error[member, teacher]),
-                "cosine": float(match.cosine[member, teacher]),
-            }
-            for member in range(len(students))
-            for teacher in range(len(teachers))
-        ]
+        rows += _jacobian_rows(run.name, match)
         matrices = match.relative_error.tolist(), match.cosine.tolist()
         drawn[figure_name("jacobian", run.name, len(runs))] = figures.jacobian_figure(*matrices)
     return Outcome(drawn, rows)
@@ -129,6 +97,17 @@ def analyse_jacobian(
 def perturbation(kind: Perturbation, options: AnalyseOptions) -> InputPerturbation:
     """As the options have it."""
     return InputPerturbation(kind=kind, eta=options.eta, temperature=options.tau, norm=options.norm)
+
+
+def _on_all_inputs(
+    run: LoadedRun, split: Split, options: AnalyseOptions, device: torch.device
+) -> dict[str, Tensor]:
+    """The members' log-posteriors [M, N, C] by kind of input."""
+    members = members_of(run.students)
+    return {
+        inputs: member_log_posteriors(members, split, perturbation(kind, options), device)
+        for inputs, kind in INPUTS.items()
+    }
 
 
 def _diversity_rows(
@@ -176,6 +155,36 @@ def _transfer_rows(run: LoadedRun, options: AnalyseOptions, device: torch.device
     yield row("gaussian", noisy_MNC)
     for source in range(len(members)):
         yield row("ods", posteriors("ods", source), source)
+
+
+def _transfer_figure(found: Sequence[Row]) -> Figure:
+    """Of a run's rows: clean, noise, and one per member."""
+    sources = found[2:]
+    columns = {
+        "all members": "diversity",
+        "the others": "diversity_others",
+        "the others, noise": "gaussian_diversity_others",
+        "the others, clean": "clean_diversity_others",
+    }
+    by_source = {name: [row[column] for row in sources] for name, column in columns.items()}
+    members = range(len(sources))
+    kl_to_clean = {
+        _made_with(row): [row[f"kl_to_clean_{member}"] for member in members] for row in found[1:]
+    }
+    return figures.transfer_figure(by_source, kl_to_clean)
+
+
+def _jacobian_rows(run: str, match: JacobianMatch) -> Iterator[Row]:
+    students, teachers = match.cosine.shape
+    for member, teacher in product(range(students), range(teachers)):
+        yield {
+            "run": run,
+            "member": member,
+            "teacher": teacher,
+            "own_teacher": member == teacher and students == teachers,
+            "relative_error": float(match.relative_error[member, teacher]),
+            "cosine": float(match.cosine[member, teacher]),
+        }
 
 
 def _made_with(row: Row) -> str:

@@ -5,10 +5,8 @@
 Shapes: M members, N examples, C classes.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from cohort.metrics.diversity import diversity
@@ -38,5 +36,5 @@ def transfer(clean_MNC: Tensor, perturbed_MNC: Tensor) -> Transfer:
 
 def diversity_of_others(log_posterior_MNC: Tensor, member: int) -> float:
     """Diversity of all members but one, in nats; there must be three at least."""
-    others: Sequence[int] = [m for m in range(len(log_posterior_MNC)) if m != member]
-    return diversity(log_posterior_MNC[torch.tensor(others)])
+    others = [m for m in range(len(log_posterior_MNC)) if m != member]
+    return diversity(log_posterior_MNC[others])

@@ -4,12 +4,13 @@ Shapes: M members or teachers, B batch, C channels of an image or classes, H x W
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
 
 from cohort.data.augment import Shard
 from cohort.learning.teachers import Teachers
+from cohort.models.members import MembersStudent
 from cohort.objectives.ods import BesideEnsemble
 from cohort.objectives.perturbation import InputPerturbation
 
@@ -83,17 +84,9 @@ class TaughtStudent(nn.Module):
         return BesideEnsemble(clean_MBC, perturbed_MBC, taught.teacher_MBC)
 
 
-@runtime_checkable
-class OfMembers(Protocol):
-    """A student that is several."""
-
-    def of_members(self, x_BCHW: Tensor) -> Tensor:
-        """Logits of every member, [M, B, C]."""
-
-
 def member_logits(student: nn.Module, x_BCHW: Tensor) -> Tensor:
     """Logits of every member, [M, B, C]; a plain student is its only one."""
-    if isinstance(student, OfMembers):
+    if isinstance(student, MembersStudent):
         return student.of_members(x_BCHW)
     logits_BC: Tensor = student(x_BCHW)
     return logits_BC[None]

@@ -136,9 +136,10 @@ def test_the_config_of_another_kind_of_run_is_read(tmp_path):
     run = make_run(tmp_path / "run")
     config = run / "config.yaml"
     config.write_text(config.read_text() + "alpha: 0.3\nexit_places: [a, b]\n")
-    student, dataset, name = runs.load_run(run)
-    assert (name, len(dataset.train), len(dataset.test)) == ("run", 200, 90)
-    assert not student.training
+    loaded = runs.load_run(run)
+    dataset = loaded.dataset
+    assert (loaded.name, len(dataset.train), len(dataset.test)) == ("run", 200, 90)
+    assert [student.training for student in loaded.students] == [False]
     expected = load_dataset(CohortConfig(train_subset=200, test_subset=90), 0)
     assert (dataset.train.labels == expected.train.labels).all()
 

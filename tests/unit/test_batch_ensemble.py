@@ -12,7 +12,7 @@ from torch.nn.utils import parametrizations
 
 from cohort.errors import ConfigError
 from cohort.models import batch_ensemble, build_network
-from cohort.models.batch_ensemble import MemberConv2d, fast_weights, member_biases, member_layers
+from cohort.models.member_layers import MemberConv2d, fast_weights, member_biases, member_layers
 
 CLASSES = 4
 
