@@ -84,7 +84,7 @@ def lacking(run: LoadedRun) -> dict[str, str]:
     if members < 3:
         wants["transfer"] = TRIO
     try:
-        load_teachers(run)
+        load_teachers(run.folder)
     except ConfigError as error:
         wants["jacobian"] = f"teachers ({error})"
     return wants

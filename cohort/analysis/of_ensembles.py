@@ -82,7 +82,7 @@ def analyse_jacobian(
     for run in runs:
         match = jacobian_match(
             members_of(run.students),
-            members_of([teacher.to(device) for teacher in load_teachers(run)]),
+            members_of([teacher.to(device) for teacher in load_teachers(run.folder)]),
             _images(some(run.dataset.test, options), device),
             classes=run.dataset.num_classes,
             draws=options.draws,

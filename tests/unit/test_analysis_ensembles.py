@@ -27,6 +27,7 @@ from cohort.models.registry import build_student
 from cohort.objectives.perturbation import InputPerturbation
 from cohort.reporting.ensemble_figures import diversity_figure, jacobian_figure, transfer_figure
 from cohort.reporting.figures import save
+from cohort.run_folder import RunFolder
 
 CPU = torch.device("cpu")
 CONFIG = CohortConfig(k=1, teacher="none", train_subset=150, test_subset=90)
@@ -210,7 +211,7 @@ def test_teachers_of_ones_choice(taught, teachers):
     run, of_teachers = load_run(taught), load_run(teachers)
     assert count_members(of_teachers.students) == 3
     images = torch.rand(2, *run.dataset.image_shape)
-    for teacher, number in zip(load_teachers(run), (2, 0), strict=True):
+    for teacher, number in zip(load_teachers(run.folder), (2, 0), strict=True):
         assert torch.equal(teacher(images), of_teachers.students[number](images))
 
 
@@ -227,7 +228,7 @@ def test_teachers_that_are_not_there(tmp_path, teachers, more, words):
         more = more | {"teachers": str(teachers)}
     run = make_run(tmp_path / "run", ["resnet8+members=2"], **more)
     with pytest.raises(ConfigError, match=words):
-        load_teachers(load_run(run))
+        load_teachers(RunFolder(run))
     with pytest.raises(ConfigError, match="jacobian needs teachers") as caught:
         analyse(options_for(tmp_path / "out", run, analyses=("jacobian",)))
     assert "\n" not in str(caught.value)
