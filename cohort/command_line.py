@@ -12,15 +12,18 @@ import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar
 
 import docstring_parser
 
-from cohort.config import DataConfig, flag
+from cohort.config import flag
 from cohort.config_file import read_config, validate
 from cohort.errors import ConfigError, RunError
 
-Config = TypeVar("Config", bound=DataConfig)
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
 
 SUCCESS, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -78,7 +81,7 @@ def run_command(command: Callable[[], int]) -> NoReturn:
     sys.exit(code)
 
 
-def _parser(cls: type[DataConfig], description: str, trains: bool) -> Parser:
+def _parser(cls: type["DataclassInstance"], description: str, trains: bool) -> Parser:
     parser = Parser(
         description=description,
         allow_abbrev=False,

@@ -4,18 +4,21 @@ import dataclasses
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from cohort.config import DataConfig, RunConfig
+from cohort.config import RunConfig
 from cohort.errors import ConfigError
 from cohort.imports import written_name
 from cohort.with_exits import WithExits
 from cohort.with_members import WithMembers
 
-Config = TypeVar("Config", bound=DataConfig)
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
 COMMANDS = {"k": "scripts/launch_cohort.py", "method": "scripts/self_distill.py"}
 """A key that only one of the commands has."""
 
@@ -69,7 +72,7 @@ def plain(value: Any) -> Any:
 
 
 def _check_command(
-    values: Mapping[str, Any], cls: type[DataConfig], file: str | Path | None
+    values: Mapping[str, Any], cls: type["DataclassInstance"], file: str | Path | None
 ) -> None:
     """Raise ConfigError for the file of another command."""
     known = {field.name for field in dataclasses.fields(cls)}
@@ -79,7 +82,7 @@ def _check_command(
 
 
 def _sentence(
-    error: Any, cls: type[DataConfig], flags: Mapping[str, str], file: str | Path | None
+    error: Any, cls: type["DataclassInstance"], flags: Mapping[str, str], file: str | Path | None
 ) -> str:
     if original := error.get("ctx", {}).get("error"):
         from_flag = str(original).split()[0] in flags.values()  # it begins with the key's flag
@@ -92,7 +95,7 @@ def _sentence(
     return f"{where} is {error['input']!r}: {message}"
 
 
-def _closest(key: str, cls: type[DataConfig]) -> str:
+def _closest(key: str, cls: type["DataclassInstance"]) -> str:
     names = [field.name for field in dataclasses.fields(cls)]
     match = difflib.get_close_matches(key, names, n=1)
     return f"; did you mean {match[0]!r}?" if match else f"; the keys are {', '.join(names)}"

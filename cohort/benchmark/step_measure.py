@@ -5,13 +5,13 @@ process and take turns, and a method's time is compared with the plain network's
 """
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from cohort.benchmark.step_config import METHODS, StepBenchConfig
+from cohort.benchmark.turns import device_for, threads, turns, wait
 from cohort.errors import ConfigError
 from cohort.jobs.self_distill_config import WITH_TEACHER, Method
 from cohort.jobs.self_distill_job import SelfDistillJob, prepare
@@ -28,8 +28,8 @@ Seconds = dict[Method, list[float]]
 
 def measure_steps(config: StepBenchConfig) -> Seconds:
     """Run the benchmark. Raises ConfigError if a learner cannot be built as configured."""
-    device = torch.device("cuda" if _gpus(config) else "cpu")
-    with _threads(config.threads):
+    device = device_for(config.gpus)
+    with threads(config.threads):
         return time_rounds(config, build_learners(config, device))
 
 
@@ -82,46 +82,21 @@ def untrained_teacher(plain: SelfDistillJob) -> TeacherFiles:
 def time_rounds(config: StepBenchConfig, learners: Mapping[Method, Learner]) -> Seconds:
     """Seconds of every round but the first, which warms up; each begins with another method."""
     seconds: Seconds = {method: [] for method in learners}
-    methods = list(learners)
-    for turn in range(1 + config.rounds):
-        first = turn % len(methods)
-        for method in methods[first:] + methods[:first]:
-            took = time_steps(learners[method], turn * config.steps, config.steps)
-            if turn > 0:
-                seconds[method].append(took)
+    for turn, method in turns(list(learners), 1 + config.rounds):
+        took = time_steps(learners[method], turn * config.steps, config.steps)
+        if turn > 0:
+            seconds[method].append(took)
     return seconds
 
 
 def time_steps(learner: Learner, start: int, steps: int) -> float:
     """Seconds for so many steps, their batches and records included."""
-    _wait(learner.device)
+    wait(learner.device)
     begin = time.perf_counter()
     for step in range(start, start + steps):
         learner.predict(step)
         learner.learn(step)
-    _wait(learner.device)
+    wait(learner.device)
     took = time.perf_counter() - begin
     learner.records.drain()
     return took
-
-
-def _gpus(config: StepBenchConfig) -> int:
-    available = min(torch.cuda.device_count(), 1)
-    if (config.gpus or 0) > available:
-        raise ConfigError(f"--gpus is {config.gpus}, but this machine has none; use --gpus 0")
-    return available if config.gpus is None else config.gpus
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":  # a call returns before its kernels have run
-        torch.cuda.synchronize(device)

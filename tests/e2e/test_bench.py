@@ -103,3 +103,41 @@ def test_steps_bad_input_is_one_sentence_and_exit_code_2(flags, sentence, tmp_pa
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {sentence}")
     assert len(done.stderr.splitlines()) == 1
+
+
+def bench_ods(*flags, directory):
+    return bench(*flags, directory=directory, script="bench_ods.py")
+
+
+def test_every_way_to_distil_an_ensemble_and_the_parts_of_ods(tmp_path):
+    flags = ["--model", "resnet8", "--members", "2", "--batch-size", "2", "--rounds", "3"]
+    done = bench_ods(*flags, "--stacked-teachers", "--output", "ods.json", directory=tmp_path)
+    assert done.returncode == 0, done.stderr
+    methods = ["single", "labels", "kd", "gaussian", "ods", "conf_ods"]
+    parts = ["perturbation", "teachers", "clean", "perturbed", "update"]
+    assert [name for name in methods + parts if f"│ {name} " in done.stdout] == methods + parts
+    result = json.loads((tmp_path / "ods.json").read_text())
+    assert {name: len(times) for name, times in result["round_seconds"].items()} == dict.fromkeys(
+        methods, 3
+    )
+    ratios = np.divide(result["round_seconds"]["ods"], result["round_seconds"]["kd"])
+    assert result["summary"]["ods"]["step_time_vs_kd"][1] == pytest.approx(np.median(ratios))
+    assert result["config"]["stacked_teachers"] is True
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--rounds", "0"], "--rounds is 0; it must be 1 or greater"),
+        (["--members", "1"], "--members is 1; it must be 2 or greater"),
+        (["--gpus", "2"], "--gpus is 2; it must be 0 or 1"),
+        (["--model", "resnet8+exits"], "--model is 'resnet8+exits'; name a plain network"),
+        (["--model", "resnet9"], "--model is 'resnet9'"),
+        (["--output", "."], "--output is '.', a directory; "),
+    ],
+)
+def test_ods_bad_input_is_one_sentence_and_exit_code_2(flags, sentence, tmp_path):
+    done = bench_ods(*flags, directory=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {sentence}")
+    assert len(done.stderr.splitlines()) == 1

@@ -80,6 +80,7 @@ def test_a_job_without_workers_never_imports_ray(tmp_path):
         ("analyse", "--sigmas"),
         ("bench_cohort", "--rounds"),
         ("bench_self_distill", "--rounds"),
+        ("bench_ods", "--stacked-teachers"),
     ],
 )
 def test_help_imports_neither_torch_nor_ray(script, a_flag, tmp_path, request):

@@ -1,0 +1,28 @@
+"""Measure what a step of ODS distillation costs beside simpler ways to learn, and what its parts cost."""
+
+from cohort.benchmark.ods_config import OdsBenchConfig
+from cohort.command_line import SUCCESS, parse, run_command
+
+
+def main() -> int:
+    """Parse, measure, print the tables."""
+    config = parse(OdsBenchConfig, str(__doc__), trains=False).config
+
+    from rich.console import Console
+
+    from cohort.benchmark.ods_measure import measure_ods
+    from cohort.benchmark.ods_results import tables, write_json
+
+    measured = measure_ods(config)
+    if config.output:
+        write_json(config.output, config, measured)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)  # files have no width
+    for table in tables(config, measured):
+        console.print(table)
+    return SUCCESS
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,53 @@
+"""The benchmark of ODS distillation: what each method does, and how it is counted and shown."""
+
+import doctest
+
+import pytest
+import torch
+
+from cohort.benchmark import turns
+from cohort.benchmark.ods_config import METHODS, PARTS, OdsBenchConfig
+from cohort.benchmark.ods_measure import Measured, build_steps, count
+from cohort.benchmark.ods_results import part_rows, rows
+
+SMALL = OdsBenchConfig(model="resnet8", members=3, batch_size=2, image_size=8, classes=5)
+
+
+def test_examples_in_docstrings_run():
+    assert doctest.testmod(turns) == (0, 1)
+
+
+def test_each_method_does_its_own_arithmetic_and_no_more():
+    adds = {m: count(s) for m, s in build_steps(SMALL, torch.device("cpu")).items()}
+    forward = adds["single"]["clean"]  # of one network
+    assert forward > 0
+    for method in METHODS:
+        members = 1 if method == "single" else 3
+        taught = method not in ("single", "labels")
+        assert adds[method]["clean"] == members * forward
+        assert adds[method]["teachers"] == (3 * forward if taught else 0)
+        moved = method in ("gaussian", "ods", "conf_ods")
+        assert adds[method]["perturbed"] == (3 * forward if moved else 0)
+        # Forward and the input's gradient, as much again: no gradient of a teacher's weights.
+        along = 2 * forward if method in ("ods", "conf_ods") else 0
+        assert adds[method]["perturbation"] == along
+
+
+def test_ratios_are_taken_round_by_round():
+    # The machine is ten times slower in the second round, which no ratio may show.
+    factors = dict(zip(METHODS, (1, 3, 4, 6, 7, 8), strict=True))
+    measured = Measured(
+        round_seconds={method: [f, 10.0 * f, f] for method, f in factors.items()},
+        part_seconds={part: [1.0, 10.0, 1.0] for part in PARTS},
+        multiply_adds={method: dict.fromkeys(PARTS, 10**8) for method in METHODS},
+    )
+    table = rows(OdsBenchConfig(steps=4), measured)
+    for method, factor in factors.items():
+        assert table[method]["step_time_vs_single"] == pytest.approx([factor] * 3)
+        assert table[method]["step_time_vs_kd"] == pytest.approx([factor / 4] * 3)
+        assert table[method]["giga_multiply_adds"] == [0.5]
+    assert table["kd"]["step_ms"] == pytest.approx([1000, 1000, 5500])
+    assert table["kd"]["ms_per_giga"] == pytest.approx([2000, 2000, 11000])
+    parts = part_rows(OdsBenchConfig(steps=4), measured)
+    assert parts["clean"]["share"] == pytest.approx([0.2] * 3)
+    assert parts["clean"]["ms_per_giga"] == pytest.approx([2500, 2500, 13750])
