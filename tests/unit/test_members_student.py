@@ -12,7 +12,7 @@ from cohort.analysis.evaluate import evaluate_run
 from cohort.config_file import to_yaml
 from cohort.data.source import as_tensor, to_float
 from cohort.errors import ConfigError
-from cohort.jobs.config import SelfDistillConfig
+from cohort.jobs.self_distill_config import SelfDistillConfig
 from cohort.learning.evaluation import combined, log_posterior_over, log_posteriors_over
 from cohort.learning.export import export_exit
 from cohort.learning.learner import WEIGHTS_FILE, weights_bytes
