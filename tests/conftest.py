@@ -4,8 +4,17 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # in the processes that tests start, too
 
+import pytest
 import torch
 
+from tests.support.command import end_all
 from tests.support.local_ray import ray_of_four as ray_of_four
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def nothing_outlives_its_test():
+    """However a test ends: what it left running would disturb, and warn in, the next ones."""
+    yield
+    end_all()

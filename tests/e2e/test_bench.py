@@ -2,34 +2,31 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-from tests.support.command import ROOT, environment
+from tests.support.command import run, run_here
 
 MODES = ["independent", "object_store", "collective", "in_process"]
 SMOKE = ["--dataset", "synthetic", "--students", "resnet8", "--no-startup"]
 SMOKE += ["--rounds", "2", "--steps-per-round", "2"]
 
 
-def bench(*flags, directory, script="bench_cohort.py"):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / script), *flags],
-        cwd=directory,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=150,
-    )
+COHORT, STEPS, ODS = "bench_cohort.py", "bench_self_distill.py", "bench_ods.py"
+
+
+def check_refused(done, sentence):
+    code, _, err = done
+    assert code == 2
+    assert err.startswith(f"error: {sentence}")
+    assert len(err.splitlines()) == 1
 
 
 def test_one_table_and_all_raw_times(tmp_path):
-    done = bench(*SMOKE, "--output", "bench.json", directory=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert [mode for mode in MODES if f"│ {mode} " in done.stdout] == MODES
+    code, out, err = run(*SMOKE, "--output", "bench.json", cwd=tmp_path, script=COHORT)
+    assert code == 0, err
+    assert [mode for mode in MODES if f"│ {mode} " in out] == MODES
     result = json.loads((tmp_path / "bench.json").read_text())
     seconds = {mode: np.array(result["round_seconds"][mode]) for mode in MODES}
     assert {mode: len(times) for mode, times in seconds.items()} == dict.fromkeys(MODES, 2)
@@ -56,24 +53,23 @@ def test_one_table_and_all_raw_times(tmp_path):
         (["--resume", "run"], "unrecognized arguments: --resume run"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(flags, sentence, tmp_path):
-    done = bench(*flags, directory=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {sentence}")
-    assert len(done.stderr.splitlines()) == 1
+def test_bad_input_is_one_sentence_and_exit_code_2(flags, sentence, monkeypatch, capsys):
+    check_refused(run_here(monkeypatch, capsys, *flags, script=COHORT), sentence)
 
 
-def bench_steps(*flags, directory):
-    return bench(*flags, directory=directory, script="bench_self_distill.py")
+@pytest.mark.parametrize("script", [COHORT, STEPS])
+def test_bad_input_to_a_process(script, tmp_path):
+    done = run("--rounds", 0, cwd=tmp_path, script=script)
+    check_refused(done, "--rounds is 0; it must be greater than 0")
 
 
 def test_every_method_and_two_step_distillation(tmp_path):
     flags = ["--train-subset", "64", "--batch-size", "8", "--rounds", "3", "--steps", "2"]
-    done = bench_steps(*flags, "--output", "new/bench.json", directory=tmp_path)
-    assert done.returncode == 0, done.stderr
+    code, out, err = run(*flags, "--output", "new/bench.json", cwd=tmp_path, script=STEPS)
+    assert code == 0, err
     methods = ["none", "dsn", "byot", "kd", "fitnet", "at"]
     shown = [*methods, "two-step distillation: teacher then student"]
-    assert [name for name in shown if f"│ {name} " in done.stdout] == shown
+    assert [name for name in shown if f"│ {name} " in out] == shown
     result = json.loads((tmp_path / "new" / "bench.json").read_text())
     seconds = {method: np.array(times) for method, times in result["round_seconds"].items()}
     assert {method: len(times) for method, times in seconds.items()} == dict.fromkeys(methods, 3)
@@ -98,24 +94,18 @@ def test_every_method_and_two_step_distillation(tmp_path):
         (["--method", "kd"], "unrecognized arguments: --method kd"),
     ],
 )
-def test_steps_bad_input_is_one_sentence_and_exit_code_2(flags, sentence, tmp_path):
-    done = bench_steps(*flags, directory=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {sentence}")
-    assert len(done.stderr.splitlines()) == 1
-
-
-def bench_ods(*flags, directory):
-    return bench(*flags, directory=directory, script="bench_ods.py")
+def test_steps_bad_input_is_one_sentence_and_exit_code_2(flags, sentence, monkeypatch, capsys):
+    check_refused(run_here(monkeypatch, capsys, *flags, script=STEPS), sentence)
 
 
 def test_every_way_to_distil_an_ensemble_and_the_parts_of_ods(tmp_path):
     flags = ["--model", "resnet8", "--members", "2", "--batch-size", "2", "--rounds", "3"]
-    done = bench_ods(*flags, "--stacked-teachers", "--output", "ods.json", directory=tmp_path)
-    assert done.returncode == 0, done.stderr
+    flags += ["--stacked-teachers", "--output", "ods.json"]
+    code, out, err = run(*flags, cwd=tmp_path, script=ODS)
+    assert code == 0, err
     methods = ["single", "labels", "kd", "gaussian", "ods", "conf_ods"]
     parts = ["perturbation", "teachers", "clean", "perturbed", "update"]
-    assert [name for name in methods + parts if f"│ {name} " in done.stdout] == methods + parts
+    assert [name for name in methods + parts if f"│ {name} " in out] == methods + parts
     result = json.loads((tmp_path / "ods.json").read_text())
     assert {name: len(times) for name, times in result["round_seconds"].items()} == dict.fromkeys(
         methods, 3
@@ -136,8 +126,5 @@ def test_every_way_to_distil_an_ensemble_and_the_parts_of_ods(tmp_path):
         (["--output", "."], "--output is '.', a directory; "),
     ],
 )
-def test_ods_bad_input_is_one_sentence_and_exit_code_2(flags, sentence, tmp_path):
-    done = bench_ods(*flags, directory=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {sentence}")
-    assert len(done.stderr.splitlines()) == 1
+def test_ods_bad_input_is_one_sentence_and_exit_code_2(flags, sentence, monkeypatch, capsys):
+    check_refused(run_here(monkeypatch, capsys, *flags, script=ODS), sentence)

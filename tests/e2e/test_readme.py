@@ -1,11 +1,9 @@
 """The README's Python runs as it stands, in a folder of its own."""
 
 import re
-import subprocess
-import sys
 
 from cohort import SelfDistillConfig, self_distill
-from tests.support.command import ROOT, environment
+from tests.support.command import ROOT, run
 
 
 def run_block(folder, beginning):
@@ -13,16 +11,9 @@ def run_block(folder, beginning):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     (block,) = (block for block in blocks if block.startswith(beginning))
     (folder / "example.py").write_text(block)
-    done = subprocess.run(
-        [sys.executable, "example.py"],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    code, out, err = run(cwd=folder, script=folder / "example.py")
+    assert code == 0, err
+    return out
 
 
 def test_ones_own_network_and_data(tmp_path):

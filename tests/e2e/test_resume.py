@@ -4,11 +4,21 @@ import json
 import os
 import re
 import signal
+from functools import partial
 
 import pytest
+import ray
 
 from cohort import CohortConfig, train_cohort
-from tests.support.command import run, start, steps_done, stop_at, wait_until
+from tests.support.command import (
+    PATIENCE,
+    run,
+    run_here,
+    start,
+    steps_done,
+    stop_at,
+    wait_until,
+)
 
 FLAGS = [
     *("--students", "tests.support.networks:slow", "--train-subset", 128, "--test-subset", 32),
@@ -39,18 +49,21 @@ def summary_of(run_dir):
     return json.loads((run_dir / "summary.json").read_text())
 
 
-def test_killed_killed_again_interrupted_and_terminated(undisturbed, tmp_path):
-    """SIGKILL of the driver at three steps, Ctrl-C and SIGTERM at two others: one result."""
+def more(run_dir):
+    """A step that only a run which goes on from here will record, past its next checkpoint."""
+    return steps_done(run_dir) + 8
+
+
+def test_killed_interrupted_terminated_and_killed_again(undisturbed, ray_of_four, tmp_path):
+    """SIGKILL of the driver, Ctrl-C, and on another Ray SIGKILL, SIGTERM, SIGKILL: one result."""
     run_dir = tmp_path / "run"
     assert stop_at(start(*FLAGS, "--run-dir", run_dir), run_dir, 3, signal.SIGKILL) == -9
     assert not (run_dir / "summary.json").exists()
 
-    assert stop_at(start("--resume", run_dir), run_dir, 17, signal.SIGKILL) == -9
-
-    process = start("--resume", run_dir)
-    wait_until(lambda: steps_done(run_dir) >= 31)
+    step, process = more(run_dir), start("--resume", run_dir)
+    wait_until(lambda: steps_done(run_dir) >= step or process.poll() is not None)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to Ray's processes as well
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, out + err
     assert f"--resume {run_dir}" in out
     assert "Traceback" not in out + err
@@ -59,10 +72,17 @@ def test_killed_killed_again_interrupted_and_terminated(undisturbed, tmp_path):
     saved = sorted((run_dir / "checkpoints").iterdir())[-1]
     assert int(saved.name.removeprefix("step_")) == summary["steps"] == steps_done(run_dir)
 
-    resumed = start("--resume", run_dir)
-    assert stop_at(resumed, run_dir, summary["steps"] + 5, signal.SIGTERM) == 130
+    address = ray.get_runtime_context().gcs_address
+    step, moved = more(run_dir), start("--resume", run_dir, "--address", address)
+    assert stop_at(moved, run_dir, step, signal.SIGKILL) == -9
+    wait_until(nobody_trains)  # a cluster that goes on has its cores back
 
-    assert stop_at(start("--resume", run_dir), run_dir, 52, signal.SIGKILL) == -9
+    step = more(run_dir)
+    assert stop_at(start("--resume", run_dir), run_dir, step, signal.SIGTERM) == 130
+    assert summary_of(run_dir)["status"] == "interrupted"
+
+    step = more(run_dir)
+    assert stop_at(start("--resume", run_dir), run_dir, step, signal.SIGKILL) == -9
 
     code, out, err = run("--resume", run_dir)
     assert code == 0, out + err
@@ -72,15 +92,20 @@ def test_killed_killed_again_interrupted_and_terminated(undisturbed, tmp_path):
     assert sorted(trained) == [(step, k) for step in range(1, 65) for k in (0, 1)]
 
 
-def test_a_finished_run_can_be_extended(tmp_path):
+def nobody_trains():
+    return ray.available_resources().get("CPU") == 4
+
+
+def test_a_finished_run_can_be_extended(tmp_path, monkeypatch, capsys):
     """Fewer steps first, then all: as if they had been asked for at once."""
     flags = ("--train-subset", 128, "--test-subset", 32, "--batch-size", 16, "--epochs", 3)
     flags += ("--threads", 1, "--exchange", "in_process")
+    here = partial(run_here, monkeypatch, capsys)
     assert run(*flags, "--steps", 10, "--run-dir", tmp_path / "a")[0] == 0
-    assert run("--resume", tmp_path / "a", "--steps", 24)[0] == 0
-    assert run(*flags, "--run-dir", tmp_path / "b")[0] == 0
+    assert here("--resume", tmp_path / "a", "--steps", 24)[0] == 0
+    assert here(*flags, "--run-dir", tmp_path / "b")[0] == 0
     assert hashes(summary_of(tmp_path / "a")) == hashes(summary_of(tmp_path / "b"))
-    code, _, err = run("--resume", tmp_path / "a", "--steps", 5)
+    code, _, err = here("--resume", tmp_path / "a", "--steps", 5)
     assert code == 2
     assert "24 steps are done" in err
 

@@ -50,7 +50,7 @@ def losses(run_dir):
 
 
 def test_a_killed_worker_changes_nothing(ray_and_fuse, tmp_path):
-    undisturbed = work_together(config(None, workers=2), 2, tmp_path / "undisturbed")
+    (undisturbed,) = work_together([config(None, workers=2)], 2, tmp_path / "undisturbed")
     ray_and_fuse.touch()
     result = self_distill(config(tmp_path / "run", workers=2))
     assert not ray_and_fuse.exists(), "the fault did not fire"

@@ -6,6 +6,7 @@ from cohort import SelfDistillConfig, self_distill
 from tests.support.workers import work_together
 
 STEPS = 12
+METHODS = ("byot", "fitnet", "at")
 
 
 def config(**options):
@@ -30,6 +31,20 @@ def teacher(tmp_path_factory):
     return run_dir
 
 
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory, teacher):
+    """What two workers tell, by method; ``local`` is byot with local batch normalisation."""
+    jobs = {method: options_of(method, teacher) for method in METHODS}
+    jobs["local"] = {"batch_norm": "local"}
+    configs = [config(workers=2, **options) for options in jobs.values()]
+    told = work_together(configs, 2, tmp_path_factory.mktemp("two") / "workers")
+    return dict(zip(jobs, told, strict=True))
+
+
+def options_of(method, teacher):
+    return {"method": method} | ({} if method == "byot" else {"teacher": teacher})
+
+
 def one_worker(tmp_path, **options):
     records, run_dir = [], str(tmp_path / "one")
     self_distill(config(workers=0, run_dir=run_dir, **options), on_step=records.append)
@@ -38,12 +53,10 @@ def one_worker(tmp_path, **options):
     return [record["loss"] for record in train], [record["nll"] for record in test], train
 
 
-@pytest.mark.parametrize("method", ["byot", "fitnet", "at"])
-def test_two_workers_follow_one(tmp_path, teacher, method):
-    options = {} if method == "byot" else {"teacher": teacher}
-    options["method"] = method
-    losses, nlls, records = one_worker(tmp_path, **options)
-    told = work_together(config(workers=2, **options), 2, tmp_path / "two")
+@pytest.mark.parametrize("method", METHODS)
+def test_two_workers_follow_one(tmp_path, teacher, two_workers, method):
+    losses, nlls, records = one_worker(tmp_path, **options_of(method, teacher))
+    told = two_workers[method]
     # The order of summation differs, and training makes of the last digit a few more.
     assert [record["loss"] for record in told.records] == pytest.approx(losses, rel=5e-3)
     assert [result[0]["nll"] for _, result in told.evaluations] == pytest.approx(nlls, rel=2e-2)
@@ -55,11 +68,10 @@ def test_two_workers_follow_one(tmp_path, teacher, method):
     assert told.final is not None
 
 
-def test_with_local_batch_norm_they_do_not(tmp_path):
+def test_with_local_batch_norm_they_do_not(tmp_path, two_workers):
     """Each normalises by its own half: another curve, and the option is honest about it."""
     losses, _, _ = one_worker(tmp_path)
-    told = work_together(config(workers=2, batch_norm="local"), 2, tmp_path / "two")
-    own = [record["loss"] for record in told.records]
+    own = [record["loss"] for record in two_workers["local"].records]
     assert own != pytest.approx(losses, rel=5e-3)
     assert own == pytest.approx(losses, rel=0.5)
 
@@ -67,6 +79,6 @@ def test_with_local_batch_norm_they_do_not(tmp_path):
 def test_three_workers_share_a_test_split_that_does_not_divide(tmp_path):
     options = {"batch_size": 48, "steps": 4, "train_subset": 48, "test_subset": 32}
     losses, nlls, _ = one_worker(tmp_path, **options)
-    told = work_together(config(workers=3, **options), 3, tmp_path / "three")
+    (told,) = work_together([config(workers=3, **options)], 3, tmp_path / "three")
     assert [record["loss"] for record in told.records] == pytest.approx(losses, rel=5e-3)
     assert [result[0]["nll"] for _, result in told.evaluations] == pytest.approx(nlls, rel=2e-2)

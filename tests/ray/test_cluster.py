@@ -23,8 +23,10 @@ SMALL = {
 
 
 @pytest.fixture
-def cluster():
+def cluster(monkeypatch):
     folder = tempfile.mkdtemp(prefix="ray-")
+    monkeypatch.setenv("RAY_TMPDIR", folder)  # where Cluster writes its address, beside no other
+    os.mkdir(os.path.join(folder, "ray"))
     started = Cluster(
         initialize_head=True,
         head_node_args={

@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -11,11 +12,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from cohort.reporting.records import read_metrics
 
 ROOT = Path(__file__).parents[2]
+PATIENCE = 300
+"""Seconds to wait for what takes a few: a guard against hanging, on slow machines too."""
 LAUNCH = "launch_cohort.py"
 SELF_DISTILL = "self_distill.py"
+_started: list[subprocess.Popen[str]] = []
 
 
 def environment() -> dict[str, str]:
@@ -32,10 +38,10 @@ def environment() -> dict[str, str]:
 
 
 def start(
-    *arguments: object, cwd: Path | None = None, script: str = LAUNCH
+    *arguments: object, cwd: Path | None = None, script: str | Path = LAUNCH
 ) -> subprocess.Popen[str]:
     """A script with these arguments, its Ray in a temporary folder of its own."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, str(ROOT / "scripts" / script), *map(str, arguments)],
         cwd=cwd or ROOT,
         env=environment(),
@@ -44,13 +50,44 @@ def start(
         text=True,
         start_new_session=True,
     )
+    _started.append(process)
+    return process
 
 
-def run(*arguments: object, cwd: Path | None = None, script: str = LAUNCH) -> tuple[int, str, str]:
+def end_all() -> None:
+    """Kill, with its process group, whatever was started and has not ended; close all pipes."""
+    while _started:
+        with _started.pop() as process:  # which closes them
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def run(
+    *arguments: object, cwd: Path | None = None, script: str | Path = LAUNCH
+) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of a command that ends by itself."""
     process = start(*arguments, cwd=cwd, script=script)
-    out, err = process.communicate(timeout=150)
+    out, err = process.communicate(timeout=PATIENCE)
     return process.returncode, out, err
+
+
+def run_here(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *arguments: object,
+    script: str = LAUNCH,
+) -> tuple[int, str, str]:
+    """The same in this process, which is quicker where the process is not what is tested."""
+    file = str(ROOT / "scripts" / script)
+    monkeypatch.setattr(sys, "argv", [file, *map(str, arguments)])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    capsys.readouterr()
+    try:
+        runpy.run_path(file, run_name="__main__")
+        code = 0
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    return code, *capsys.readouterr()
 
 
 def steps_done(run_dir: Path) -> int:
@@ -68,11 +105,11 @@ def stop_at(
     wait_until(lambda: steps_done(run_dir) >= step or process.poll() is not None)
     assert process.poll() is None, f"ended before step {step}: {process.communicate()}"
     process.send_signal(number)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     return process.returncode
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 90) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Return as soon as the condition holds; AssertionError if it never does."""
     deadline = time.monotonic() + seconds
     while not condition():

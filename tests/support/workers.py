@@ -40,23 +40,24 @@ class Told:
         return False
 
 
-def work_together(config, size, folder):
-    """What ``size`` workers tell of a job."""
+def work_together(configs, size, folder):
+    """What ``size`` workers tell of each job, one after the other in the same processes."""
     Path(folder).mkdir()
-    torch.multiprocessing.spawn(_work, (config, size, str(folder)), nprocs=size)
+    torch.multiprocessing.spawn(_work, (configs, size, str(folder)), nprocs=size)
     return pickle.loads((Path(folder) / "told").read_bytes())
 
 
-def _work(rank, config, size, folder):
+def _work(rank, configs, size, folder):
     torch.set_num_threads(1)
     store = dist.FileStore(f"{folder}/store", size)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
-    told = Told()
+    told = [Told() for _ in configs]
     try:
-        work(prepare(resolve(config)), Workers(rank, size), torch.device("cpu"), told)
+        for config, channel in zip(configs, told, strict=True):
+            work(prepare(resolve(config)), Workers(rank, size), torch.device("cpu"), channel)
     finally:
         dist.destroy_process_group()
     if rank == 0:
         (Path(folder) / "told").write_bytes(pickle.dumps(told))
     else:
-        assert not told.records, "only the leading worker speaks"
+        assert not any(channel.records for channel in told), "only the leading worker speaks"
