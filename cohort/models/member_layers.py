@@ -55,10 +55,8 @@ class MemberLayer(nn.Module):
 
         Raises ValueError if M does not divide the batch.
         """
-        members, rows = (
-            len(self.r),
-            x.shape[0],
-        )  # not len(x), which torch.export takes for a constant
+        members = len(self.r)
+        rows = x.shape[0]  # not len(x), which torch.export takes for a constant
         if rows % members:
             raise ValueError(
                 f"a batch of {rows} cannot be shared by {members} members; "

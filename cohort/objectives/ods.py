@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cohort.metrics.diversity import pairwise_kl
 from cohort.objectives.mutual import accuracy_and_entropy, kl_divergence, log_posterior, teachers
 from cohort.objectives.objective import Measurements
 
@@ -90,18 +91,10 @@ class EnsembleDistillation:
         return softened_MBC
 
 
-def diversity(log_posteriors_MBC: Tensor) -> Tensor:
-    """Mean of KL(p_i ‖ p_j) over ordered pairs of members i ≠ j, and over the batch; M ≥ 2."""
-    M, B, _ = log_posteriors_MBC.shape
-    # Σ_j KL(p_i ‖ p_j) = M·Σ_c p_i·(log p_i − mean_j log p_j): no tensor of M² posteriors.
-    apart_MBC = log_posteriors_MBC - log_posteriors_MBC.mean(dim=0)
-    return (log_posteriors_MBC.exp() * apart_MBC).sum() / ((M - 1) * B)
-
-
 def _diversities(outputs: BesideEnsemble) -> Measurements:
     sides = {"diversity": outputs.perturbed_MBC, "teacher_diversity": outputs.teacher_MBC}
     return {
-        name: diversity(_log_posteriors(side_MBC.detach()))
+        name: pairwise_kl(_log_posteriors(side_MBC.detach())).mean().float()
         for name, side_MBC in sides.items()
         if side_MBC is not None and len(side_MBC) > 1
     }

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
 from scipy.stats import entropy
 
-from cohort.objectives.ods import BesideEnsemble, EnsembleDistillation, diversity
+from cohort.objectives.ods import BesideEnsemble, EnsembleDistillation
 
 METHODS = ("one_to_one", "mean", "labels")
 
@@ -180,9 +180,12 @@ def test_diversities_are_mean_divergences_of_ordered_pairs(seed, members, classe
         assert measurements[name].item() == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
-def test_nearly_equal_members_have_a_diversity_near_zero():
-    same = torch.log_softmax(torch.randn(1, 4, 10), dim=2).expand(4, -1, -1)
-    assert diversity(same).item() == pytest.approx(0, abs=1e-7)
+def test_equal_members_have_no_diversity():
+    outputs, labels = random_outputs(3)
+    same = outputs.perturbed_MBC[:1].expand_as(outputs.perturbed_MBC)
+    measurements = make().loss(outputs._replace(perturbed_MBC=same), labels)[1]
+    assert measurements["diversity"].item() == pytest.approx(0, abs=1e-7)
+    assert measurements["teacher_diversity"].item() > 0.01
 
 
 def test_labels_alone_need_no_teacher_and_no_alpha():

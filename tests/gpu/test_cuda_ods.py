@@ -1,0 +1,58 @@
+"""ODS distillation on a CUDA device."""
+
+import pytest
+import torch
+
+from cohort import CohortConfig, OdsConfig, load_student, ods_distill, train_cohort
+from cohort.data.source import to_float
+from cohort.objectives.perturbation import InputPerturbation
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+
+@pytest.fixture(scope="module")
+def ensemble(tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("ensemble") / "run"
+    train_cohort(
+        CohortConfig(
+            k=2,
+            teacher="none",
+            dataset="synthetic",
+            students="resnet8",
+            validation=200,
+            epochs=2,
+            exchange="in_process",
+            run_dir=str(run_dir),
+        )
+    )
+    return run_dir
+
+
+@pytest.mark.parametrize("options", [{}, {"precision": "bf16"}, {"stacked_teachers": True}])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_ensemble_is_distilled_on_one_gpu(ensemble, tmp_path, workers, options):
+    config = OdsConfig(
+        teachers=str(ensemble),
+        workers=workers,
+        gpus=1,
+        epochs=2,
+        run_dir=str(tmp_path / "run"),
+        **options,
+    )
+    (student,) = ods_distill(config).summary["students"]
+    assert student["test_accuracy"] > 0.5
+    assert len(student["members"]) == 2
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "ods", "conf_ods"])
+def test_inputs_are_perturbed_as_on_the_cpu(ensemble, kind):
+    """The same draws; the gradient's rounding may differ."""
+    teacher = load_student(ensemble / "students" / "0")
+    pixels = to_float(torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8))
+    perturb = InputPerturbation(kind=kind, temperature=4.0)
+    here = perturb(pixels, teacher, seed=0, step=3)
+    there = perturb(pixels.cuda(), teacher.cuda(), seed=0, step=3)
+    torch.testing.assert_close(there.cpu(), here, rtol=0, atol=0.05 / 255)
