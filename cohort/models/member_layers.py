@@ -11,6 +11,7 @@ from j*B to (j+1)*B are member j's.
 """
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from cohort.with_members import MemberInit
 
 
-class MemberLayer(nn.Module):
+class MemberLayer(nn.Module, ABC):
     """A convolution or linear layer in M versions, each for its part of the batch.
 
     Made of a plain layer, whose weight, settings and hooks it takes over; a bias is copied for each
@@ -91,8 +92,9 @@ class MemberLayer(nn.Module):
         }
         return alone
 
+    @abstractmethod
     def _apply_to(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        raise NotImplementedError
+        """The plain layer's operation."""
 
 
 class MemberConv(MemberLayer):
