@@ -16,7 +16,11 @@ from cohort.with_exits import WithExits
 from cohort.with_members import WithMembers
 
 Config = TypeVar("Config", bound=DataConfig)
-COMMANDS = {"k": "scripts/launch_cohort.py", "method": "scripts/self_distill.py"}
+COMMANDS = {
+    "k": "scripts/launch_cohort.py",
+    "exits": "scripts/self_distill.py",
+    "teachers": "scripts/ods_distill.py",
+}
 """A key that only one of the commands has."""
 
 

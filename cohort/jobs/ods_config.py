@@ -73,15 +73,19 @@ class OdsConfig(JobConfig):
     @property
     def chosen(self) -> tuple[int, ...] | None:
         """Numbers of the teachers, if the user says which."""
-        if not isinstance(self.choose, str):
-            return self.choose
+        if self.choose is None:
+            return None
+        numbers = self.choose.split(",") if isinstance(self.choose, str) else self.choose
         try:
-            return tuple(int(number) for number in self.choose.split(","))
-        except ValueError as error:
+            chosen = tuple(int(number) for number in numbers)
+        except ValueError:
+            chosen = ()
+        if not chosen:
             raise ConfigError(
                 f"--choose is {self.choose!r}; it must be numbers of students with commas between, "
                 "such as 0,2,3"
-            ) from error
+            )
+        return chosen
 
     def _check_student(self) -> None:
         if isinstance(self.model, str) and "+" in self.model:

@@ -3,6 +3,8 @@
 import pytest
 
 from cohort import SelfDistillConfig, self_distill
+from cohort.jobs.self_distill_config import resolve
+from cohort.jobs.self_distill_job import prepare
 from tests.support.workers import work_together
 
 STEPS = 12
@@ -30,6 +32,11 @@ def teacher(tmp_path_factory):
     return run_dir
 
 
+def together(workers, folder, **options):
+    job = prepare(resolve(config(workers=workers, **options)))
+    return work_together(job, workers, folder)
+
+
 def one_worker(tmp_path, **options):
     records, run_dir = [], str(tmp_path / "one")
     self_distill(config(workers=0, run_dir=run_dir, **options), on_step=records.append)
@@ -43,7 +50,7 @@ def test_two_workers_follow_one(tmp_path, teacher, method):
     options = {} if method == "byot" else {"teacher": teacher}
     options["method"] = method
     losses, nlls, records = one_worker(tmp_path, **options)
-    told = work_together(config(workers=2, **options), 2, tmp_path / "two")
+    told = together(2, tmp_path / "two", **options)
     # The order of summation differs, and training makes of the last digit a few more.
     assert [record["loss"] for record in told.records] == pytest.approx(losses, rel=5e-3)
     assert [result[0]["nll"] for _, result in told.evaluations] == pytest.approx(nlls, rel=2e-2)
@@ -58,7 +65,7 @@ def test_two_workers_follow_one(tmp_path, teacher, method):
 def test_with_local_batch_norm_they_do_not(tmp_path):
     """Each normalises by its own half: another curve, and the option is honest about it."""
     losses, _, _ = one_worker(tmp_path)
-    told = work_together(config(workers=2, batch_norm="local"), 2, tmp_path / "two")
+    told = together(2, tmp_path / "two", batch_norm="local")
     own = [record["loss"] for record in told.records]
     assert own != pytest.approx(losses, rel=5e-3)
     assert own == pytest.approx(losses, rel=0.5)
@@ -67,6 +74,6 @@ def test_with_local_batch_norm_they_do_not(tmp_path):
 def test_three_workers_share_a_test_split_that_does_not_divide(tmp_path):
     options = {"batch_size": 48, "steps": 4, "train_subset": 48, "test_subset": 32}
     losses, nlls, _ = one_worker(tmp_path, **options)
-    told = work_together(config(workers=3, **options), 3, tmp_path / "three")
+    told = together(3, tmp_path / "three", **options)
     assert [record["loss"] for record in told.records] == pytest.approx(losses, rel=5e-3)
     assert [result[0]["nll"] for _, result in told.evaluations] == pytest.approx(nlls, rel=2e-2)

@@ -6,8 +6,6 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from cohort.jobs.self_distill_config import resolve
-from cohort.jobs.self_distill_job import prepare
 from cohort.jobs.work import work
 from cohort.learning.data_parallel import Workers
 
@@ -27,8 +25,9 @@ class Told:
     def pause(self, *, pausing):
         pass
 
-    def evaluated(self, step, results):
-        self.evaluations.append((step, results))
+    def evaluated(self, step, results, phase):
+        if phase == "test":
+            self.evaluations.append((step, results))
 
     def save(self, step, files):
         self.saved.append((step, sorted(files)))
@@ -40,20 +39,20 @@ class Told:
         return False
 
 
-def work_together(config, size, folder):
-    """What ``size`` workers tell of a job."""
+def work_together(job, size, folder):
+    """What ``size`` workers tell of a job made ready."""
     Path(folder).mkdir()
-    torch.multiprocessing.spawn(_work, (config, size, str(folder)), nprocs=size)
+    torch.multiprocessing.spawn(_work, (job, size, str(folder)), nprocs=size)
     return pickle.loads((Path(folder) / "told").read_bytes())
 
 
-def _work(rank, config, size, folder):
+def _work(rank, job, size, folder):
     torch.set_num_threads(1)
     store = dist.FileStore(f"{folder}/store", size)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
     told = Told()
     try:
-        work(prepare(resolve(config)), Workers(rank, size), torch.device("cpu"), told)
+        work(job, Workers(rank, size), torch.device("cpu"), told)
     finally:
         dist.destroy_process_group()
     if rank == 0:
