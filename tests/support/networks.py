@@ -69,6 +69,17 @@ class Raising(Wrapped):
         return logits
 
 
+class DyingTeacher(Wrapped):
+    """Dies at a forward in evaluation, of a teacher's or not; those of training count nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.forwards += not self.training
+        if not self.training and self.forwards == DEATH_STEP and consume_fuse():
+            os.kill(os.getpid(), signal.SIGKILL)
+        logits: Tensor = self.network(x)
+        return logits
+
+
 def consume_fuse() -> bool:
     """Whether the fuse was still there; only one process can burn it."""
     try:
@@ -102,6 +113,10 @@ def slow_stages(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Modul
 
 def dying(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
     return Dying(num_classes, image_shape)
+
+
+def dying_teacher(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+    return DyingTeacher(num_classes, image_shape)
 
 
 def always_dying(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
