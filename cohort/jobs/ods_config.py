@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from cohort.config import OdsNorm, Perturbation, flag, not_negative, positive
 from cohort.errors import ConfigError
 from cohort.jobs.config import JobConfig, Network
-from cohort.with_members import MemberInit
+from cohort.with_members import MOST_MEMBERS, MemberInit
 
 StudentKind = Literal["be", "single"]
 Method = Literal["one_to_one", "mean", "labels"]
@@ -105,9 +105,9 @@ class OdsConfig(JobConfig):
                     "--method is one_to_one with --student single, which is one and the teachers "
                     "are several; use --method mean, or --student be"
                 )
-        if self.members is not None and self.members < 2:
+        if self.members is not None and self.members not in range(2, MOST_MEMBERS + 1):
             raise ConfigError(
-                f"--members is {self.members}; it must be 2 or more; one is --student single"
+                f"--members is {self.members}; it must be from 2 to {MOST_MEMBERS}; one is --student single"
             )
 
     def _check_method(self) -> None:

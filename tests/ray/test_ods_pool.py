@@ -5,7 +5,7 @@ import pytest
 from cohort import ConfigError, OdsConfig, ods_distill
 from cohort.reporting.records import read_metrics
 from tests.support.local_ray import local_ray
-from tests.support.networks import FUSE
+from tests.support.networks import FUSE, OF_TEACHERS
 from tests.support.teacher_runs import deep_ensemble
 
 STEPS = 12
@@ -60,17 +60,24 @@ def assert_same(there, here):
 def test_a_pool_teaches_the_same_though_an_actor_dies(teachers, here, tmp_path, ray_and_fuse):
     """Two actors for three teachers; one is killed in the middle and started again."""
     assert len(records_of(here)) > STEPS
-    ray_and_fuse.touch()
+    fuse = ray_and_fuse.with_name(ray_and_fuse.name + OF_TEACHERS)
+    fuse.touch()
     there = ods_distill(config(teachers, tmp_path / "run", workers=1, teacher_pool=2))
-    assert not ray_and_fuse.exists(), "the fault did not fire"
+    assert not fuse.exists(), "the fault did not fire"
     assert there.summary["restarts"] == 0  # no worker died
     assert_same(there, here)
 
 
-def test_two_workers_ask_one_pool(teachers, here, tmp_path):
-    there = ods_distill(
-        config(teachers, tmp_path / "run", workers=2, teacher_pool=1, perturbation="conf_ods")
-    )
+def test_two_workers_ask_one_pool_though_one_of_them_dies(teachers, here, tmp_path, ray_and_fuse):
+    """The actor lives on; both workers go back to the checkpoint and ask it again."""
+    ray_and_fuse.touch()
+    network = "tests.support.networks:dying"  # a resnet8 with the same weights
+    options = {"workers": 2, "teacher_pool": 1, "model": network}
+    there = ods_distill(config(teachers, tmp_path / "run", **options))
+    assert not ray_and_fuse.exists(), "the fault did not fire"
+    assert there.summary["restarts"] == 1
+    steps = [r["step"] for r in records_of(there) if r["phase"] == "train"]
+    assert steps == list(range(1, STEPS + 1))
     losses = [
         [r["loss"] for r in records_of(run) if r["phase"] == "train"] for run in (there, here)
     ]

@@ -16,6 +16,7 @@ from cohort.reporting.records import read_metrics
 ROOT = Path(__file__).parents[2]
 LAUNCH = "launch_cohort.py"
 SELF_DISTILL = "self_distill.py"
+ODS_DISTILL = "ods_distill.py"
 
 
 def environment() -> dict[str, str]:
