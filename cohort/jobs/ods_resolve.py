@@ -28,8 +28,8 @@ def resolve(config: OdsConfig) -> OdsConfig:
             "scripts/launch_cohort.py --teacher none --k 4 trains"
         )
     folders = teacher_folders(config)
-    config = dataclasses.replace(config, choose=config.chosen)
     data = read_run_data(RunFolder(config.teachers), None)
+    config = dataclasses.replace(config, choose=config.chosen)  # as analyses read it
     config = _with_data(config, data)
     config = fill_in(config, ods_recipe(config.dataset))
     if config.model is None:
