@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Config = TypeVar("Config", bound="DataclassInstance")
-COMMANDS = {"k": "scripts/launch_cohort.py", "method": "scripts/self_distill.py"}
+COMMANDS = {
+    "k": "scripts/launch_cohort.py",
+    "exits": "scripts/self_distill.py",
+    "teachers": "scripts/ods_distill.py",
+}
 """A key that only one of the commands has."""
 
 

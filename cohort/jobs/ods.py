@@ -45,7 +45,8 @@ def resume_ods_distill(
     does, and ConfigError for a folder without a valid checkpoint.
     """
     config, resumed = reopen(run_dir, OdsConfig, given or {})
-    return _run(config, resumed, on_step, verbose)
+    # Once more: it may be the teachers that were given anew.
+    return _run(resolve(config), resumed, on_step, verbose)
 
 
 def _run(

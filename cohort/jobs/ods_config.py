@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from cohort.config import OdsNorm, Perturbation, flag, not_negative, positive
 from cohort.errors import ConfigError
 from cohort.jobs.config import JobConfig, Network
-from cohort.with_members import MemberInit
+from cohort.with_members import MOST_MEMBERS, MemberInit
 
 StudentKind = Literal["be", "single"]
 Method = Literal["one_to_one", "mean", "labels"]
@@ -73,15 +73,19 @@ class OdsConfig(JobConfig):
     @property
     def chosen(self) -> tuple[int, ...] | None:
         """Numbers of the teachers, if the user says which."""
-        if not isinstance(self.choose, str):
-            return self.choose
+        if self.choose is None:
+            return None
+        numbers = self.choose.split(",") if isinstance(self.choose, str) else self.choose
         try:
-            return tuple(int(number) for number in self.choose.split(","))
-        except ValueError as error:
+            chosen = tuple(int(number) for number in numbers)
+        except ValueError:
+            chosen = ()
+        if not chosen:
             raise ConfigError(
                 f"--choose is {self.choose!r}; it must be numbers of students with commas between, "
                 "such as 0,2,3"
-            ) from error
+            )
+        return chosen
 
     def _check_student(self) -> None:
         if isinstance(self.model, str) and "+" in self.model:
@@ -101,9 +105,9 @@ class OdsConfig(JobConfig):
                     "--method is one_to_one with --student single, which is one and the teachers "
                     "are several; use --method mean, or --student be"
                 )
-        if self.members is not None and self.members < 2:
+        if self.members is not None and self.members not in range(2, MOST_MEMBERS + 1):
             raise ConfigError(
-                f"--members is {self.members}; it must be 2 or more; one is --student single"
+                f"--members is {self.members}; it must be from 2 to {MOST_MEMBERS}; one is --student single"
             )
 
     def _check_method(self) -> None:

@@ -216,8 +216,7 @@ def prepare(config: OdsConfig) -> OdsJob:
     teachers = tuple(read_student(folder, dataset, given) for folder in teacher_folders(config))
     _check_pool(config, len(teachers))
     job = OdsJob(config, dataset, plan, "", 0, teachers)
-    if config.stacked_teachers:
-        job.build_teachers(torch.device("cpu"))  # refuses those of different networks
+    _try_out_teachers(job)
     student = job.student()
     if smallest_batch(config, plan) == 1 and config.members is None:
         check_lone_image(student, dataset.image_shape, student, plan.batch_size)
@@ -231,6 +230,15 @@ def _check_pool(config: OdsConfig, teachers: int) -> None:
             f"--teacher-pool is {config.teacher_pool}, but there are {teachers} teachers; it must be "
             f"at most {teachers}"
         )
+
+
+def _try_out_teachers(job: OdsJob) -> None:
+    """Raise ConfigError for damaged files, and for different networks that are to be stacked."""
+    if job.config.stacked_teachers:
+        job.build_teachers(torch.device("cpu"))
+    else:
+        for teacher in job.teachers:  # one at a time: all of them may not fit here
+            teacher.build()
 
 
 def _written_name(config: OdsConfig) -> str:

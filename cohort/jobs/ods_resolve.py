@@ -29,6 +29,7 @@ def resolve(config: OdsConfig) -> OdsConfig:
         )
     folders = teacher_folders(config)
     data = read_run_data(RunFolder(config.teachers), None)
+    config = dataclasses.replace(config, choose=config.chosen)  # as analyses read it
     config = _with_data(config, data)
     config = fill_in(config, ods_recipe(config.dataset))
     if config.model is None:
@@ -40,7 +41,7 @@ def teacher_folders(config: OdsConfig) -> list[Path]:
     """Folders of the students that teach, in their order; raises ConfigError for those not there."""
     assert config.teachers is not None
     found = {int(path.name): path for path in students_of(config.teachers, "--teachers")}
-    chosen = config.chosen or tuple(found)
+    chosen = tuple(found) if config.chosen is None else config.chosen
     for number in chosen:
         if number not in found or chosen.count(number) > 1:
             raise ConfigError(
@@ -60,9 +61,11 @@ def _with_data(config: OdsConfig, data: RunData) -> OdsConfig:
             inherited["data_root"] = data.data_root
         config = dataclasses.replace(config, dataset=data.dataset, **inherited)
     if config.validation != data.validation:
+        ours, theirs = config.validation or "missing", data.validation or "nothing"
+        instead = f"use --validation {theirs}" if data.validation else "leave it out"
         raise ConfigError(
-            f"--validation is {config.validation}, but the teachers in {config.teachers} held out "
-            f"{data.validation}, and images that they learned validate nothing; leave it out"
+            f"--validation is {ours}, but the teachers in {config.teachers} held out {theirs}, and "
+            f"images that they learned validate nothing; {instead}"
         )
     return config
 
@@ -99,13 +102,15 @@ def _with_method(config: OdsConfig, teachers: int) -> OdsConfig:
 
 
 def _check_members(config: OdsConfig, method: str, members: int | None, teachers: int) -> None:
-    if method != "one_to_one" or members == teachers:
-        if members is None or members > 1:
-            return
+    if method != "one_to_one" and (members is None or members > 1):
+        return
+    if teachers == 1:
         raise ConfigError(
-            f"--teachers {config.teachers} has one student, which makes no BatchEnsemble of several; "
-            "name a run with more, or use --student single, or --method mean with --members"
+            f"--teachers {config.teachers} has one student that teaches, which makes no BatchEnsemble of "
+            "several; take more, or use --student single, or --method mean with --members"
         )
+    if members == teachers:
+        return
     how = f"choose {members} of them by --choose, such as --choose {','.join(map(str, range(members or 0)))}"
     if members is not None and members > teachers:
         how = f"use --members {teachers}, or --method mean"

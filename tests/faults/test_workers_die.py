@@ -5,6 +5,8 @@ import json
 import pytest
 
 from cohort import RunError, SelfDistillConfig, self_distill
+from cohort.jobs.self_distill_config import resolve
+from cohort.jobs.self_distill_job import prepare
 from cohort.reporting.records import read_metrics
 from tests.support.local_ray import local_ray
 from tests.support.networks import FUSE
@@ -50,7 +52,8 @@ def losses(run_dir):
 
 
 def test_a_killed_worker_changes_nothing(ray_and_fuse, tmp_path):
-    (undisturbed,) = work_together([config(None, workers=2)], 2, tmp_path / "undisturbed")
+    job = prepare(resolve(config(None, workers=2)))
+    (undisturbed,) = work_together([job], 2, tmp_path / "undisturbed")
     ray_and_fuse.touch()
     result = self_distill(config(tmp_path / "run", workers=2))
     assert not ray_and_fuse.exists(), "the fault did not fire"

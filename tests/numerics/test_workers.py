@@ -3,6 +3,8 @@
 import pytest
 
 from cohort import SelfDistillConfig, self_distill
+from cohort.jobs.self_distill_config import resolve
+from cohort.jobs.self_distill_job import prepare
 from tests.support.workers import work_together
 
 STEPS = 12
@@ -36,8 +38,8 @@ def two_workers(tmp_path_factory, teacher):
     """What two workers tell, by method; ``local`` is byot with local batch normalisation."""
     jobs = {method: options_of(method, teacher) for method in METHODS}
     jobs["local"] = {"batch_norm": "local"}
-    configs = [config(workers=2, **options) for options in jobs.values()]
-    told = work_together(configs, 2, tmp_path_factory.mktemp("two") / "workers")
+    prepared = [prepare(resolve(config(workers=2, **options))) for options in jobs.values()]
+    told = work_together(prepared, 2, tmp_path_factory.mktemp("two") / "workers")
     return dict(zip(jobs, told, strict=True))
 
 
@@ -79,6 +81,6 @@ def test_with_local_batch_norm_they_do_not(tmp_path, two_workers):
 def test_three_workers_share_a_test_split_that_does_not_divide(tmp_path):
     options = {"batch_size": 48, "steps": 4, "train_subset": 48, "test_subset": 32}
     losses, nlls, _ = one_worker(tmp_path, **options)
-    (told,) = work_together([config(workers=3, **options)], 3, tmp_path / "three")
+    (told,) = work_together([prepare(resolve(config(workers=3, **options)))], 3, tmp_path / "three")
     assert [record["loss"] for record in told.records] == pytest.approx(losses, rel=5e-3)
     assert [result[0]["nll"] for _, result in told.evaluations] == pytest.approx(nlls, rel=2e-2)

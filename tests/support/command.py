@@ -21,6 +21,7 @@ PATIENCE = 300
 """Seconds to wait for what takes a few: a guard against hanging, on slow machines too."""
 LAUNCH = "launch_cohort.py"
 SELF_DISTILL = "self_distill.py"
+ODS_DISTILL = "ods_distill.py"
 _started: list[subprocess.Popen[str]] = []
 
 

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from cohort.models import build_network
 
 FUSE = "COHORT_TEST_FUSE"
+OF_TEACHERS = "-of-teachers"
+"""Behind the name of the fuse that kills a teacher."""
 DEATH_STEP = 12
 
 
@@ -69,10 +71,21 @@ class Raising(Wrapped):
         return logits
 
 
-def consume_fuse() -> bool:
+class DyingTeacher(Wrapped):
+    """Dies at a forward in evaluation, of a teacher's or not; those of training count nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.forwards += not self.training
+        if not self.training and self.forwards == DEATH_STEP and consume_fuse(OF_TEACHERS):
+            os.kill(os.getpid(), signal.SIGKILL)
+        logits: Tensor = self.network(x)
+        return logits
+
+
+def consume_fuse(whose: str = "") -> bool:
     """Whether the fuse was still there; only one process can burn it."""
     try:
-        Path(os.environ[FUSE]).unlink()
+        Path(os.environ[FUSE] + whose).unlink()
     except (FileNotFoundError, KeyError):
         return False
     return True
@@ -104,6 +117,10 @@ def dying(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
     return Dying(num_classes, image_shape)
 
 
+def dying_teacher(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+    return DyingTeacher(num_classes, image_shape)
+
+
 def always_dying(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
     return AlwaysDying(num_classes, image_shape)
 
@@ -114,3 +131,20 @@ def diverging(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
 
 def raising(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
     return Raising(num_classes, image_shape)
+
+
+class Scale(nn.Module):
+    """A layer of one's own, with a parameter of which no member can have a version."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.by
+
+
+def scaled(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+    network = build_network("resnet8", num_classes=num_classes, image_shape=image_shape)
+    network.add_module("scale", Scale())
+    return network

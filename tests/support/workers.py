@@ -6,8 +6,6 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from cohort.jobs.self_distill_config import resolve
-from cohort.jobs.self_distill_job import prepare
 from cohort.jobs.work import work
 from cohort.learning.data_parallel import Workers
 
@@ -27,8 +25,9 @@ class Told:
     def pause(self, *, pausing):
         pass
 
-    def evaluated(self, step, results):
-        self.evaluations.append((step, results))
+    def evaluated(self, step, results, phase):
+        if phase == "test":
+            self.evaluations.append((step, results))
 
     def save(self, step, files):
         self.saved.append((step, sorted(files)))
@@ -40,21 +39,21 @@ class Told:
         return False
 
 
-def work_together(configs, size, folder):
-    """What ``size`` workers tell of each job, one after the other in the same processes."""
+def work_together(jobs, size, folder):
+    """What ``size`` workers tell of each prepared job, one after the other in the same processes."""
     Path(folder).mkdir()
-    torch.multiprocessing.spawn(_work, (configs, size, str(folder)), nprocs=size)
+    torch.multiprocessing.spawn(_work, (jobs, size, str(folder)), nprocs=size)
     return pickle.loads((Path(folder) / "told").read_bytes())
 
 
-def _work(rank, configs, size, folder):
+def _work(rank, jobs, size, folder):
     torch.set_num_threads(1)
     store = dist.FileStore(f"{folder}/store", size)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
-    told = [Told() for _ in configs]
+    told = [Told() for _ in jobs]
     try:
-        for config, channel in zip(configs, told, strict=True):
-            work(prepare(resolve(config)), Workers(rank, size), torch.device("cpu"), channel)
+        for job, channel in zip(jobs, told, strict=True):
+            work(job, Workers(rank, size), torch.device("cpu"), channel)
     finally:
         dist.destroy_process_group()
     if rank == 0:

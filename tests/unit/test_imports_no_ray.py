@@ -39,6 +39,15 @@ result = self_distill(
 )
 assert result.summary["status"] == "finished"
 assert result.student().network.num_exits == 3
+
+from cohort import CohortConfig, OdsConfig, ods_distill, train_cohort
+
+train_cohort(
+    CohortConfig(
+        teacher="none", exchange="in_process", steps=1, train_subset=64, test_subset=10, run_dir="de"
+    )
+)
+ods_distill(OdsConfig(teachers="de", workers=0, steps=1, run_dir="ods"))
 assert "ray" not in sys.modules, "a job in this process imported Ray"
 """
 
@@ -75,6 +84,7 @@ def test_a_job_without_workers_never_imports_ray(tmp_path):
     [
         ("launch_cohort", "--mimicry-weight"),
         ("self_distill", "--exits"),
+        ("ods_distill", "--teacher-pool"),
         ("evaluate", "--ensemble-weights"),
         ("export", "--format"),
         ("analyse", "--sigmas"),
