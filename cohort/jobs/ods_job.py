@@ -15,7 +15,7 @@ from cohort.data.registry import load_dataset
 from cohort.errors import ConfigError
 from cohort.jobs.job import STUDENT, Evaluation, Job
 from cohort.jobs.ods_config import LOSS_TERMS, OdsConfig
-from cohort.jobs.ods_resolve import teacher_folders
+from cohort.jobs.ods_resolve import check_validation, teacher_folders
 from cohort.jobs.placement import Placement
 from cohort.jobs.shares import check_shares, smallest_batch
 from cohort.jobs.teacher import TeacherFiles, read_student
@@ -214,6 +214,7 @@ def prepare(config: OdsConfig) -> OdsJob:
     check_shares(config, plan, dataset)
     given = f"--teachers {config.teachers}"
     teachers = tuple(read_student(folder, dataset, given) for folder in teacher_folders(config))
+    check_validation(config)
     _check_pool(config, len(teachers))
     job = OdsJob(config, dataset, plan, "", 0, teachers)
     _try_out_teachers(job)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cohort.analysis.runs import RunData, read_run_data
+from cohort.config_file import plain
 from cohort.data.recipes import fill_in, ods_recipe
 from cohort.errors import ConfigError
 from cohort.jobs.ods_config import OF_TEACHERS, OdsConfig
@@ -60,14 +61,24 @@ def _with_data(config: OdsConfig, data: RunData) -> OdsConfig:
         if config.data_root == OdsConfig.data_root:
             inherited["data_root"] = data.data_root
         config = dataclasses.replace(config, dataset=data.dataset, **inherited)
-    if config.validation != data.validation:
-        ours, theirs = config.validation or "missing", data.validation or "nothing"
-        instead = f"use --validation {theirs}" if data.validation else "leave it out"
-        raise ConfigError(
-            f"--validation is {ours}, but the teachers in {config.teachers} held out {theirs}, and "
-            f"images that they learned validate nothing; {instead}"
-        )
+    if plain(config.dataset) == data.dataset:  # if not, that is what to speak of
+        check_validation(config, data)
     return config
+
+
+def check_validation(config: OdsConfig, data: RunData | None = None) -> None:
+    """Raise ConfigError unless the validation split is one that the teachers did not learn from.
+
+    ``data`` is what the config of their run says, if it has been read.
+    """
+    assert config.teachers is not None
+    theirs = (data or read_run_data(RunFolder(config.teachers), None)).validation
+    if config.validation != theirs:
+        instead = f"use --validation {theirs}" if theirs else "leave it out"
+        raise ConfigError(
+            f"--validation is {config.validation or 'missing'}, but the teachers in {config.teachers} "
+            f"held out {theirs or 'nothing'}, and images that they learned validate nothing; {instead}"
+        )
 
 
 def _common_network(config: OdsConfig, folders: list[Path]) -> str:

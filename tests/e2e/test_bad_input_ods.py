@@ -159,6 +159,10 @@ def test_networks_that_differ(refused):
             ["--teachers synthetic", "classes of synthetic", "--dataset digits"],
         ),
         (
+            ["--teachers", "ensemble", "--dataset", "synthetic", "--image-size", 8],
+            ["--teachers ensemble", "classes of digits", "--dataset synthetic"],
+        ),
+        (
             ["--teachers", "synthetic", "--image-size", 16],
             ["--teachers synthetic takes images of shape (", "8, 8)", "16, 16)", "same size"],
         ),
