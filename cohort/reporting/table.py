@@ -17,7 +17,7 @@ Summary = Mapping[str, Any]
 COLUMNS = ("parameters", "accuracy\n%", "NLL", "Brier", "ECE", "train\nentropy")
 CALIBRATED = {"cNLL": "test_cnll", "cBrier": "test_cbrier", "cECE": "test_cece"}
 """Columns of runs with a validation split, on which a temperature is fitted."""
-NARROWEST = 130
+NARROWEST = 160
 """Characters that keep every row on one line where no terminal says how wide it is."""
 
 
