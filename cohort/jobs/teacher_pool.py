@@ -41,10 +41,16 @@ AHEAD = 1
 class TeacherActor:
     """Some of the teachers, on a core or GPU of their own. Plain Python; ``ray.remote`` wraps it."""
 
-    def __init__(self, job: "OdsJob", mine: Sequence[int], device: str, threads: int) -> None:
+    def __init__(
+        self,
+        shared: "Sequence[ray.ObjectRef[OdsJob]]",
+        mine: Sequence[int],
+        device: str,
+        threads: int,
+    ) -> None:
         torch.set_num_threads(threads)
         self._device = torch.device(device)
-        self._job = job
+        self._job = job = ray.get(shared[0])
         self._mine = list(mine)
         self._teachers = job.build_teachers(self._device, mine)
         self._sources: dict[Shard, BatchSource] = {}
@@ -178,7 +184,9 @@ def teacher_pool(job: "OdsJob", placement: Placement) -> Iterator[TeacherPool]:
         )
         .remote
     )
-    shared = ray.put(job)
+    # In a list, since Ray warns that an argument may be gone when an actor starts again; this one is
+    # held here as long as there are actors.
+    shared = [ray.put(job)]
     device = "cuda" if placement.gpus else "cpu"
     actors = tuple(create(shared, mine, device, placement.threads) for mine in held)
     try:
