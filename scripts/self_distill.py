@@ -1,6 +1,6 @@
 """Train a network with exits that is its own teacher (Be Your Own Teacher) on Ray Train."""
 
-from cohort.command_line import INTERRUPTED, SUCCESS, parse, run_command
+from cohort.command_line import parse, run_command
 from cohort.jobs.self_distill_config import SelfDistillConfig
 
 
@@ -8,25 +8,14 @@ def main() -> int:
     """Parse, train or resume, print the table."""
     arguments = parse(SelfDistillConfig, str(__doc__))
 
-    from rich.console import Console
-
     from cohort.jobs.self_distillation import resume_self_distill, self_distill
-    from cohort.reporting.table import print_summary
+    from cohort.reporting.ending import tell_ending
 
-    console = Console()
     if arguments.resume:
         result = resume_self_distill(arguments.resume, given=arguments.given, verbose=True)
     else:
         result = self_distill(arguments.config, verbose=True)
-    if result.interrupted:
-        console.print(
-            f"interrupted; go on with: python scripts/self_distill.py --resume {result.run_dir}",
-            soft_wrap=True,
-        )
-        return INTERRUPTED
-    print_summary(console, result.summary)
-    console.print(f"everything is in {result.run_dir}", soft_wrap=True)
-    return SUCCESS
+    return tell_ending(result, "self_distill.py")
 
 
 if __name__ == "__main__":

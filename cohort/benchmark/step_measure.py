@@ -16,11 +16,11 @@ from cohort.errors import ConfigError
 from cohort.jobs.self_distill_config import WITH_TEACHER, Method
 from cohort.jobs.self_distill_job import SelfDistillJob, prepare
 from cohort.jobs.teacher import TeacherFiles
+from cohort.learning.build import student_for
 from cohort.learning.data_parallel import Workers
 from cohort.learning.learner import Learner, weights_bytes
 from cohort.learning.student_files import ModelCard
 from cohort.models.cut import default_places
-from cohort.models.registry import build_student
 
 Seconds = dict[Method, list[float]]
 """How long each method took for its steps, round by round."""
@@ -53,16 +53,7 @@ def untrained_teacher(plain: SelfDistillJob) -> TeacherFiles:
     Raises ConfigError if the network does not say where its sections end, which exits and hints need.
     """
     dataset = plain.dataset
-    student = build_student(
-        plain.network,
-        num_classes=dataset.num_classes,
-        image_shape=dataset.image_shape,
-        mean=dataset.mean,
-        std=dataset.std,
-        seed=plain.config.seed,
-        student=1,
-        flag="--model",
-    )
+    student = student_for(dataset, plain.network, seed=plain.config.seed, student=1, flag="--model")
     if default_places(student.network) is None:
         raise ConfigError(
             f"--model is {plain.network!r}, which does not say where its sections end; give it an "

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cohort.jobs.ods_config import OdsConfig
-from cohort.jobs.ods_job import prepare
+from cohort.jobs.ods_prepare import prepare
 from cohort.jobs.ods_resolve import resolve
 from cohort.jobs.run import JobResult, OnStep, run_job
 from cohort.run_folder import RunFolder

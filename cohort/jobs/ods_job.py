@@ -11,29 +11,22 @@ from torch import Tensor
 
 from cohort.analysis.members import measure_members, member_lines, of_teachers
 from cohort.data.dataset import Split
-from cohort.data.registry import load_dataset
-from cohort.errors import ConfigError
 from cohort.jobs.job import STUDENT, Evaluation, Job
 from cohort.jobs.ods_config import LOSS_TERMS, OdsConfig
-from cohort.jobs.ods_resolve import check_validation, teacher_folders
 from cohort.jobs.placement import Placement
-from cohort.jobs.shares import check_shares, smallest_batch
-from cohort.jobs.teacher import TeacherFiles, read_student
-from cohort.learning.build import learner_of
+from cohort.jobs.teacher import TeacherFiles
+from cohort.learning.build import learner_of, student_for
 from cohort.learning.data_parallel import Workers
 from cohort.learning.learner import Learner
-from cohort.learning.lone_image import check_lone_image
-from cohort.learning.plan import plan_training
 from cohort.learning.teachers import Teachers
 from cohort.learning.teaching import LocalTeaching, TaughtStudent, Teaching, labels_only
 from cohort.metrics.classification import mean_posterior
 from cohort.metrics.deep_ensemble import deep_ensemble_equivalent
 from cohort.models.normalised import Normalised
-from cohort.models.registry import build_student
+from cohort.models.registry import NetworkSpec
 from cohort.objectives.ods import EnsembleDistillation
 from cohort.objectives.perturbation import InputPerturbation
-from cohort.reporting.tensorboard import summary_writer
-from cohort.runs import network_name, prefixed
+from cohort.runs import prefixed
 from cohort.with_members import WithMembers
 
 if TYPE_CHECKING:  # it knows Ray
@@ -74,21 +67,10 @@ class OdsJob(Job):
         """The network at step 0."""
         config, dataset = self.config, self.dataset
         assert config.model is not None, "the config is not resolved"
-        with_members = (
-            None
-            if config.members is None
-            else WithMembers(config.model, config.members, init=config.init)
-        )
-        return build_student(
-            with_members or config.model,
-            num_classes=dataset.num_classes,
-            image_shape=dataset.image_shape,
-            mean=dataset.mean,
-            std=dataset.std,
-            seed=config.seed,
-            student=STUDENT,
-            flag="--model",
-        )
+        spec: NetworkSpec = config.model
+        if config.members is not None:
+            spec = WithMembers(config.model, config.members, init=config.init)
+        return student_for(dataset, spec, seed=config.seed, student=STUDENT, flag="--model")
 
     def teaching(self, workers: Workers, device: torch.device) -> Teaching:
         """Where a worker's perturbed images and their posteriors come from."""
@@ -200,50 +182,3 @@ class OdsJob(Job):
         else:
             teachers = self.build_teachers(learner.device)
         return lambda split: teachers.log_posteriors_over(split, learner.device)
-
-
-def prepare(config: OdsConfig) -> OdsJob:
-    """Read the data and the teachers, try out the network. ``config`` is resolved.
-
-    Raises ConfigError for whatever does not fit.
-    """
-    if config.tensorboard:
-        summary_writer()
-    dataset = load_dataset(config, config.seed)
-    plan = plan_training(config, len(dataset.train))
-    check_shares(config, plan, dataset)
-    given = f"--teachers {config.teachers}"
-    teachers = tuple(read_student(folder, dataset, given) for folder in teacher_folders(config))
-    check_validation(config)
-    _check_pool(config, len(teachers))
-    job = OdsJob(config, dataset, plan, "", 0, teachers)
-    _try_out_teachers(job)
-    student = job.student()
-    if smallest_batch(config, plan) == 1 and config.members is None:
-        check_lone_image(student, dataset.image_shape, student, plan.batch_size)
-    parameters = sum(p.numel() for p in student.parameters())
-    return replace(job, network=_written_name(config), parameters=parameters)
-
-
-def _check_pool(config: OdsConfig, teachers: int) -> None:
-    if (config.teacher_pool or 0) > teachers:
-        raise ConfigError(
-            f"--teacher-pool is {config.teacher_pool}, but there are {teachers} teachers; it must be "
-            f"at most {teachers}"
-        )
-
-
-def _try_out_teachers(job: OdsJob) -> None:
-    """Raise ConfigError for damaged files, and for different networks that are to be stacked."""
-    if job.config.stacked_teachers:
-        job.build_teachers(torch.device("cpu"))
-    else:
-        for teacher in job.teachers:  # one at a time: all of them may not fit here
-            teacher.build()
-
-
-def _written_name(config: OdsConfig) -> str:
-    assert config.model is not None
-    if config.members is None:
-        return network_name(config.model)
-    return WithMembers(config.model, config.members).written_name

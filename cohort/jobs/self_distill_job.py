@@ -17,7 +17,7 @@ from cohort.jobs.self_distill_config import WITH_EXITS, Method, SelfDistillConfi
 from cohort.jobs.shares import check_shares, smallest_batch
 from cohort.jobs.teacher import TeacherFiles, read_teacher
 from cohort.learning.beside_teacher import AllExits
-from cohort.learning.build import learner_of
+from cohort.learning.build import learner_of, student_for
 from cohort.learning.data_parallel import Workers
 from cohort.learning.learner import Learner
 from cohort.learning.lone_image import check_lone_image
@@ -25,7 +25,6 @@ from cohort.learning.plan import plan_training
 from cohort.learning.student_files import load_student, own_factory
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.normalised import Normalised
-from cohort.models.registry import build_student
 from cohort.objectives.classic import ClassicDistillation, Hint
 from cohort.objectives.mutual import MutualLearning
 from cohort.objectives.objective import Objective
@@ -65,16 +64,8 @@ class SelfDistillJob(Job):
         config, dataset = self.config, self.dataset
         assert config.model is not None, "the config is not resolved"
         with_exits = config.method in WITH_EXITS
-        return build_student(
-            WithExits(config.model, config.places) if with_exits else config.model,
-            num_classes=dataset.num_classes,
-            image_shape=dataset.image_shape,
-            mean=dataset.mean,
-            std=dataset.std,
-            seed=config.seed,
-            student=STUDENT,
-            flag="--model",
-        )
+        spec = WithExits(config.model, config.places) if with_exits else config.model
+        return student_for(dataset, spec, seed=config.seed, student=STUDENT, flag="--model")
 
     def training_module(self, student: Normalised) -> nn.Module:
         """What is run on a training batch: the student, all its exits, or a teacher beside it."""

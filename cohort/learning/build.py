@@ -15,6 +15,7 @@ from cohort.learning.optimizers import build_optimizer
 from cohort.learning.plan import TrainingPlan
 from cohort.learning.schedule import learning_rate
 from cohort.models.early_exit import MultiExitStudent
+from cohort.models.normalised import Normalised
 from cohort.models.registry import NetworkSpec, build_student
 from cohort.objectives.mutual import MutualLearning
 from cohort.objectives.objective import Objective
@@ -35,15 +36,7 @@ def build_learner(
     The deepest exit of a student with exits is its posterior; the others learn from it by
     self-distillation, as its paper weighs them.
     """
-    module = build_student(
-        network,
-        num_classes=dataset.num_classes,
-        image_shape=dataset.image_shape,
-        mean=dataset.mean,
-        std=dataset.std,
-        seed=plan.seed,
-        student=student,
-    ).to(device)
+    module = student_for(dataset, network, seed=plan.seed, student=student).to(device)
     if not isinstance(module, MultiExitStudent):
         return learner_of(module, plan, dataset, objective, student=student)
     return learner_of(
@@ -53,6 +46,27 @@ def build_learner(
         MutualSelfDistillation(mutual=objective, exits=SelfDistillation()),
         student=student,
         forward=AllExits(module),
+    )
+
+
+def student_for(
+    dataset: ImageDataset,
+    network: NetworkSpec,
+    *,
+    seed: int,
+    student: int,
+    flag: str = "--students",
+) -> Normalised:
+    """``build_student`` for the classes, images and normalisation of a data set."""
+    return build_student(
+        network,
+        num_classes=dataset.num_classes,
+        image_shape=dataset.image_shape,
+        mean=dataset.mean,
+        std=dataset.std,
+        seed=seed,
+        student=student,
+        flag=flag,
     )
 
 

@@ -21,7 +21,8 @@ from cohort import (
     self_distill,
 )
 from cohort.data.augment import members
-from cohort.jobs.ods_job import OdsJob, prepare
+from cohort.jobs.ods_job import OdsJob
+from cohort.jobs.ods_prepare import prepare
 from cohort.jobs.ods_resolve import resolve
 from cohort.learning.data_parallel import Workers
 from cohort.reporting.records import read_metrics
