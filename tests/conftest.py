@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # in the processes that tests start, too
 
+import hypothesis
 import pytest
 import torch
 
@@ -11,6 +12,8 @@ from tests.support.command import end_all
 from tests.support.local_ray import ray_of_four as ray_of_four
 
 torch.set_num_threads(1)
+hypothesis.settings.register_profile("patient", deadline=None)  # speed is no test's business
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)
