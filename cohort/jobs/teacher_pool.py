@@ -12,7 +12,7 @@ Shapes: M teachers, B batch, C channels or classes, N examples.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -50,9 +50,10 @@ class TeacherActor:
     ) -> None:
         torch.set_num_threads(threads)
         self._device = torch.device(device)
-        self._job = job = ray.get(shared[0])
+        job = ray.get(shared[0])
         self._mine = list(mine)
         self._teachers = job.build_teachers(self._device, mine)
+        self._job = replace(job, teachers=())  # the others' weights need not stay here
         self._sources: dict[Shard, BatchSource] = {}
         self._autocast = torch.autocast(
             self._device.type, dtype=torch.bfloat16, enabled=job.config.precision == "bf16"

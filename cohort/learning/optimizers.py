@@ -8,7 +8,7 @@ from torch.optim import SGD, Adam
 from torch.optim import Optimizer as TorchOptimizer
 
 from cohort.config import DecayOn, Optimizer
-from cohort.models.batch_ensemble import fast_weights, member_biases
+from cohort.models.member_layers import fast_weights, member_biases
 
 FAST_LR_SCALE = 0.5
 """Learning rate of a batch ensemble's fast weights over that of the rest, as in the ODS paper's code."""

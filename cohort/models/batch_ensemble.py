@@ -12,8 +12,6 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from cohort.errors import ConfigError
 from cohort.models.member_layers import MEMBER_LAYERS, MemberLayer
-from cohort.models.member_layers import fast_weights as fast_weights
-from cohort.models.member_layers import member_biases as member_biases
 from cohort.with_members import MemberInit
 
 AS_THEY_ARE = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.PReLU)

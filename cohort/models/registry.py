@@ -9,10 +9,11 @@ from torch import nn
 
 from cohort.errors import ConfigError
 from cohort.imports import import_object, import_path, one_line
-from cohort.models.batch_ensemble import BatchEnsemble, batch_ensemble, member_biases
+from cohort.models.batch_ensemble import BatchEnsemble, batch_ensemble
 from cohort.models.cut import candidates, default_places
 from cohort.models.families import ImageShape, build_own
 from cohort.models.from_torchvision import build_torchvision
+from cohort.models.member_layers import member_biases
 from cohort.models.multi_exit import MultiExit, multi_exit
 from cohort.models.normalised import Normalised
 from cohort.models.student import normalised

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cohort.metrics.classification import mean_posterior
 from cohort.metrics.diversity import pairwise_kl
-from cohort.objectives.mutual import accuracy_and_entropy, kl_divergence, log_posterior, teachers
+from cohort.objectives.mutual import accuracy_and_entropy, kl_divergence, log_posterior
 from cohort.objectives.objective import Measurements
 
 Pairing = Literal["one_to_one", "mean", "labels"]
@@ -48,7 +48,7 @@ class EnsembleDistillation:
 
     def posterior(self, outputs: BesideEnsemble) -> Tensor:
         """Log of the mean of the members' posteriors at T = 1, detached, float32 [B, C]."""
-        return _log_mean(_log_posteriors(outputs.clean_MBC.detach()))
+        return mean_posterior(_log_posteriors(outputs.clean_MBC.detach()).unbind())
 
     def loss(
         self, outputs: BesideEnsemble, labels_B: Tensor, peers: Sequence[Tensor] = ()
@@ -85,7 +85,7 @@ class EnsembleDistillation:
         # A log-posterior is the logits up to a constant, so it can be softened like them.
         softened_MBC = _log_posteriors(teacher_MBC.detach(), self.temperature)
         if self.method == "mean":
-            return _log_mean(softened_MBC).expand(members, -1, -1)
+            return mean_posterior(softened_MBC.unbind()).expand(members, -1, -1)
         count = len(softened_MBC)
         assert count == members, f"{count} teachers for {members} members: one each"
         return softened_MBC
@@ -103,8 +103,3 @@ def _diversities(outputs: BesideEnsemble) -> Measurements:
 def _log_posteriors(logits_MBC: Tensor, temperature: float = 1.0) -> Tensor:
     """``log_posterior`` of every member, [M, B, C]."""
     return log_posterior(logits_MBC.flatten(0, 1), temperature).view(logits_MBC.shape)
-
-
-def _log_mean(log_posteriors_MBC: Tensor) -> Tensor:
-    """Log of the members' mean posterior, [B, C]."""
-    return teachers(torch.unbind(log_posteriors_MBC), "ensemble")[0]

@@ -6,7 +6,7 @@ import torch
 from cohort.data.registry import load_dataset
 from cohort.learning.build import learner_of
 from cohort.learning.plan import plan_training
-from cohort.models.batch_ensemble import fast_weights
+from cohort.models.member_layers import fast_weights
 from cohort.models.registry import build_student
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.config import CohortConfig, resolve

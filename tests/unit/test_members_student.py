@@ -27,7 +27,7 @@ from cohort.models import (
     build_network,
     build_student,
 )
-from cohort.models.batch_ensemble import fast_weights, member_biases
+from cohort.models.member_layers import fast_weights, member_biases
 from cohort.network_spec import parse_spec
 from cohort.runs import network_name
 from cohort.runtime.config import CohortConfig

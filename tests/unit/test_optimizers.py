@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from cohort.learning.optimizers import build_optimizer
-from cohort.models.batch_ensemble import batch_ensemble, fast_weights
+from cohort.models.batch_ensemble import batch_ensemble
+from cohort.models.member_layers import fast_weights
 
 
 @pytest.fixture
