@@ -80,11 +80,13 @@ def read_metrics(path: Path) -> Iterator[Record]:
     """
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
+            # Not asked of the file: the rest of a torn line may have arrived since it was read.
+            if not line.endswith(b"\n"):
+                return
             record = _parse(line)
-            if record is not None:
-                yield record
-            elif next(file, None) is not None:
+            if record is None:
                 raise ConfigError(f"{path} is damaged: line {number} is not a JSON object")
+            yield record
 
 
 def _parse(line: bytes) -> Record | None:

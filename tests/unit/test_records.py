@@ -1,5 +1,6 @@
 """Records on disk: whole lines, torn lines, and the same numbers in TensorBoard."""
 
+import contextlib
 import math
 import sys
 
@@ -57,6 +58,17 @@ def test_a_torn_last_line_is_left_out(tmp_path, torn):
     write(path, record(1), record(2))
     path.write_bytes(path.read_bytes() + torn)
     assert [r["step"] for r in read_metrics(path)] == [1, 2]
+
+
+class _Growing:
+    """A file whose last line was torn when it was read, and whole when it was read on."""
+
+    def open(self, mode):
+        return contextlib.nullcontext(iter([b'{"step": 1}\n', b'{"st', b'ep": 2}\n']))
+
+
+def test_a_line_that_is_completed_while_it_is_read_is_not_damage():
+    assert list(read_metrics(_Growing())) == [{"step": 1}]
 
 
 def test_damage_elsewhere_is_an_error(tmp_path):
