@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from cohort.errors import ConfigError
 from cohort.tuning.commands import Command
+from cohort.tuning.limits import at_least
+from cohort.tuning.report import Report
 from cohort.tuning.space import Axis
 
 
@@ -121,76 +123,6 @@ class Resources:
         at_least(self, 0, "gpus")
 
 
-@dataclass(frozen=True, kw_only=True)
-class LinesFigure:
-    """Metrics over a label, a line for each value of another."""
-
-    kind: Literal["lines"] = "lines"
-    x: str
-    series: str | None = None
-    y: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        not_empty(self, "y")
-
-
-@dataclass(frozen=True, kw_only=True)
-class BarsFigure:
-    """Metrics of every point."""
-
-    kind: Literal["bars"] = "bars"
-    y: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        not_empty(self, "y")
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeatmapFigure:
-    """One metric over two labels, a panel for each value of a third."""
-
-    kind: Literal["heatmap"] = "heatmap"
-    x: str
-    y: str
-    panels: str | None = None
-    value: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class NoiseFigure:
-    """What noise on the weights costs."""
-
-    kind: Literal["noise"] = "noise"
-    sigmas: tuple[float, ...]
-    draws: int = 5
-    relative: bool = True
-    """Whether a sigma is in units of each weight tensor's own size."""
-    examples: int | None = None
-    """Images that it is measured on. Default: all."""
-
-    def __post_init__(self) -> None:
-        not_empty(self, "sigmas")
-        if not all(0 <= sigma < math.inf for sigma in self.sigmas):
-            raise ConfigError(f"sigmas is {list(self.sigmas)}; they must be 0 or greater")
-        at_least(self, 1, "draws", "examples")
-
-
-Figure = LinesFigure | BarsFigure | HeatmapFigure | NoiseFigure
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """What the study's table and figure show."""
-
-    baseline: Mapping[str, Any] | None = None
-    """Labels that replace a point's own to find its baseline."""
-    metrics: tuple[str, ...]
-    figure: Figure | None = None
-
-    def __post_init__(self) -> None:
-        not_empty(self, "metrics")
-
-
 @dataclass(frozen=True)
 class PreparedRun:
     """A run that is trained before the trials, which refer to it as ``run:NAME``."""
@@ -229,17 +161,3 @@ class Study:
             )
         at_least(self, 1, "max_concurrent")
         at_least(self, 0, "max_failures")
-
-
-def at_least(section: Any, least: int, *keys: str) -> None:
-    """Raise ConfigError for a key whose value is neither None nor finite and ``least`` or more."""
-    for key in keys:
-        value = getattr(section, key)
-        if value is not None and not least <= value < math.inf:
-            raise ConfigError(f"{key} is {value}; it must be {least} or greater")
-
-
-def not_empty(section: Any, key: str) -> None:
-    """Raise ConfigError for a key whose list is empty."""
-    if not getattr(section, key):
-        raise ConfigError(f"{key} is []; it must hold at least one")

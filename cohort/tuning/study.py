@@ -3,19 +3,19 @@
 from pathlib import Path
 
 from cohort.tuning.commands import Command as Command
+from cohort.tuning.report import BarsFigure as BarsFigure
+from cohort.tuning.report import HeatmapFigure as HeatmapFigure
+from cohort.tuning.report import LinesFigure as LinesFigure
+from cohort.tuning.report import NoiseFigure as NoiseFigure
+from cohort.tuning.report import Report as Report
 from cohort.tuning.sections import Asha as Asha
-from cohort.tuning.sections import BarsFigure as BarsFigure
 from cohort.tuning.sections import GridSearch as GridSearch
-from cohort.tuning.sections import HeatmapFigure as HeatmapFigure
-from cohort.tuning.sections import LinesFigure as LinesFigure
 from cohort.tuning.sections import Median as Median
-from cohort.tuning.sections import NoiseFigure as NoiseFigure
 from cohort.tuning.sections import NoScheduler as NoScheduler
 from cohort.tuning.sections import OptunaSearch as OptunaSearch
 from cohort.tuning.sections import Pbt as Pbt
 from cohort.tuning.sections import PreparedRun as PreparedRun
 from cohort.tuning.sections import RandomSearch as RandomSearch
-from cohort.tuning.sections import Report as Report
 from cohort.tuning.sections import Resources as Resources
 from cohort.tuning.sections import Study as Study
 
