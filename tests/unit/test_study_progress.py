@@ -21,9 +21,7 @@ class Clock:
 
 def make(terminal, total=4, mode="max", **options):
     out, clock = io.StringIO(), Clock()
-    console = Console(
-        file=out, force_terminal=terminal, width=100, height=30, legacy_windows=False
-    )
+    console = Console(file=out, force_terminal=terminal, width=100, height=30, legacy_windows=False)
     options = {"console": console, "clock": clock} | options
     return out, clock, StudyProgress("test_accuracy", mode, total, **options)
 
