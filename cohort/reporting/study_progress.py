@@ -1,0 +1,242 @@
+"""A study as it goes: a live table on a terminal, plain lines now and then anywhere else."""
+
+import math
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from cohort.reporting.formatting import duration, number
+
+Status = Literal["finished", "stopped", "failed"]
+FORM = ".4f"
+"""How a value of the metric is written."""
+
+
+@dataclass
+class _Trial:
+    labels: Mapping[str, Any]
+    seed: int
+    total_epochs: float | None
+    began: float
+    epoch: float = 0.0
+    value: float | None = None
+
+    def done(self, elapsed: float, usual: float) -> float:
+        """Fraction that is done: of its epochs if both are known, else of the usual duration."""
+        if self.total_epochs and self.epoch:
+            return min(1.0, self.epoch / self.total_epochs)
+        return min(1.0, elapsed / usual) if usual else 0.0
+
+
+@dataclass
+class _Best:
+    """The best value so far and whose it is."""
+
+    mode: Literal["max", "min"]
+    value: float | None = None
+    name: str = ""
+
+    def consider(self, value: float | None, name: str) -> None:
+        if value is None or not math.isfinite(value):
+            return
+        sign = 1 if self.mode == "max" else -1
+        if self.value is None or sign * value > sign * self.value:
+            self.value, self.name = value, name
+
+    @property
+    def text(self) -> str:
+        return "" if self.value is None else f"{number(self.value, FORM)} of {self.name}"
+
+
+class StudyProgress:
+    """Shows which trials run, how many have ended and how, and the best value so far.
+
+    Args:
+        metric: the name of the value that trials report.
+        mode: whether more of it is better (``max``) or less (``min``).
+        total: how many trials the study has.
+        recorded: how many of them ended in earlier sessions.
+        console: where to write; standard output by default.
+        interval: least seconds between two plain lines about trials that run.
+        clock: seconds that only go forward.
+    """
+
+    def __init__(
+        self,
+        metric: str,
+        mode: Literal["max", "min"],
+        total: int,
+        *,
+        recorded: int = 0,
+        console: Console | None = None,
+        interval: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._metric = metric
+        self._total = total
+        self._recorded = recorded
+        self._console = console or Console()
+        self._interval = interval
+        self._clock = clock
+        self._began = clock()
+        self._running: dict[str, _Trial] = {}
+        self._ended: Counter[Status] = Counter()
+        self._durations: list[float] = []
+        self._best = _Best(mode)
+        self._live: Live | None = None
+        self._shown_at: float | None = None
+        self._pending = False
+
+    def start(self) -> None:
+        """Open the live table, if there is a terminal to draw it on."""
+        if self._console.is_terminal:
+            # Drawn by a function, so that the elapsed time moves on between two updates.
+            self._live = Live(console=self._console, get_renderable=self._table)
+            self._live.start()
+
+    def known(self, labels: Mapping[str, Any], seed: int, value: float | None) -> None:
+        """What a trial of an earlier session reached, to be compared with for the best so far."""
+        self._best.consider(value, name_of(labels, seed))
+
+    def started(
+        self, trial: str, labels: Mapping[str, Any], seed: int, total_epochs: float | None
+    ) -> None:
+        """A trial begins, or goes on after a pause or a death: then its row stays as it is."""
+        if trial not in self._running:
+            self._running[trial] = _Trial(labels, seed, total_epochs, self._clock())
+
+    def reported(
+        self,
+        trial: str,
+        epoch: float,
+        value: float | None,
+        total_epochs: float | None = None,
+    ) -> None:
+        """A running trial has done so many epochs and stands at this value of the metric."""
+        row = self._running[trial]
+        row.epoch, row.value = epoch, value
+        row.total_epochs = total_epochs or row.total_epochs
+        self._pending = True
+        if self._live is None and self._line_is_due():
+            self._show_line()
+
+    def ended(
+        self, trial: str, status: Status, value: float | None, reason: str | None = None
+    ) -> None:
+        """A running trial is over: always one line of its own, with the reason if it failed."""
+        row = self._running.pop(trial)
+        seconds = self._clock() - row.began
+        self._durations.append(seconds)
+        self._ended[status] += 1
+        name = name_of(row.labels, row.seed)
+        if status != "failed":
+            self._best.consider(value, name)
+        what = reason or "for no known reason" if status == "failed" else self._measured(value)
+        self.notice(f"{name} {status} after {duration(seconds)}: {what}  ({self._overview()})")
+        self._pending = bool(self._running)
+
+    def notice(self, text: str) -> None:
+        """One plain line, above the table if there is one."""
+        # soft_wrap would also let the table run over the edge of the terminal.
+        self._console.print(text, markup=False, highlight=False, soft_wrap=self._live is None)
+
+    def finish(self) -> None:
+        """Leave the last state on the screen."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        elif self._pending:
+            self._show_line()
+        self._pending = False
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.finish()
+
+    def _line_is_due(self) -> bool:
+        return self._shown_at is None or self._clock() - self._shown_at >= self._interval
+
+    def _show_line(self) -> None:
+        self._shown_at, self._pending = self._clock(), False
+        trials = " | ".join(self._plain(row) for row in self._running.values())
+        self.notice(f"{self._overview()}  {trials}")
+
+    def _overview(self) -> str:
+        ended = self._recorded + self._ended.total()
+        best = self._best.text and f"  best {self._best.text}"
+        return f"{ended}/{self._total} trials  eta {self._eta()}{best}"
+
+    def _left(self) -> int:
+        return self._total - self._recorded - self._ended.total() - len(self._running)
+
+    def _eta(self) -> str:
+        if not self._durations:
+            return duration(None)
+        usual, now = statistics.fmean(self._durations), self._clock()
+        rests = [1 - row.done(now - row.began, usual) for row in self._running.values()]
+        # Between an end and the next start nothing may run for a moment.
+        return duration(usual * (self._left() + math.fsum(rests)) / max(1, len(rests)))
+
+    def _counts(self) -> str:
+        before = f" (and {self._recorded} before)" if self._recorded else ""
+        kinds: tuple[Status, ...] = ("finished", "stopped", "failed")
+        ended = "  ".join(f"{self._ended[kind]} {kind}" for kind in kinds)
+        return f"{ended}{before}  {len(self._running)} running  {self._left()} left"
+
+    def _table(self) -> Group:
+        table = Table("trial", box=None, pad_edge=False)
+        for heading in ("seed", "epoch", self._metric, "elapsed"):
+            table.add_column(heading, justify="right")
+        for row in self._running.values():
+            table.add_row(*self._cells(row))
+        elapsed = duration(self._clock() - self._began)
+        head = [f"{self._counts()}  elapsed {elapsed}  eta {self._eta()}"]
+        if self._best.text:
+            head.append(f"best {self._metric} so far: {self._best.text}")
+        # Above the table: where there are more trials than lines, the last rows are cut off.
+        return Group(*map(Text, head), table)
+
+    def _cells(self, row: _Trial) -> tuple[str, ...]:
+        elapsed = duration(self._clock() - row.began)
+        epoch, value = _epochs(row), number(row.value, FORM)
+        return (_labels(row.labels), str(row.seed), epoch, value, elapsed)
+
+    def _plain(self, row: _Trial) -> str:
+        name = name_of(row.labels, row.seed)
+        return f"{name}: epoch {_epochs(row)} {self._measured(row.value)}"
+
+    def _measured(self, value: float | None) -> str:
+        return f"{self._metric} {number(value, FORM)}"
+
+
+def name_of(labels: Mapping[str, Any], seed: int) -> str:
+    """A trial as people call it.
+
+    Example:
+        >>> name_of({"k": 3, "lr": 0.0123456}, 1)
+        'k=3 lr=0.01235 seed=1'
+    """
+    return " ".join(filter(None, (_labels(labels), f"seed={seed}")))
+
+
+def _labels(labels: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={_short(value)}" for key, value in labels.items())
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _epochs(row: _Trial) -> str:
+    return f"{row.epoch:g}" + (f"/{row.total_epochs:g}" if row.total_epochs else "")
