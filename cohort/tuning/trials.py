@@ -90,13 +90,22 @@ def config_of(spec: TrialSpec, run_dir: Path | None, runs: Path) -> RunConfig:
     Raises:
         ConfigError: beginning with the trial's name, if a value is not allowed.
     """
+    return build_config(spec.command, _in_folders(spec, run_dir, runs), spec.name)
+
+
+def check_config(spec: TrialSpec, where: str) -> RunConfig:
+    """The config before there are folders; ConfigErrors begin with ``where``."""
+    return build_config(spec.command, _in_folders(spec, None, Path("runs")), where)
+
+
+def _in_folders(spec: TrialSpec, run_dir: Path | None, runs: Path) -> dict[str, Any]:
     values = {
         key: str(runs / name) if (name := referred(value)) else value
         for key, value in spec.values.items()
     }
     if run_dir is not None:
         values["run_dir"] = str(run_dir)
-    return build_config(spec.command, values, spec.name)
+    return values
 
 
 def referred(value: Any) -> str | None:
@@ -125,10 +134,17 @@ def _spec(
     # One thread sums in the same order on any machine.
     values = {"threads": 1, **keys, "seed": seed}
     digest = hashlib.sha256(_json({"command": command, "values": values}).encode()).hexdigest()[:8]
-    written = [f"{name}-{value}" for name, value in (*labels.items(), ("seed", seed))]
-    slug = ".".join(re.sub("[^A-Za-z0-9._-]+", "_", part) for part in written).lstrip(".-")
-    name = f"{slug[: LONGEST_NAME - 9]}.{digest}"
+    name = f"{_slug({**labels, 'seed': seed})[: LONGEST_NAME - 9]}.{digest}"
     return TrialSpec(name, command, dict(labels), seed, values)
+
+
+def _slug(labels: Mapping[str, Any]) -> str:
+    parts = [f"{name}-{_short(value)}" for name, value in labels.items()]
+    return ".".join(re.sub("[^A-Za-z0-9._-]+", "_", part) for part in parts).lstrip(".-")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _json(values: Mapping[str, Any]) -> str:
