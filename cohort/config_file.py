@@ -2,7 +2,7 @@
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,10 +29,15 @@ COMMANDS = {
 
 def read_config(path: str | Path) -> dict[str, Any]:
     """The keys and values of a YAML file, for ``validate`` to check."""
+    return read_keys(path, f"--config {path}")
+
+
+def read_keys(path: str | Path, named: str) -> dict[str, Any]:
+    """The keys and values of any YAML file; ``named`` is how the user named one not to be read."""
     try:
         values = yaml.safe_load(Path(path).read_text()) or {}
     except OSError as error:
-        raise ConfigError(f"--config {path} cannot be read: {error.strerror}") from error
+        raise ConfigError(f"{named} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
@@ -62,9 +67,7 @@ def to_yaml(config: RunConfig) -> str:
     A factory of one's own is written as ``package.module:function``; one that cannot be imported
     again, such as a lambda, as its name in angle brackets, which ``--config`` refuses.
     """
-    values = {
-        field.name: plain(getattr(config, field.name)) for field in dataclasses.fields(config)
-    }
+    values = {name: plain(getattr(config, name)) for name in names_of(type(config))}
     return yaml.safe_dump(values, sort_keys=False)
 
 
@@ -79,7 +82,7 @@ def _check_command(
     values: Mapping[str, Any], cls: type["DataclassInstance"], file: str | Path | None
 ) -> None:
     """Raise ConfigError for the file of another command."""
-    known = {field.name for field in dataclasses.fields(cls)}
+    known = names_of(cls)
     for key, command in COMMANDS.items():
         if key in values and key not in known:
             raise ConfigError(f"{file} is for {command}, which alone has the key {key!r}; use that")
@@ -93,13 +96,18 @@ def _sentence(
         return f"{file}: {original}" if file and not from_flag else str(original)
     key = str(error["loc"][0]) if error["loc"] else ""
     if error["type"] == "unexpected_keyword_argument":
-        return f"{file}: unknown key {key!r}{_closest(key, cls)}"
+        return f"{file}: unknown key {key!r}{closest(key, names_of(cls))}"
     where = flags.get(key) or f"{file}: key {'.'.join(str(part) for part in error['loc'][:1])!r}"
     message = error["msg"][0].lower() + error["msg"][1:]
     return f"{where} is {error['input']!r}: {message}"
 
 
-def _closest(key: str, cls: type["DataclassInstance"]) -> str:
-    names = [field.name for field in dataclasses.fields(cls)]
+def names_of(cls: type["DataclassInstance"]) -> list[str]:
+    """The keys of a config class."""
+    return [field.name for field in dataclasses.fields(cls)]
+
+
+def closest(key: str, names: Sequence[str]) -> str:
+    """The end of a sentence about a key that is none of ``names``: which was meant, or all of them."""
     match = difflib.get_close_matches(key, names, n=1)
     return f"; did you mean {match[0]!r}?" if match else f"; the keys are {', '.join(names)}"

@@ -53,14 +53,15 @@ class NoiseFigure:
     draws: int = 5
     relative: bool = True
     """Whether a sigma is in units of each weight tensor's own size."""
-    examples: int | None = None
-    """Images that it is measured on. Default: all."""
+    examples: int = 1000
+    """Images of the test split that it is measured on, at most."""
 
     def __post_init__(self) -> None:
         not_empty(self, "sigmas")
         if not all(0 <= sigma < math.inf for sigma in self.sigmas):
             raise ConfigError(f"sigmas is {list(self.sigmas)}; they must be 0 or greater")
-        at_least(self, 1, "draws", "examples")
+        at_least(self, 1, "draws")
+        at_least(self, 2, "examples")
 
 
 Figure = LinesFigure | BarsFigure | HeatmapFigure | NoiseFigure

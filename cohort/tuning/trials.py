@@ -90,13 +90,22 @@ def config_of(spec: TrialSpec, run_dir: Path | None, runs: Path) -> RunConfig:
     Raises:
         ConfigError: beginning with the trial's name, if a value is not allowed.
     """
+    return build_config(spec.command, _in_folders(spec, run_dir, runs), spec.name)
+
+
+def check_config(spec: TrialSpec, where: str) -> RunConfig:
+    """The config before there are folders; ConfigErrors begin with ``where``."""
+    return build_config(spec.command, _in_folders(spec, None, Path("runs")), where)
+
+
+def _in_folders(spec: TrialSpec, run_dir: Path | None, runs: Path) -> dict[str, Any]:
     values = {
         key: str(runs / name) if (name := referred(value)) else value
         for key, value in spec.values.items()
     }
     if run_dir is not None:
         values["run_dir"] = str(run_dir)
-    return build_config(spec.command, values, spec.name)
+    return values
 
 
 def referred(value: Any) -> str | None:

@@ -1,0 +1,124 @@
+"""Whether the parts of a study fit together. Each raises ConfigError with file and key path."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from cohort.config import RunConfig
+from cohort.errors import ConfigError
+from cohort.jobs.ods_config import OdsConfig
+from cohort.tuning.check_keys import check_axes, check_config_keys
+from cohort.tuning.check_metrics import check_metric_names, needs_validation
+from cohort.tuning.check_search import check_population, check_scheduler, check_search
+from cohort.tuning.reading import Place
+from cohort.tuning.report import HeatmapFigure, LinesFigure
+from cohort.tuning.sections import OptunaSearch, Study
+from cohort.tuning.space import Point, draw, is_drawn, labels_of, spanned
+from cohort.tuning.trials import (
+    check_config,
+    matches,
+    points_of,
+    prepared_of,
+    trials_of,
+)
+
+
+def check_study(study: Study, place: Place) -> None:
+    """Raise ConfigError for the first thing that cannot be done."""
+    check_axes(study, place)
+    check_config_keys(study, place)
+    check_search(study, place)
+    check_scheduler(study, place)
+    _check_without(study, place.at("without"))
+    _check_figure(study, place.at("report", "figure"))
+    check_metric_names(study, place)
+    points = points_to_check(study)
+    if not points:
+        raise place.at("without").error("leaves no point of the space")
+    _check_baseline(study, points, place.at("report", "baseline"))
+    _check_configs(study, points, place)
+
+
+def points_to_check(study: Study) -> list[Point]:
+    """All points, or one of those that Optuna might suggest."""
+    if isinstance(study.search, OptunaSearch):
+        return list(spanned(study.space, [draw(study.space, study.search.seed, 0)]))
+    return points_of(study)
+
+
+def _check_without(study: Study, place: Place) -> None:
+    for number, labels in enumerate(study.without):
+        _check_combination(study, labels, place.at(number))
+
+
+def _check_combination(study: Study, labels: Mapping[str, Any], place: Place) -> None:
+    """Raise ConfigError unless these are labels that points of lists have."""
+    known = labels_of(study.space)
+    for name, value in labels.items():
+        if name not in known:
+            raise place.unknown(name, list(known), ", which is no label of the space")
+        axis = study.space.get(name)
+        if axis is not None and is_drawn(axis):
+            raise place.at(name).error(
+                f"is {value!r}, but space.{name} is drawn; name labels of grid, zip and cases"
+            )
+        values = known[name] or ()
+        if value not in values:
+            raise place.at(name).error(
+                f"is {value!r}; it must be one of {', '.join(map(str, values))}"
+            )
+
+
+def _check_baseline(study: Study, points: Iterable[Point], place: Place) -> None:
+    labels = study.report.baseline
+    if labels is None:
+        return
+    _check_combination(study, labels, place)
+    if not labels or not any(matches(point, labels) for point in points):
+        raise place.error(f"is {dict(labels)}, which no point has; name labels that one has")
+
+
+def _check_figure(study: Study, place: Place) -> None:
+    figure, known = study.report.figure, labels_of(study.space)
+    keys: tuple[str, ...] = ()
+    if isinstance(figure, LinesFigure):
+        keys = ("x", "series")
+    elif isinstance(figure, HeatmapFigure):
+        keys = ("x", "y", "panels")
+    seen: dict[str, str] = {}
+    for key in keys:
+        name = getattr(figure, key)
+        if name is None:
+            continue
+        if name not in known:
+            names = ", ".join(known) or "there is none"
+            raise place.at(key).error(f"is {name!r}; it must be a label of the space: {names}")
+        if name in seen:
+            raise place.at(key).error(f"is {name!r}, as is {seen[name]}; take another label")
+        seen[name] = key
+
+
+def _check_configs(study: Study, points: list[Point], place: Place) -> None:
+    """Build every config: a command's own sentence says what is wrong with one."""
+    for spec in prepared_of(study)[:: len(study.seeds)]:
+        _check_built(check_config(spec, f"{place.file}: runs.{spec.labels['run']}"), place)
+    seen: dict[RunConfig, Point] = {}
+    validated = []
+    for point in points:
+        spec = trials_of(study, point)[0]
+        where = f"{place.file}: {written(point)}"
+        config = check_config(spec, where)
+        _check_built(config, place, where)
+        if config in seen:
+            raise ConfigError(
+                f"{where} is the same run as {written(seen[config])}; leave one of them out"
+            )
+        seen[config] = point
+        check_population(study, spec, config, where, place)
+        validated.append(needs_validation.held_out(study, config, spec))
+    needs_validation.check(study, validated, place)
+
+
+def written(point: Point) -> str:
+    """How a point is named in an error."""
+    labels = ", ".join(f"{name}={value}" for name, value in point.labels.items())
+    return f"point {labels}" if labels else "base"
