@@ -11,7 +11,8 @@ from cohort.data.recipes import fill_in, recipe_for
 from cohort.tuning.study import load_study
 from cohort.tuning.trials import config_of, points_of, prepared_of, trials_of
 
-FOLDER = Path(__file__).parents[2] / "tune_configs"
+ROOT = Path(__file__).parents[2]
+FOLDER, README = ROOT / "tune_configs", ROOT / "README.md"
 NAMES = (
     "byot_loss_weights",
     "cohort_size",
@@ -42,7 +43,7 @@ def configs(study):
 
 def head(name):
     text = (FOLDER / f"{name}.yaml").read_text()
-    return "".join(re.match(r"(#.*\n)+", text).group().splitlines(keepends=True))
+    return re.match(r"(#.*\n)+", text).group()
 
 
 def test_these_are_all_of_them():
@@ -121,3 +122,12 @@ def test_settings_are_chosen_without_the_test_split(name, smoke):
     assert study.metric.startswith("validation_") == tunes
     held_out = {c.validation for c in configs(study) if c.dataset != "teachers"}
     assert held_out.isdisjoint({None}) == tunes
+
+
+@each_size
+def test_the_readmes_study_is_one(smoke, tmp_path):
+    (block,) = re.findall(r"```yaml\n(.*?)```", README.read_text(), re.DOTALL)
+    (tmp_path / "own.yaml").write_text(block)
+    study = load_study(tmp_path / "own.yaml", smoke=smoke)
+    assert len(trials(study)) == 20 * 2 * 2 * 3
+    assert {config.epochs for config in configs(study)} == {2 if smoke else 20}
