@@ -7,13 +7,14 @@ from cohort.config import RunConfig
 from cohort.errors import ConfigError
 from cohort.jobs.ods_config import OdsConfig
 from cohort.tuning.check_keys import check_axes, check_config_keys
-from cohort.tuning.check_metrics import check_metric_names, needs_validation
+from cohort.tuning.check_metrics import check_metric_names, check_validation, holds_out
 from cohort.tuning.check_search import check_population, check_scheduler, check_search
 from cohort.tuning.reading import Place
 from cohort.tuning.report import HeatmapFigure, LinesFigure
 from cohort.tuning.sections import OptunaSearch, Study
 from cohort.tuning.space import Point, draw, is_drawn, labels_of, spanned
 from cohort.tuning.trials import (
+    TrialSpec,
     check_config,
     matches,
     points_of,
@@ -31,14 +32,14 @@ def check_study(study: Study, place: Place) -> None:
     _check_without(study, place.at("without"))
     _check_figure(study, place.at("report", "figure"))
     check_metric_names(study, place)
-    points = points_to_check(study)
+    points = _points(study)
     if not points:
         raise place.at("without").error("leaves no point of the space")
     _check_baseline(study, points, place.at("report", "baseline"))
     _check_configs(study, points, place)
 
 
-def points_to_check(study: Study) -> list[Point]:
+def _points(study: Study) -> list[Point]:
     """All points, or one of those that Optuna might suggest."""
     if isinstance(study.search, OptunaSearch):
         return list(spanned(study.space, [draw(study.space, study.search.seed, 0)]))
@@ -55,7 +56,8 @@ def _check_combination(study: Study, labels: Mapping[str, Any], place: Place) ->
     known = labels_of(study.space)
     for name, value in labels.items():
         if name not in known:
-            raise place.unknown(name, list(known), ", which is no label of the space")
+            names = ", ".join(known) or "there is none"
+            raise place.at(name).error(f"is of no label of the space; the labels are {names}")
         axis = study.space.get(name)
         if axis is not None and is_drawn(axis):
             raise place.at(name).error(
@@ -100,25 +102,32 @@ def _check_figure(study: Study, place: Place) -> None:
 def _check_configs(study: Study, points: list[Point], place: Place) -> None:
     """Build every config: a command's own sentence says what is wrong with one."""
     for spec in prepared_of(study)[:: len(study.seeds)]:
-        _check_built(check_config(spec, f"{place.file}: runs.{spec.labels['run']}"), place)
+        _build(spec, f"{place.file}: runs.{spec.labels['run']}")
     seen: dict[RunConfig, Point] = {}
-    validated = []
+    held_out = []
     for point in points:
-        spec = trials_of(study, point)[0]
-        where = f"{place.file}: {written(point)}"
-        config = check_config(spec, where)
-        _check_built(config, place, where)
+        spec, where = trials_of(study, point)[0], f"{place.file}: {_written(point)}"
+        config = _build(spec, where)
         if config in seen:
             raise ConfigError(
-                f"{where} is the same run as {written(seen[config])}; leave one of them out"
+                f"{where} is the same run as {_written(seen[config])}; leave one of them out"
             )
         seen[config] = point
         check_population(study, spec, config, where, place)
-        validated.append(needs_validation.held_out(study, config, spec))
-    needs_validation.check(study, validated, place)
+        held_out.append(holds_out(study, spec, config))
+    check_validation(study, held_out, place)
 
 
-def written(point: Point) -> str:
-    """How a point is named in an error."""
+def _build(spec: TrialSpec, where: str) -> RunConfig:
+    config = check_config(spec, where)
+    if isinstance(config, OdsConfig) and config.teachers is None:
+        raise ConfigError(
+            f"{where}: key 'teachers' is missing; name a prepared run as run:NAME, or the folder of "
+            "a finished deep ensemble"
+        )
+    return config
+
+
+def _written(point: Point) -> str:
     labels = ", ".join(f"{name}={value}" for name, value in point.labels.items())
     return f"point {labels}" if labels else "base"

@@ -44,9 +44,9 @@ class Place:
         """An error that begins with the name of a key below."""
         return ConfigError(f"{self.file}: {'.'.join([*self.path, sentence])}")
 
-    def unknown(self, key: str, names: Sequence[str], of: str = "") -> ConfigError:
-        """An error about a key below that is none of ``names``."""
-        path = ".".join([*self.path, key])
+    def unknown(self, names: Sequence[str], of: str = "") -> ConfigError:
+        """An error about the key here, which is none of ``names``."""
+        path, key = ".".join(self.path), self.path[-1]
         return ConfigError(f"{self.file}: unknown key {path!r}{of}{closest(key, names)}")
 
 
@@ -71,7 +71,7 @@ def check_keys(values: Mapping[str, Any], names: Sequence[str], place: Place) ->
     """Raise ConfigError for a key that is none of ``names``."""
     for key in values:
         if key not in names:
-            raise place.unknown(key, names)
+            raise place.at(key).unknown(names)
 
 
 def record(cls: type[Section], values: Mapping[str, Any], place: Place) -> Section:
@@ -94,7 +94,7 @@ def tagged(classes: Mapping[str, type[Section]], values: Any, place: Place) -> S
 
 
 def refusal(error: ValidationError, place: Place) -> ConfigError:
-    """The first of pydantic's errors as one sentence."""
+    """The first of pydantic's errors about a section as one sentence."""
     first = error.errors()[0]
     if original := first.get("ctx", {}).get("error"):
         return place.below(str(original))
@@ -103,8 +103,13 @@ def refusal(error: ValidationError, place: Place) -> ConfigError:
         return where.error("is missing")
     if first["type"] == "tuple_type":
         return where.error(f"is {first['input']!r}; it must be a list")
-    message = first["msg"][0].lower() + first["msg"][1:]
-    return where.error(f"is {first['input']!r}: {message}")
+    return where.error(f"is {first['input']!r}: {reason(error)}")
+
+
+def reason(error: ValidationError) -> str:
+    """What pydantic says of the first value that it refuses."""
+    message = error.errors()[0]["msg"]
+    return message[0].lower() + message[1:]
 
 
 def with_numbers(value: Any) -> Any:

@@ -9,7 +9,7 @@ import yaml
 
 from cohort.config_file import names_of, read_keys
 from cohort.errors import ConfigError
-from cohort.tuning.axes_file import KINDS, read_axis, written_axis
+from cohort.tuning.axes_file import read_axis, written_axis
 from cohort.tuning.check import check_study
 from cohort.tuning.commands import COMMANDS
 from cohort.tuning.commands import Command as Command
@@ -38,6 +38,7 @@ from cohort.tuning.sections import RandomSearch as RandomSearch
 from cohort.tuning.sections import Resources as Resources
 from cohort.tuning.sections import Study as Study
 from cohort.tuning.smoke import with_smoke
+from cohort.tuning.space import Axis
 
 KEYS = tuple(name for name in names_of(Study) if name != "name")
 SCHEDULERS = {"none": NoScheduler, "asha": Asha, "median": Median, "pbt": Pbt}
@@ -125,11 +126,11 @@ def _read_report(document: Mapping[str, Any], place: Place) -> Report:
 
 def _plain(value: Any) -> Any:
     """A part of a study as it stands in YAML; keys of sections that are None are left out."""
-    if isinstance(value, tuple(KINDS.values())):
+    if isinstance(value, Axis):
         return _plain(written_axis(value))
     if isinstance(value, PreparedRun):
         return {"command": value.command, **_plain(value.values)}
-    if dataclasses.is_dataclass(value):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
         items = ((name, getattr(value, name)) for name in names_of(type(value)))
         return {name: _plain(item) for name, item in items if item is not None}
     if isinstance(value, Mapping):

@@ -134,10 +134,17 @@ def _spec(
     # One thread sums in the same order on any machine.
     values = {"threads": 1, **keys, "seed": seed}
     digest = hashlib.sha256(_json({"command": command, "values": values}).encode()).hexdigest()[:8]
-    written = [f"{name}-{value}" for name, value in (*labels.items(), ("seed", seed))]
-    slug = ".".join(re.sub("[^A-Za-z0-9._-]+", "_", part) for part in written).lstrip(".-")
-    name = f"{slug[: LONGEST_NAME - 9]}.{digest}"
+    name = f"{_slug({**labels, 'seed': seed})[: LONGEST_NAME - 9]}.{digest}"
     return TrialSpec(name, command, dict(labels), seed, values)
+
+
+def _slug(labels: Mapping[str, Any]) -> str:
+    parts = [f"{name}-{_short(value)}" for name, value in labels.items()]
+    return ".".join(re.sub("[^A-Za-z0-9._-]+", "_", part) for part in parts).lstrip(".-")
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _json(values: Mapping[str, Any]) -> str:

@@ -1,0 +1,67 @@
+"""Whether a study's metrics are measurements that its runs make."""
+
+import re
+from collections.abc import Iterator
+
+from cohort.config import RunConfig
+from cohort.tuning.reading import Place
+from cohort.tuning.report import BarsFigure, HeatmapFigure, LinesFigure
+from cohort.tuning.sections import NoScheduler, Study
+from cohort.tuning.trials import TrialSpec, referred
+
+EVALUATED = re.compile(r"([a-z]\w*_)?(test|validation)_[a-z]\w*")
+"""Measurements of every evaluation: of the mean student, student K, or an ensemble."""
+CONCLUDED = re.compile(
+    r"(student_\d+_|best_)?(train_entropy|parameters|dee\w*|step|epoch)"
+    r"|steps|epochs|wall_seconds|images_per_second|restarts"
+)
+"""Measurements of a run that has ended."""
+
+
+def check_metric_names(study: Study, place: Place) -> None:
+    """Raise ConfigError for a name that no measurement has."""
+    for where, name in _names(study, place):
+        if not (EVALUATED.fullmatch(name) or CONCLUDED.fullmatch(name)):
+            raise where.error(
+                f"is {name!r}; it must be a measurement, such as test_accuracy, "
+                "ensemble_test_nll, student_0_test_accuracy, validation_nll or train_entropy"
+            )
+    if not isinstance(study.scheduler, NoScheduler) and not EVALUATED.fullmatch(study.metric):
+        raise place.at("metric").error(
+            f"is {study.metric!r}, which is known of ended runs alone, with scheduler "
+            f"{study.scheduler.kind}; name one of test_ or validation_"
+        )
+
+
+def check_validation(study: Study, held_out: list[bool], place: Place) -> None:
+    """Raise ConfigError for a name of a validation split that no point holds out.
+
+    ``held_out`` tells of each point whether it does; the metric is needed of all of them.
+    """
+    for where, name in _names(study, place):
+        enough = all if where.path == ("metric",) else any
+        if re.search(r"(^|_)validation_", name) and not enough(held_out):
+            raise where.error(
+                f"is {name!r}, but no images are held out; set 'validation' in base, or in the "
+                "prepared run whose data a trial takes"
+            )
+
+
+def holds_out(study: Study, spec: TrialSpec, config: RunConfig) -> bool:
+    """Whether a trial has a validation split, its own or that of the teachers' run."""
+    if config.validation is not None:
+        return True
+    folder = referred(spec.values.get("teachers"))
+    runs = (run for name, run in study.runs.items() if (folder or "").startswith(f"run-{name}."))
+    return any(run.values.get("validation") is not None for run in runs)
+
+
+def _names(study: Study, place: Place) -> Iterator[tuple[Place, str]]:
+    yield place.at("metric"), study.metric
+    report = place.at("report")
+    yield from ((report.at("metrics", n), name) for n, name in enumerate(study.report.metrics))
+    figure = study.report.figure
+    if isinstance(figure, LinesFigure | BarsFigure):
+        yield from ((report.at("figure", "y", n), name) for n, name in enumerate(figure.y))
+    elif isinstance(figure, HeatmapFigure):
+        yield report.at("figure", "value"), figure.value
