@@ -101,8 +101,8 @@ def _of_students(
         )
     gpus = 0 if resources.gpus == 0 else config.gpus
     share = share_out(cluster.nodes, config.k, gpus, largest_network)
-    wanted = {"cpus": resources.cpus, "gpus": resources.gpus}
-    share = replace(share, **{key: value for key, value in wanted.items() if value is not None})
+    each = share.gpus if resources.gpus is None else resources.gpus
+    share = replace(share, cpus=resources.cpus or share.cpus, gpus=each)
     most = sum(_count(node, share) for node in cluster.nodes)
     if most < config.k:
         raise ConfigError(

@@ -28,7 +28,7 @@ from cohort.tuning.trials import TrialSpec
 from cohort.tuning.watch import Watch
 
 
-class StopTrials(tune.Callback):  # type: ignore[misc]  # ray has no types
+class StopTrials(tune.Callback):
     """Tells running trials to stop, with a checkpoint, once somebody interrupts the study.
 
     By a file: they stand on this node, and look for it after every step.
@@ -46,7 +46,7 @@ class StopTrials(tune.Callback):  # type: ignore[misc]  # ray has no types
 
 def fit(
     trials: Searcher | Sequence[TrialSpec],
-    scheduler: TrialScheduler,
+    scheduler: TrialScheduler | None,
     *,
     setting: Setting,
     placing: Placing,
@@ -59,7 +59,7 @@ def fit(
 
     Args:
         trials: what hands them out, or all of them.
-        scheduler: which of them go on.
+        scheduler: which of them go on; None for all.
         setting: what the trials share.
         placing: what each takes of the cluster.
         watch: told of what happens to them.
@@ -67,13 +67,14 @@ def fit(
         at_once: how many may run at a time, if not as many as there are places for.
         max_failures: how often the process of a trial may die.
     """
+    searcher = trials if isinstance(trials, Searcher) else None
     listed = None if isinstance(trials, Searcher) else [spec.to_dict() for spec in trials]
     with _notes() as notes:
         tune.Tuner(
             tune.with_resources(tune.with_parameters(train_trial, setting=setting), placing),
             param_space={} if listed is None else {"trial": tune.grid_search(listed)},
             tune_config=tune.TuneConfig(
-                search_alg=trials if listed is None else None,
+                search_alg=searcher,
                 num_samples=-1 if listed is None else 1,
                 scheduler=scheduler,
                 max_concurrent_trials=at_once if listed else None,

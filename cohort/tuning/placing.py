@@ -1,6 +1,5 @@
 """The places of a study's trials on a cluster: checked before anything starts, then reserved. Needs ray."""
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ class Placing:
     """
 
     def __init__(self, cluster: Cluster, resources: Resources, runs: Path, locate: Locate) -> None:
-        self._cluster = cluster
+        self.cluster = cluster
         self._resources = resources
         self._runs = runs
         self._locate = locate
@@ -62,7 +61,7 @@ class Placing:
         config = self._locate(config_of(spec, None, self._runs))
         waits = any(referred(value) for value in spec.values.values())
         largest = 0 if waits else _tried_out(config)
-        return demand_of(config, self._cluster, self._resources, largest)
+        return demand_of(config, self.cluster, self._resources, largest)
 
     def __call__(self, config: Mapping[str, Any]) -> PlacementGroupFactory:
         """The places that Tune reserves for a trial, all or none, before it starts."""
@@ -98,4 +97,4 @@ def _tried_out(config: RunConfig) -> int:
 
 def _this_node_resource() -> str:
     """Ray gives every node 1 of a resource named after its address."""
-    return f"node:{ray.util.get_node_ip_address()}"
+    return f"node:{ray.util.get_node_ip_address()}"  # type: ignore[no-untyped-call]

@@ -2,13 +2,12 @@
 
 import dataclasses
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ray.tune.schedulers import FIFOScheduler
+from ray.tune.schedulers import TrialScheduler
 from rich.console import Console
 
 from cohort.command_line import FAILED, INTERRUPTED, SUCCESS
@@ -17,6 +16,7 @@ from cohort.interruption import Interruption
 from cohort.reporting.study_progress import StudyProgress
 from cohort.run_folder import atomic_write
 from cohort.runtime.session import ray_session
+from cohort.tuning.check import _points
 from cohort.tuning.demand import most_at_once
 from cohort.tuning.folder import StudyFolder, default_path
 from cohort.tuning.measurements import state_of
@@ -25,12 +25,12 @@ from cohort.tuning.placing import Placing, present_cluster
 from cohort.tuning.results import Results, print_results, write_results
 from cohort.tuning.schedulers import build_scheduler, replay
 from cohort.tuning.search import OptunaPoints, PointSource, listed
-from cohort.tuning.searcher import TrialSearcher
-from cohort.tuning.sections import OptunaSearch, Study
-from cohort.tuning.state import Ended, ended_trials, known_points, known_trials
+from cohort.tuning.searcher import TrialSearcher, mean_value
+from cohort.tuning.sections import OptunaSearch, Pbt, Study
+from cohort.tuning.state import Ended, ended_trials, known_points, known_trials, present_values
 from cohort.tuning.study import to_yaml
 from cohort.tuning.trainable import Setting, placed
-from cohort.tuning.trials import prepared_of
+from cohort.tuning.trials import TrialSpec, prepared_of, trials_of
 from cohort.tuning.watch import Watch
 
 
@@ -116,7 +116,7 @@ class _Session:
         setting = dataclasses.replace(self.setting, folders=self.setting.runs, changing=())
         self._say(f"first the {len(missing)} runs that trials learn from")
         with self._progress(len(specs), len(specs) - len(missing)) as progress:
-            self._fit(missing, FIFOScheduler(), setting, progress)
+            self._fit(missing, None, setting, progress)
         for spec in missing:
             if not self.interruption.requested() and state_of(self.folder.run(spec)) != "finished":
                 raise RunError(
@@ -150,7 +150,7 @@ class _Session:
     def _fit(
         self,
         trials: TrialSearcher | Sequence[TrialSpec],
-        scheduler: TrialScheduler,
+        scheduler: TrialScheduler | None,
         setting: Setting,
         progress: StudyProgress,
     ) -> None:
@@ -190,15 +190,12 @@ class _Session:
 def _setting(study: Study, path: Path, data_root: str | None) -> Setting:
     folder = StudyFolder(path)
     changing = tuple(study.scheduler.mutate) if isinstance(study.scheduler, Pbt) else ()
-    return Setting(
-        folder.trials, folder.runs, path / "stopping", Path.cwd(), data_root, changing
-    )
+    return Setting(folder.trials, folder.runs, path / "stopping", Path.cwd(), data_root, changing)
 
 
 def _most_at_once(study: Study, placing: Placing) -> int | None:
     """How many trials may run at a time; raises ConfigError if one of them never can."""
-    points = points_of(study) if not isinstance(study.search, OptunaSearch) else [a_point(study)]
-    firsts = [trials_of(study, point)[0] for point in points]  # other seeds take the same
+    firsts = [trials_of(study, point)[0] for point in _points(study)]  # other seeds take the same
     demands = placing.check([*prepared_of(study)[:: len(study.seeds)], *firsts])
     limits = (study.max_concurrent, most_at_once(demands, placing.cluster))
     return min((limit for limit in limits if limit is not None), default=None)

@@ -78,9 +78,9 @@ def placed(config: RunConfig, setting: Setting) -> RunConfig:
 
     That of the teachers' data is known to their run.
     """
-    if setting.data_root is None and isinstance(config, OdsConfig):
-        if config.data_root == OdsConfig.data_root:
-            return config
+    of_teachers = isinstance(config, OdsConfig) and config.data_root == OdsConfig.data_root
+    if of_teachers and setting.data_root is None:
+        return config
     root = setting.home / (setting.data_root or config.data_root)
     return dataclasses.replace(config, data_root=str(root))
 
@@ -105,7 +105,9 @@ def _train(
 def _clear(folder: RunFolder) -> None:
     """Remove what a run left that was killed before its first checkpoint."""
     if any(folder.checkpoints.glob("step_*")):
-        raise RunError(f"no checkpoint in {folder.checkpoints} is whole any more; remove the folder")
+        raise RunError(
+            f"no checkpoint in {folder.checkpoints} is whole any more; remove the folder"
+        )
     shutil.rmtree(folder.path, ignore_errors=True)
 
 
@@ -161,7 +163,8 @@ def _here(run: RunConfig) -> RunConfig:
         return run
     group = get_current_placement_group()
     gpus = group.bundle_specs[0].get("GPU", 0) if group else 0
-    return dataclasses.replace(run, **{"gpus": int(gpus > 0)})
+    changed: dict[str, Any] = {"gpus": int(gpus > 0)}  # not a key of every run's
+    return dataclasses.replace(run, **changed)
 
 
 def _reservation(run: CohortConfig) -> Reservation | None:
