@@ -15,6 +15,7 @@ os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # run folders 
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a failed trial measures nothing
 os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "60")  # a stopped trial writes its summary
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")  # a study goes on from its run folders
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # progress is ours
 
 from ray import tune
 from ray.tune.experiment import Trial
@@ -25,10 +26,11 @@ from cohort.interruption import Interruption
 from cohort.tuning.placing import Placing
 from cohort.tuning.trainable import Setting, train_trial
 from cohort.tuning.trials import TrialSpec
+from cohort.tuning.unsaved import Unsaved
 from cohort.tuning.watch import Watch
 
 
-class StopTrials(tune.Callback):
+class StopTrials(Unsaved, tune.Callback):
     """Tells running trials to stop, with a checkpoint, once somebody interrupts the study.
 
     By a file: they stand on this node, and look for it after every step.

@@ -36,6 +36,7 @@ from cohort.tuning.search import PointSource
 from cohort.tuning.sections import Study
 from cohort.tuning.space import Point
 from cohort.tuning.trials import TrialSpec, trials_of
+from cohort.tuning.unsaved import Unsaved
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def _unchanged(spec: TrialSpec) -> dict[str, Any]:
     return {}
 
 
-class TrialSearcher(Searcher):
+class TrialSearcher(Unsaved, Searcher):
     """Turns points into trials, one per seed, and trials' values into those of points.
 
     A trial counts with the metric of its last result, also if a scheduler stopped it; it has no
