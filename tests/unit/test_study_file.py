@@ -162,7 +162,11 @@ def test_smoke_replaces_axes_and_sections_whole_and_null_removes():
         "runs": {"wide": {"command": "launch_cohort", "epochs": 9}},
         "space": {"a": {"cases": {"x": {"k": 1}, "y": {"k": 2}}}, "k": {"grid": [1]}},
         "scheduler": {"kind": "asha", "grace_epochs": 3},
-        "report": {"metrics": ["test_nll"], "figure": {"kind": "bars", "y": ["test_nll"]}},
+        "report": {
+            "baseline": {"k": 1, "a": "x"},
+            "metrics": ["test_nll"],
+            "figure": {"kind": "bars", "y": ["test_nll"]},
+        },
         "max_concurrent": 2,
     }
     before = copy.deepcopy(document)
@@ -170,14 +174,21 @@ def test_smoke_replaces_axes_and_sections_whole_and_null_removes():
         "runs": {"wide": {"epochs": 1}},
         "space": {"a": {"cases": {"z": {"k": 3}}}, "k": None},
         "scheduler": {"kind": "median"},
-        "report": {"figure": {"kind": "lines", "x": "a", "y": ["test_nll"]}},
+        "report": {
+            "baseline": {"k": None, "a": "z"},
+            "figure": {"kind": "lines", "x": "a", "y": ["test_nll"]},
+        },
         "max_concurrent": None,
     }
     assert with_smoke(document, changes) == {
         "runs": {"wide": {"command": "launch_cohort", "epochs": 1}},
         "space": {"a": {"cases": {"z": {"k": 3}}}},
         "scheduler": {"kind": "median"},
-        "report": {"metrics": ["test_nll"], "figure": changes["report"]["figure"]},
+        "report": {
+            "baseline": {"a": "z"},
+            "metrics": ["test_nll"],
+            "figure": changes["report"]["figure"],
+        },
     }
     assert document == before
 
@@ -409,6 +420,11 @@ def test_validation_may_be_held_out_by_base_or_by_the_teachers_run(tmp_path):
     document = changed(GRID, "metric", "validation_nll")
     document["base"]["validation"] = 100
     assert load(tmp_path, document).metric == "validation_nll"
+    some = changed(GRID, "space/validation", {"grid": [None, 100]})
+    some["report"]["metrics"] = ["validation_nll"]
+    assert load(tmp_path, some).report.metrics == ("validation_nll",)
+    with pytest.raises(ConfigError, match="metric is 'validation_nll', but no images are held out"):
+        load(tmp_path, some | {"metric": "validation_nll"})
     run = {"command": "launch_cohort", "k": 2, "teacher": "none", "validation": 100}
     ods = {
         "command": "ods_distill",

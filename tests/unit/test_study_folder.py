@@ -68,6 +68,16 @@ def test_a_decision_is_on_disk_when_it_is_recorded(tmp_path):
     ]
 
 
+def test_a_line_is_synchronised_whole(tmp_path, monkeypatch):
+    synchronised = []
+    monkeypatch.setattr(
+        "cohort.tuning.folder.os.fsync",
+        lambda _: synchronised.append((tmp_path / "decisions.jsonl").read_text()),
+    )
+    StudyFolder.create(tmp_path).record_decision("a", "stopped")
+    assert synchronised == ['{"trial": "a", "kind": "stopped"}\n']
+
+
 def test_a_torn_last_line_is_left_out_and_written_over(tmp_path):
     folder = StudyFolder.create(tmp_path)
     folder.record_decision("a", "stopped")

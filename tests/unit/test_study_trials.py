@@ -160,6 +160,11 @@ def test_draws_lie_in_their_bounds_whatever_other_axes_there_are(seed, index):
     assert json.loads(json.dumps(drawn)) == drawn
 
 
+def test_axes_that_are_alike_are_drawn_apart():
+    drawn = draw({"lr": Uniform(0, 1), "eta": Uniform(0, 1)}, 0, 0)
+    assert drawn["lr"] != drawn["eta"]
+
+
 def test_draws_are_spread_as_their_axes_say():
     space = {"u": Uniform(0, 10), "l": LogUniform(1e-4, 1), "r": RandInt(0, 4)}
     draws = [draw(space, 0, index) for index in range(2000)]
