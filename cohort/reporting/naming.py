@@ -50,8 +50,8 @@ def by_kind(metrics: Sequence[str]) -> dict[str, list[str]]:
     """The measurements that share an axis, under the axis' name.
 
     Example:
-        >>> by_kind(["test_accuracy", "train_entropy", "ensemble_test_accuracy"])
-        {'accuracy / %': ['test_accuracy', 'ensemble_test_accuracy'], 'train entropy / nat': ['train_entropy']}
+        >>> by_kind(["test_accuracy", "dee", "ensemble_test_accuracy"])
+        {'accuracy / %': ['test_accuracy', 'ensemble_test_accuracy'], 'DEE': ['dee']}
     """
     groups: dict[str, list[str]] = {}
     for metric in dict.fromkeys(metrics):

@@ -14,7 +14,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from cohort.reporting.figures import MARKERS, RUNS, axes_grid
-from cohort.reporting.naming import by_kind, scale_of, value_text, with_unit, words
+from cohort.reporting.naming import by_kind, kind_of, scale_of, value_text, with_unit, words
 from cohort.tuning.statistics import mean_and_error
 
 Cloud = Mapping[Any, Sequence[float]]
@@ -41,12 +41,13 @@ def lines(
     places = _places(at for series in data.values() for cloud in series.values() for at in cloud)
     figure, grid = axes_grid(1, len(panels), width=1 + 4.6 * len(panels), height=3.8)
     for axes, (label, metrics) in zip(grid, panels.items(), strict=True):
-        for metric, style in zip(metrics, cycle(STYLES), strict=False):
+        for place, (metric, style) in enumerate(zip(metrics, cycle(STYLES), strict=False)):
             for name, cloud in data[metric].items():
-                number = names.index(name)
+                # Metrics of a series have its colour, and where there are no lines one each.
+                number = names.index(name) + (place * len(names) if dots else 0)
                 parts = [name, *([words(metric)] if len(metrics) > 1 else ())]
                 legend = ": ".join(part for part in parts if part)
-                placed = {places[at]: scale_of(metric) * np.array(cloud[at]) for at in cloud}
+                placed = {places[at]: _scaled(cloud[at], metric) for at in cloud}
                 _line(axes, placed, number, "" if dots else style, legend)
         axes.set(xlabel=x, ylabel=label, xscale="log" if log_x else "linear")
         _ticks(axes, places, everywhere=not (dots or log_x))
@@ -69,15 +70,18 @@ def bars(data: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
         for number, metric in enumerate(metrics):
             shift = (number - (len(metrics) - 1) / 2) * 0.8 / len(metrics)
             scaled = {
-                points.index(point) + shift: scale_of(metric) * np.array(values)
+                points.index(point) + shift: _scaled(values, metric)
                 for point, values in data[metric].items()
             }
-            _bars(axes, scaled, number, 0.8 / len(metrics), words(metric))
+            form = ".1f" if kind_of(metric) == "accuracy" else ".3g"
+            _bars(axes, scaled, number, 0.8 / len(metrics), words(metric), form)
         axes.set(ylabel=label)
         axes.margins(y=0.12)  # for the numbers above the bars
         axes.set_xticks(range(len(points)), points, rotation=30, ha="right", rotation_mode="anchor")
         if len(metrics) > 1:
-            axes.legend(fontsize="small")
+            axes.legend(
+                loc="lower left", bbox_to_anchor=(0, 1), ncols=len(metrics), fontsize="small"
+            )  # above the bars
     return _noted(figure)
 
 
@@ -97,7 +101,7 @@ def heatmap(
     colours = mpl.colormaps["cividis"].with_extremes(bad="0.8")
     for axes, title, matrix in zip(grid, panels, matrices, strict=True):
         image = axes.imshow(matrix, norm=norm, cmap=colours, aspect="auto", origin="lower")
-        _write(axes, matrix, norm, ".1f" if scale_of(value) == 100 else ".3g")
+        _write(axes, matrix, norm, ".1f" if kind_of(value) == "accuracy" else ".3g")
         axes.set_xticks(range(len(columns)), [value_text(at) for at in columns])
         axes.set_yticks(range(len(rows)), [value_text(at) for at in rows])
         axes.set(xlabel=x, ylabel=y, title=title)
@@ -106,7 +110,7 @@ def heatmap(
 
 
 def _line(
-    axes: Axes, placed: Mapping[float, np.ndarray], number: int, style: str, label: str
+    axes: Axes, placed: Mapping[float, list[float]], number: int, style: str, label: str
 ) -> None:
     """A line through the means, with whiskers, and the seeds faintly; only they without a style."""
     colour, marker = RUNS[number % len(RUNS)], MARKERS[number % len(MARKERS)]
@@ -126,7 +130,12 @@ def _line(
 
 
 def _bars(
-    axes: Axes, placed: Mapping[float, np.ndarray], number: int, width: float, label: str
+    axes: Axes,
+    placed: Mapping[float, list[float]],
+    number: int,
+    width: float,
+    label: str,
+    form: str,
 ) -> None:
     """A bar for each mean, with its whisker and number, and the seeds beside the whisker."""
     means = [mean_and_error(values) for values in placed.values()]
@@ -141,9 +150,13 @@ def _bars(
         if np.isfinite(mean.mean):
             top = max(np.nanmax(values), mean.mean + np.nan_to_num(mean.error))
             axes.annotate(
-                f"{mean.mean:.4g}", (at, top), xytext=(0, 3), textcoords="offset points",
+                format(mean.mean, form), (at, top), xytext=(0, 3), textcoords="offset points",
                 ha="center", fontsize="small",
             )  # fmt: skip
+
+
+def _scaled(values: Sequence[float], metric: str) -> list[float]:
+    return [scale_of(metric) * value for value in values]
 
 
 def _places(values: Iterable[Any]) -> dict[Any, float]:
@@ -161,7 +174,10 @@ def _ticks(axes: Axes, places: Mapping[Any, float], *, everywhere: bool) -> None
 
 
 def _matrix(
-    cells: Mapping[tuple[Any, Any], float], columns: Sequence[Any], rows: Sequence[Any], scale: float
+    cells: Mapping[tuple[Any, Any], float],
+    columns: Sequence[Any],
+    rows: Sequence[Any],
+    scale: float,
 ) -> np.ndarray:
     return np.array(
         [[scale * cells.get((column, row), np.nan) for column in columns] for row in rows]
