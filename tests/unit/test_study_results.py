@@ -217,12 +217,12 @@ def test_a_baseline_keeps_the_labels_that_it_does_not_replace(all_finished):
 
 def test_only_seeds_of_both_are_paired(folder):
     for spec in specs_of(STUDY):
-        if (spec.labels["k"], spec.seed) != (1, 1):
+        if (spec.labels["k"], spec.seed) != (1, 0):
             accuracy = ACCURACY[spec.labels["k"], spec.labels["teacher"], spec.seed]
             write_trial(folder, spec, accuracy)
     summary = summarise(STUDY, table_of(folder))
     point = row_of(summary, teacher="peers")
-    assert point["test_accuracy_diff"] == pytest.approx(0.25)
+    assert point["test_accuracy_diff"] == pytest.approx(1 / 3 - 0.625)
     assert math.isnan(point["test_accuracy_diff_low"])
     assert (point["n"], point["pairs"]) == (2, 1)
     baseline = row_of(summary, k=1)
@@ -366,3 +366,24 @@ def test_drawn_points_are_dots(monkeypatch, folder):
     assert options == {"x": "lr", "dots": True, "log_x": True}
     assert list(data["test_accuracy"]) == [""]
     assert [len(values) for values in data["test_accuracy"][""].values()] == [4, 4, 4]
+
+
+def test_a_label_with_one_value_is_in_no_name(monkeypatch, all_finished):
+    figure = LinesFigure(x="k", y=("test_accuracy",))
+    study = replace(
+        STUDY,
+        space={"k": Grid((1, 2)), "teacher": Grid(("none",))},
+        without=(),
+        report=Report(metrics=("test_accuracy",), figure=figure),
+    )
+    (data,), _ = drawn_by(monkeypatch, "lines", study, all_finished)
+    assert data == {"test_accuracy": {"": {1: [0.5, 0.625], 2: [0.5, 0.5]}}}
+
+
+def test_trials_that_have_not_finished_are_not_drawn(monkeypatch, folder):
+    first, second = specs_of(STUDY)[:2]
+    write_trial(folder, first, 0.5)
+    write_run(folder.trial(second), records=[record(4, 0, 0.125)])
+    folder.record_decision(second.name, "stopped")
+    (data,), _ = drawn_by(monkeypatch, "lines", STUDY, folder)
+    assert data["test_accuracy"] == {"none": {1: [0.5]}}
