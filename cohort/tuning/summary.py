@@ -51,9 +51,9 @@ def summary_table(study: Study, summary: pd.DataFrame) -> Table:
         table.add_column(name)
     table.add_column("n", justify="right")
     for metric in study.report.metrics:
-        table.add_column(with_unit(metric), justify="right")
+        table.add_column(with_unit(metric), justify="right", no_wrap=True)
         if study.report.baseline is not None:
-            table.add_column("difference [95 %]", justify="right")
+            table.add_column("difference [95 %]", justify="right", no_wrap=True)
     for row in summary.to_dict("records"):
         cells = [cell for metric in study.report.metrics for cell in _cells(study, metric, row)]
         count = str(row["n"]) if row["n"] == row["trials"] else f"{row['n']} of {row['trials']}"
@@ -89,13 +89,13 @@ def _by_seed(rows: pd.DataFrame, metric: str) -> dict[int, float]:
 
 
 def _cells(study: Study, metric: str, row: Mapping[str, Any]) -> list[str]:
-    form = ".2f" if kind_of(metric) == "accuracy" else ".4g"
+    form, rough = (".2f", ".2f") if kind_of(metric) == "accuracy" else (".4g", ".2g")
     mean, error = (scale_of(metric) * row[f"{metric}_{part}"] for part in ("mean", "se"))
-    cells = [DASH if math.isnan(mean) else f"{number(mean, form)} ± {number(error, form)}"]
+    cells = [DASH if math.isnan(mean) else f"{number(mean, form)} ± {number(error, rough)}"]
     if study.report.baseline is not None:
         parts = ("diff", "diff_low", "diff_high")
         middle, low, high = (scale_of(metric) * row[f"{metric}_{part}"] for part in parts)
-        interval = f"[{number(low, f'+{form}')}, {number(high, f'+{form}')}]"
-        shown = f"{number(middle, f'+{form}')} {DASH if math.isnan(low) else interval}"
+        interval = f"[{number(low, f'+{rough}')}, {number(high, f'+{rough}')}]"
+        shown = f"{number(middle, f'+{rough}')} {DASH if math.isnan(low) else interval}"
         cells.append(DASH if math.isnan(middle) else shown)
     return cells
