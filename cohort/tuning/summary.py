@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from cohort.reporting.formatting import DASH, number
 from cohort.reporting.naming import kind_of, scale_of, value_text, with_unit
@@ -43,21 +44,19 @@ def summarise(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def summary_table(study: Study, summary: pd.DataFrame) -> Table:
-    """The summary for a terminal: mean ± standard error, and the difference with its interval."""
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+def summary_table(study: Study, summary: pd.DataFrame, metric: str) -> Table:
+    """One metric for a terminal: mean ± standard error, and the difference with its interval."""
+    table = Table(title=with_unit(metric), title_justify="left", box=SIMPLE_HEAD, show_edge=False)
     names = list(labels_of(study.space))
     for name in names:
         table.add_column(name)
-    table.add_column("n", justify="right")
-    for metric in study.report.metrics:
-        table.add_column(with_unit(metric), justify="right", no_wrap=True)
-        if study.report.baseline is not None:
-            table.add_column("difference [95 %]", justify="right", no_wrap=True)
+    differences = ["difference [95 %]"] if study.report.baseline is not None else []
+    for heading in ("n", "mean ± SE", *differences):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in summary.to_dict("records"):
-        cells = [cell for metric in study.report.metrics for cell in _cells(study, metric, row)]
         count = str(row["n"]) if row["n"] == row["trials"] else f"{row['n']} of {row['trials']}"
-        table.add_row(*(value_text(row[name]) for name in names), count, *cells)
+        labels = (value_text(row[name]) for name in names)
+        table.add_row(*map(Text, labels), count, *map(Text, _cells(study, metric, row)))
     return table
 
 
