@@ -52,10 +52,12 @@ def write_results(study: Study, folder: StudyFolder, specs: Sequence[TrialSpec])
 
 
 def print_results(results: Results, console: Console) -> None:
-    """Print the summary, what could not be shown, and where everything is."""
+    """Print the summary, a table for each metric, what could not be shown, and where everything is."""
     if not console.is_terminal:  # files have no width
         console = Console(file=console.file, width=max(console.width, NARROWEST))
-    console.print(summary_table(results.study, results.summary))
+    for metric in results.study.report.metrics:
+        console.print(summary_table(results.study, results.summary, metric))
+        console.print()
     for note in results.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     for file in results.files:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from cohort.reporting.formatting import DASH, number
 from cohort.reporting.naming import kind_of, scale_of, value_text, with_unit
@@ -43,21 +44,19 @@ def summarise(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def summary_table(study: Study, summary: pd.DataFrame) -> Table:
-    """The summary for a terminal: mean ± standard error, and the difference with its interval."""
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+def summary_table(study: Study, summary: pd.DataFrame, metric: str) -> Table:
+    """One metric for a terminal: mean ± standard error, and the difference with its interval."""
+    table = Table(title=with_unit(metric), title_justify="left", box=SIMPLE_HEAD, show_edge=False)
     names = list(labels_of(study.space))
     for name in names:
         table.add_column(name)
-    table.add_column("n", justify="right")
-    for metric in study.report.metrics:
-        table.add_column(with_unit(metric), justify="right")
-        if study.report.baseline is not None:
-            table.add_column("difference [95 %]", justify="right")
+    differences = ["difference [95 %]"] if study.report.baseline is not None else []
+    for heading in ("n", "mean ± SE", *differences):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in summary.to_dict("records"):
-        cells = [cell for metric in study.report.metrics for cell in _cells(study, metric, row)]
         count = str(row["n"]) if row["n"] == row["trials"] else f"{row['n']} of {row['trials']}"
-        table.add_row(*(value_text(row[name]) for name in names), count, *cells)
+        labels = (value_text(row[name]) for name in names)
+        table.add_row(*map(Text, labels), count, *map(Text, _cells(study, metric, row)))
     return table
 
 
@@ -89,13 +88,13 @@ def _by_seed(rows: pd.DataFrame, metric: str) -> dict[int, float]:
 
 
 def _cells(study: Study, metric: str, row: Mapping[str, Any]) -> list[str]:
-    form = ".2f" if kind_of(metric) == "accuracy" else ".4g"
+    form, rough = (".2f", ".2f") if kind_of(metric) == "accuracy" else (".4g", ".2g")
     mean, error = (scale_of(metric) * row[f"{metric}_{part}"] for part in ("mean", "se"))
-    cells = [DASH if math.isnan(mean) else f"{number(mean, form)} ± {number(error, form)}"]
+    cells = [DASH if math.isnan(mean) else f"{number(mean, form)} ± {number(error, rough)}"]
     if study.report.baseline is not None:
         parts = ("diff", "diff_low", "diff_high")
         middle, low, high = (scale_of(metric) * row[f"{metric}_{part}"] for part in parts)
-        interval = f"[{number(low, f'+{form}')}, {number(high, f'+{form}')}]"
-        shown = f"{number(middle, f'+{form}')} {DASH if math.isnan(low) else interval}"
+        interval = f"[{number(low, f'+{rough}')}, {number(high, f'+{rough}')}]"
+        shown = f"{number(middle, f'+{rough}')} {DASH if math.isnan(low) else interval}"
         cells.append(DASH if math.isnan(middle) else shown)
     return cells

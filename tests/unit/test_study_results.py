@@ -217,12 +217,12 @@ def test_a_baseline_keeps_the_labels_that_it_does_not_replace(all_finished):
 
 def test_only_seeds_of_both_are_paired(folder):
     for spec in specs_of(STUDY):
-        if (spec.labels["k"], spec.seed) != (1, 1):
+        if (spec.labels["k"], spec.seed) != (1, 0):
             accuracy = ACCURACY[spec.labels["k"], spec.labels["teacher"], spec.seed]
             write_trial(folder, spec, accuracy)
     summary = summarise(STUDY, table_of(folder))
     point = row_of(summary, teacher="peers")
-    assert point["test_accuracy_diff"] == pytest.approx(0.25)
+    assert point["test_accuracy_diff"] == pytest.approx(1 / 3 - 0.625)
     assert math.isnan(point["test_accuracy_diff_low"])
     assert (point["n"], point["pairs"]) == (2, 1)
     baseline = row_of(summary, k=1)
@@ -286,9 +286,10 @@ def test_printed(all_finished):
     assert [file.name for file in results.files[3:]] == ["figure.svg", "figure.png"]
     assert all(file.stat().st_size > 1000 for file in results.files[3:])
     rows = [" ".join(line.split()) for line in printed(results).splitlines()]
-    # k, teacher, n; accuracy in percent, in points; NLL a quarter of the fraction.
-    assert rows[2] == "1 none 2 56.25 ± 6.25 – 0.1406 ± 0.01562 –"
-    assert rows[5].startswith("2 – 2 18.75 ± 6.25 -37.50 [-196.33, +121.33] 0.04688 ±")
+    # k, teacher, n; accuracies in percent and points. The second table has a quarter of them in nats.
+    assert "2 – 2 18.75 ± 6.25 -37.50 [-196.33, +121.33]" in rows
+    assert rows.index("1 none 2 56.25 ± 6.25 –") < rows.index("ensemble test NLL / nat")
+    assert rows.index("1 none 2 0.1406 ± 0.016 –") > rows.index("ensemble test NLL / nat")
     assert rows[-1] == f"{all_finished.figure}.png"
 
 
@@ -366,3 +367,24 @@ def test_drawn_points_are_dots(monkeypatch, folder):
     assert options == {"x": "lr", "dots": True, "log_x": True}
     assert list(data["test_accuracy"]) == [""]
     assert [len(values) for values in data["test_accuracy"][""].values()] == [4, 4, 4]
+
+
+def test_a_label_with_one_value_is_in_no_name(monkeypatch, all_finished):
+    figure = LinesFigure(x="k", y=("test_accuracy",))
+    study = replace(
+        STUDY,
+        space={"k": Grid((1, 2)), "teacher": Grid(("none",))},
+        without=(),
+        report=Report(metrics=("test_accuracy",), figure=figure),
+    )
+    (data,), _ = drawn_by(monkeypatch, "lines", study, all_finished)
+    assert data == {"test_accuracy": {"": {1: [0.5, 0.625], 2: [0.5, 0.5]}}}
+
+
+def test_trials_that_have_not_finished_are_not_drawn(monkeypatch, folder):
+    first, second = specs_of(STUDY)[:2]
+    write_trial(folder, first, 0.5)
+    write_run(folder.trial(second), records=[record(4, 0, 0.125)])
+    folder.record_decision(second.name, "stopped")
+    (data,), _ = drawn_by(monkeypatch, "lines", STUDY, folder)
+    assert data["test_accuracy"] == {"none": {1: [0.5]}}
