@@ -10,10 +10,15 @@ from cohort.jobs.ods_resolve import resolve
 from cohort.jobs.run import JobResult, OnStep, run_job
 from cohort.run_folder import RunFolder
 from cohort.runs import Resumed, reopen
+from cohort.watcher import Watcher
 
 
 def ods_distill(
-    config: OdsConfig, *, on_step: OnStep | None = None, verbose: bool = False
+    config: OdsConfig,
+    *,
+    on_step: OnStep | None = None,
+    verbose: bool = False,
+    watcher: Watcher | None = None,
 ) -> JobResult:
     """Distil a trained deep ensemble into one BatchEnsemble, or into a single network.
 
@@ -21,6 +26,7 @@ def ods_distill(
         config: what to train; keys that are None follow the teachers' run, the recipe and the method.
         on_step: called with every record that goes into metrics.jsonl.
         verbose: show progress on the terminal.
+        watcher: told of checkpoints, and may stop the run.
 
     Raises:
         ConfigError: the config asks for something impossible; nothing was written.
@@ -29,7 +35,7 @@ def ods_distill(
     config = resolve(config)
     if config.run_dir is not None:
         RunFolder(config.run_dir).check_free()
-    return _run(config, None, on_step, verbose)
+    return _run(config, None, on_step, verbose, watcher)
 
 
 def resume_ods_distill(
@@ -38,6 +44,7 @@ def resume_ods_distill(
     given: Mapping[str, Any] | None = None,
     on_step: OnStep | None = None,
     verbose: bool = False,
+    watcher: Watcher | None = None,
 ) -> JobResult:
     """Continue a distillation that was interrupted or killed, or is to go further than it did.
 
@@ -46,13 +53,25 @@ def resume_ods_distill(
     """
     config, resumed = reopen(run_dir, OdsConfig, given or {})
     # Once more: it may be the teachers that were given anew.
-    return _run(resolve(config), resumed, on_step, verbose)
+    return _run(resolve(config), resumed, on_step, verbose, watcher)
 
 
 def _run(
-    config: OdsConfig, resumed: Resumed | None, on_step: OnStep | None, verbose: bool
+    config: OdsConfig,
+    resumed: Resumed | None,
+    on_step: OnStep | None,
+    verbose: bool,
+    watcher: Watcher | None,
 ) -> JobResult:
     job = prepare(config)
     assert config.model is not None
     name = f"{config.student}-{config.perturbation or config.method}"
-    return run_job(job, resumed, network=config.model, name=name, on_step=on_step, verbose=verbose)
+    return run_job(
+        job,
+        resumed,
+        network=config.model,
+        name=name,
+        on_step=on_step,
+        verbose=verbose,
+        watcher=watcher,
+    )

@@ -15,6 +15,7 @@ from cohort.reporting.journal import Journal
 from cohort.reporting.records import Phase
 from cohort.run_folder import RunFolder
 from cohort.runtime.coordinator import Progress
+from cohort.watcher import Watcher
 
 
 class Recorder:
@@ -29,13 +30,15 @@ class Recorder:
         *,
         keep: int,
         stopping: Callable[[], bool],
+        watcher: Watcher,
     ) -> None:
         self.folder = folder
         self.journal = journal
         self.plan = plan
         self.checkpoint = checkpoint
         self.keep = keep
-        self.stopping = stopping
+        self.watcher = watcher
+        self._asked = stopping
         self.progress = Progress(**checkpoint.progress) if checkpoint else Progress()
         self.evaluation: Evaluation = {}
         self.final: Final | None = None
@@ -98,6 +101,11 @@ class Recorder:
             progress=asdict(progress),
             keep=self.keep,
         )
+        self.watcher.saved(step, self.plan.total_steps)
+
+    def stopping(self) -> bool:
+        """Whether somebody asked the run to stop."""
+        return self._asked() or self.watcher.stopping()
 
     def finished(self, final: Final) -> None:
         """The last step is done."""

@@ -25,6 +25,7 @@ from cohort.learning.student_files import load_student, own_factory
 from cohort.reporting.journal import Journal
 from cohort.run_folder import RunFolder, atomic_write, default_path
 from cohort.runs import Resumed, check_extends, check_restores, dataset_label
+from cohort.watcher import Nobody, Watcher
 
 OnStep = Callable[[dict[str, Any]], None]
 
@@ -57,6 +58,7 @@ def run_job(
     name: str,
     on_step: OnStep | None = None,
     verbose: bool = False,
+    watcher: Watcher | None = None,
 ) -> JobResult:
     """Train, evaluate and write down.
 
@@ -67,6 +69,7 @@ def run_job(
         name: what kind of run it is, for the name of a folder that the user did not name.
         on_step: called with every record that goes into metrics.jsonl.
         verbose: show progress on the terminal.
+        watcher: told of checkpoints, and may stop the run.
 
     Raises ConfigError before anything is written, RunError if the run failed.
     """
@@ -97,6 +100,7 @@ def run_job(
                 resumed[1] if resumed else None,
                 keep=config.keep,
                 stopping=interruption.requested,
+                watcher=watcher or Nobody(),
             )
             summary = conclude(recorder, job, lambda: _train(job, recorder, placement))
     return JobResult(folder.path, summary, network)

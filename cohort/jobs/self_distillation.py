@@ -9,10 +9,15 @@ from cohort.jobs.self_distill_config import SelfDistillConfig, resolve
 from cohort.jobs.self_distill_job import prepare
 from cohort.run_folder import RunFolder
 from cohort.runs import Resumed, reopen
+from cohort.watcher import Watcher
 
 
 def self_distill(
-    config: SelfDistillConfig, *, on_step: OnStep | None = None, verbose: bool = False
+    config: SelfDistillConfig,
+    *,
+    on_step: OnStep | None = None,
+    verbose: bool = False,
+    watcher: Watcher | None = None,
 ) -> JobResult:
     """Train a network with exits by self-distillation, or by a method it is compared with.
 
@@ -20,6 +25,7 @@ def self_distill(
         config: what to train; keys that are None follow the data set's recipe and the method.
         on_step: called with every record that goes into metrics.jsonl.
         verbose: show progress on the terminal.
+        watcher: told of checkpoints, and may stop the run.
 
     Raises:
         ConfigError: the config asks for something impossible; nothing was written.
@@ -28,7 +34,7 @@ def self_distill(
     config = resolve(config)
     if config.run_dir is not None:
         RunFolder(config.run_dir).check_free()
-    return _run(config, None, on_step, verbose)
+    return _run(config, None, on_step, verbose, watcher)
 
 
 def resume_self_distill(
@@ -37,6 +43,7 @@ def resume_self_distill(
     given: Mapping[str, Any] | None = None,
     on_step: OnStep | None = None,
     verbose: bool = False,
+    watcher: Watcher | None = None,
 ) -> JobResult:
     """Continue a job that was interrupted or killed, or is to go further than it did.
 
@@ -44,14 +51,24 @@ def resume_self_distill(
     ``self_distill`` does, and ConfigError for a folder without a valid checkpoint.
     """
     config, resumed = reopen(run_dir, SelfDistillConfig, given or {})
-    return _run(config, resumed, on_step, verbose)
+    return _run(config, resumed, on_step, verbose, watcher)
 
 
 def _run(
-    config: SelfDistillConfig, resumed: Resumed | None, on_step: OnStep | None, verbose: bool
+    config: SelfDistillConfig,
+    resumed: Resumed | None,
+    on_step: OnStep | None,
+    verbose: bool,
+    watcher: Watcher | None,
 ) -> JobResult:
     job = prepare(config)
     assert config.model is not None
     return run_job(
-        job, resumed, network=config.model, name=config.method, on_step=on_step, verbose=verbose
+        job,
+        resumed,
+        network=config.model,
+        name=config.method,
+        on_step=on_step,
+        verbose=verbose,
+        watcher=watcher,
     )

@@ -9,27 +9,24 @@ import numpy as np
 import ray
 import torch
 from ray.actor import ActorHandle, ActorProxy
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from torch import Tensor
 
 from cohort.data.dataset import ImageDataset
-from cohort.errors import ConfigError, RunError
+from cohort.errors import RunError
 from cohort.learning.learner import Files
 from cohort.learning.plan import TrainingPlan
 from cohort.models.registry import NetworkSpec
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.cohort import Load, OnRecords, Stopping
 from cohort.runtime.exchange import Exchange
-from cohort.runtime.placement import Share
+from cohort.runtime.reservation import Reservation
 from cohort.runtime.student import Student
 
 # Ray's own restarts would rebuild a student from its constructor, with reset weights, and the run
 # would "succeed": recovery is the coordinator's, from a checkpoint.
 RemoteStudent = ray.remote(max_restarts=0, max_task_retries=0)(Student)
 
-PLACEMENT_SECONDS = 60.0
-"""How long other work may hold the resources that the cluster has in total."""
 REPLACEMENT_SECONDS = 120.0
 """How long a student that died may wait for a node: a lost node is noticed after about 13 s."""
 ANSWER_SECONDS = 15.0
@@ -37,7 +34,10 @@ ANSWER_SECONDS = 15.0
 
 
 class RayCohort:
-    """Implements Cohort with an actor per student."""
+    """Implements Cohort with an actor per student.
+
+    They take the places of a reservation, which its owner gives back.
+    """
 
     def __init__(
         self,
@@ -47,17 +47,16 @@ class RayCohort:
         objective: MutualLearning,
         *,
         exchange: Exchange,
-        share: Share,
+        reservation: Reservation,
         threads: int,
     ) -> None:
         self._networks = networks
-        self._share = share
         self._threads = threads
         self._exchange = exchange
         self._connected = False
         self._places: dict[int, Mapping[str, Any]] = {}
         self._actors: dict[int, ActorProxy[Student]] = {}
-        self._group = _place(share, len(networks))
+        self._reservation = reservation
         try:
             # One copy in each node's object store, read by its students without a copy.
             self._common = (ray.put(plan), ray.put(dataset), ray.put(objective))
@@ -150,17 +149,17 @@ class RayCohort:
         self._forget(students)
 
     def close(self) -> None:
-        """End the students' processes and give their resources back."""
+        """End the students' processes."""
         self._forget(self.students)
-        remove_placement_group(self._group)
 
     def _start(self, students: Sequence[int]) -> dict[int, ActorProxy[Student]]:
         def options(student: int) -> dict[str, Any]:
-            place = PlacementGroupSchedulingStrategy(self._group, student)
-            resources = {"num_cpus": self._share.cpus, "num_gpus": self._share.gpus}
+            place = PlacementGroupSchedulingStrategy(held.group, held.first + student)
+            resources = {"num_cpus": held.share.cpus, "num_gpus": held.share.gpus}
             return {**resources, "scheduling_strategy": place}
 
-        device = self._share.device
+        held = self._reservation
+        device = held.share.device
         return {
             k: RemoteStudent.options(**options(k)).remote(k, self._threads, device)
             for k in students
@@ -185,20 +184,6 @@ class RayCohort:
         """The same question to all students at once."""
         answers = [getattr(a, method).remote(*arguments) for a in self._actors.values()]
         return dict(zip(self._actors, ray.get(answers), strict=True))
-
-
-def _place(share: Share, k: int) -> PlacementGroup:
-    """A group with a bundle per student, near each other where they fit. Never waits for ever."""
-    group: PlacementGroup = placement_group([share.resources()] * k, strategy="PACK")
-    if not group.wait(PLACEMENT_SECONDS):
-        remove_placement_group(group)
-        free = ray.available_resources()  # type: ignore[no-untyped-call]
-        raise ConfigError(
-            f"--k is {k}: the students need {k * share.cpus:g} CPUs and {k * share.gpus:g} GPUs, "
-            f"but others left {free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs free "
-            f"for {PLACEMENT_SECONDS:.0f} s; wait for them, or use fewer students"
-        )
-    return group
 
 
 def _answered(answer: Any) -> bool:

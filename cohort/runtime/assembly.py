@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -20,6 +21,10 @@ from cohort.runtime.cohort import Cohort
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.in_process import InProcessCohort
 from cohort.runtime.placement import Node
+
+if TYPE_CHECKING:
+    from cohort.runtime.actors import RayCohort
+    from cohort.runtime.reservation import Reservation
 
 
 @dataclass(frozen=True)
@@ -61,19 +66,25 @@ def threads_per_student(config: CohortConfig) -> int:
 
 
 @contextmanager
-def assemble(config: CohortConfig, parts: Ingredients) -> Iterator[tuple[Cohort, str | None]]:
+def assemble(
+    config: CohortConfig, parts: Ingredients, reservation: "Reservation | None" = None
+) -> Iterator[tuple[Cohort, str | None]]:
     """The cohort at step 0, and a notice for the user; closed afterwards.
 
-    ``config`` is resolved, its threads included. Raises ConfigError if the cluster is too small.
+    ``config`` is resolved, its threads included. A ``reservation`` that is lent is used and stays;
+    otherwise the cluster is shared out. Raises ConfigError if the cluster is too small.
     """
-    build = _in_process if config.exchange == "in_process" else _actors
-    cohort, notice = build(config, parts)
-    with closing(cohort):
-        yield cohort, notice
+    if config.exchange == "in_process":
+        with closing(_in_process(config, parts)) as here:
+            yield here, None
+        return
+    lent = _places(config, parts) if reservation is None else nullcontext(reservation)
+    with lent as places, closing(_actors(config, parts, places)) as actors:
+        yield actors, places.share.notice
 
 
-def _in_process(config: CohortConfig, parts: Ingredients) -> tuple[Cohort, str | None]:
-    cohort = InProcessCohort(
+def _in_process(config: CohortConfig, parts: Ingredients) -> InProcessCohort:
+    return InProcessCohort(
         config.networks,
         parts.plan,
         parts.dataset,
@@ -82,25 +93,29 @@ def _in_process(config: CohortConfig, parts: Ingredients) -> tuple[Cohort, str |
         threads=threads_per_student(config),
         device=_device_in_process(config),
     )
-    return cohort, None
 
 
-def _actors(config: CohortConfig, parts: Ingredients) -> tuple[Cohort, str | None]:
-    from cohort.runtime.actors import RayCohort
-    from cohort.runtime.exchange import choose_exchange
+def _places(config: CohortConfig, parts: Ingredients) -> AbstractContextManager["Reservation"]:
     from cohort.runtime.placement import share_out
+    from cohort.runtime.reservation import reserved
 
     share = share_out(_nodes(config), config.k, config.gpus, parts.largest_network)
-    cohort = RayCohort(
+    return reserved(share, config.k)
+
+
+def _actors(config: CohortConfig, parts: Ingredients, places: "Reservation") -> "RayCohort":
+    from cohort.runtime.actors import RayCohort
+    from cohort.runtime.exchange import choose_exchange
+
+    return RayCohort(
         config.networks,
         parts.plan,
         parts.dataset,
         parts.objective,
         exchange=choose_exchange(config),
-        share=share,
+        reservation=places,
         threads=threads_per_student(config),
     )
-    return cohort, share.notice
 
 
 def _nodes(config: CohortConfig) -> list[Node]:

@@ -15,6 +15,7 @@ from cohort.reporting.journal import Journal
 from cohort.run_folder import RunFolder
 from cohort.runtime.cohort import Cohort
 from cohort.runtime.recovery import Drop, RecoveryPolicy, Restart, Stop
+from cohort.watcher import Watcher
 
 Evaluation = dict[int | str, dict[str, float]]
 
@@ -47,6 +48,7 @@ class Coordinator:
         *,
         keep: int,
         stopping: Callable[[], bool],
+        watcher: Watcher,
     ) -> None:
         self.cohort = cohort
         self.plan = plan
@@ -55,7 +57,8 @@ class Coordinator:
         self.journal = journal
         self.policy = policy
         self.keep = keep
-        self.stopping = stopping
+        self.watcher = watcher
+        self._asked = stopping
         self.progress = Progress()
         self.evaluation: Evaluation = {}
         """The newest one, of ``evaluated_at`` steps done."""
@@ -104,13 +107,19 @@ class Coordinator:
         """Write a checkpoint of the whole cohort at ``step``."""
         self.saved_at = step
         progress = dataclasses.replace(self.progress, wall_seconds=self.wall_seconds)
-        return write_checkpoint(
+        checkpoint = write_checkpoint(
             self.folder.checkpoints,
             step,
             self.cohort.snapshots(),
             progress=asdict(progress),
             keep=self.keep,
         )
+        self.watcher.saved(step, self.plan.total_steps)
+        return checkpoint
+
+    def stopping(self) -> bool:
+        """Whether somebody asked the run to stop."""
+        return self._asked() or self.watcher.stopping()
 
     @property
     def wall_seconds(self) -> float:

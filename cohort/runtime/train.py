@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -25,11 +25,14 @@ from cohort.runs import (
     reopen,
 )
 from cohort.runtime.assembly import Ingredients, assemble, prepare, session, threads_per_student
-from cohort.runtime.cohort import Cohort
 from cohort.runtime.config import CohortConfig, Network, resolve
 from cohort.runtime.coordinator import Coordinator
 from cohort.runtime.recovery import RecoveryPolicy
 from cohort.runtime.summary import conclude
+from cohort.watcher import Nobody, Watcher
+
+if TYPE_CHECKING:
+    from cohort.runtime.reservation import Reservation
 
 OnStep = Callable[[dict[str, Any]], None]
 
@@ -58,7 +61,12 @@ class CohortResult:
 
 
 def train_cohort(
-    config: CohortConfig, *, on_step: OnStep | None = None, verbose: bool = False
+    config: CohortConfig,
+    *,
+    on_step: OnStep | None = None,
+    verbose: bool = False,
+    watcher: Watcher | None = None,
+    reservation: "Reservation | None" = None,
 ) -> CohortResult:
     """Train a cohort, evaluate it, and write everything into a run folder.
 
@@ -67,6 +75,9 @@ def train_cohort(
         on_step: called with every record that goes into metrics.jsonl: one per student and
             ``log_every`` steps, and one per student and evaluation.
         verbose: show progress on the terminal.
+        watcher: told of checkpoints, and may stop the run.
+        reservation: places for the students on a Ray that is running; by default the cohort
+            takes its share of the whole cluster.
 
     Raises:
         ConfigError: the config asks for something impossible; nothing was written.
@@ -75,7 +86,7 @@ def train_cohort(
     config = resolve(config)
     if config.run_dir is not None:
         RunFolder(config.run_dir).check_free()
-    return _run(config, None, on_step, verbose)
+    return _run(config, None, on_step, verbose, watcher, reservation)
 
 
 def resume_cohort(
@@ -84,6 +95,8 @@ def resume_cohort(
     given: Mapping[str, Any] | None = None,
     on_step: OnStep | None = None,
     verbose: bool = False,
+    watcher: Watcher | None = None,
+    reservation: "Reservation | None" = None,
 ) -> CohortResult:
     """Continue a run that was interrupted or killed, or is to go further than it did.
 
@@ -91,7 +104,7 @@ def resume_cohort(
     ``train_cohort`` does, and ConfigError for a folder without a valid checkpoint.
     """
     config, resumed = reopen(run_dir, CohortConfig, given or {})
-    return _run(config, resumed, on_step, verbose)
+    return _run(config, resumed, on_step, verbose, watcher, reservation)
 
 
 def _run(
@@ -99,6 +112,8 @@ def _run(
     resumed: Resumed | None,
     on_step: OnStep | None,
     verbose: bool,
+    watcher: Watcher | None,
+    reservation: "Reservation | None",
 ) -> CohortResult:
     parts = prepare(config)
     if resumed is not None:
@@ -109,7 +124,7 @@ def _run(
         print(f"starting {config.k} students{how}", flush=True)  # it takes seconds
     with session(config), Interruption().listening() as interruption:
         config = dataclasses.replace(config, threads=threads_per_student(config))
-        with assemble(config, parts) as (cohort, notice):
+        with assemble(config, parts, reservation) as (cohort, notice):
             folder = resumed[0] if resumed else _new_folder(config)
             config = dataclasses.replace(config, run_dir=None)  # the text repeats the run elsewhere
             atomic_write(folder.config, to_yaml(config))
@@ -124,32 +139,22 @@ def _run(
             ) as journal:
                 if notice:
                     journal.notice(notice)
-                coordinator = _coordinator(config, parts, cohort, folder, journal, interruption)
+                coordinator = Coordinator(
+                    cohort,
+                    parts.plan,
+                    parts.dataset,
+                    folder,
+                    journal,
+                    RecoveryPolicy(config.on_failure, config.max_failures),
+                    keep=config.keep,
+                    stopping=interruption.requested,
+                    watcher=watcher or Nobody(),
+                )
                 summary = conclude(coordinator, config, resumed[1] if resumed else None)
         alone = None
         if config.baseline and summary["status"] == "finished":
             alone = _train_alone(config, folder, on_step, verbose)
     return CohortResult(folder.path, summary, config.networks, alone)
-
-
-def _coordinator(
-    config: CohortConfig,
-    parts: Ingredients,
-    cohort: Cohort,
-    folder: RunFolder,
-    journal: Journal,
-    interruption: Interruption,
-) -> Coordinator:
-    return Coordinator(
-        cohort,
-        parts.plan,
-        parts.dataset,
-        folder,
-        journal,
-        RecoveryPolicy(config.on_failure, config.max_failures),
-        keep=config.keep,
-        stopping=interruption.requested,
-    )
 
 
 def _check_restores(config: CohortConfig, parts: Ingredients, checkpoint: Checkpoint) -> None:

@@ -12,7 +12,7 @@ from cohort.tuning.check_search import check_population, check_scheduler, check_
 from cohort.tuning.reading import Place
 from cohort.tuning.report import HeatmapFigure, LinesFigure
 from cohort.tuning.sections import OptunaSearch, Study
-from cohort.tuning.space import Point, draw, is_drawn, labels_of, spanned
+from cohort.tuning.space import Point, draw, extremes, is_drawn, labels_of, spanned
 from cohort.tuning.trials import (
     TrialSpec,
     check_config,
@@ -40,10 +40,17 @@ def check_study(study: Study, place: Place) -> None:
 
 
 def _points(study: Study) -> list[Point]:
-    """All points, or one of those that Optuna might suggest."""
-    if isinstance(study.search, OptunaSearch):
-        return list(spanned(study.space, [draw(study.space, study.search.seed, 0)]))
-    return points_of(study)
+    """All points, or of those that Optuna might suggest one, and each axis at its extremes."""
+    if not isinstance(study.search, OptunaSearch):
+        return points_of(study)
+    first = draw(study.space, study.search.seed, 0)
+    moved = [
+        first | {name: value}
+        for name, axis in study.space.items()
+        for value in extremes(axis)
+        if value != first[name]
+    ]
+    return list(spanned(study.space, [first, *moved]))
 
 
 def _check_without(study: Study, place: Place) -> None:
@@ -113,7 +120,7 @@ def _check_configs(study: Study, points: list[Point], place: Place) -> None:
                 f"{where} is the same run as {_written(seen[config])}; leave one of them out"
             )
         seen[config] = point
-        check_population(study, spec, config, where, place)
+        check_population(study, spec, config, place)
         held_out.append(holds_out(study, spec, config))
     check_validation(study, held_out, place)
 

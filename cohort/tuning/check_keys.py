@@ -69,14 +69,19 @@ def check_config_keys(study: Study, place: Place) -> None:
         used.add(name)
         inside = found.place.path[0] == "runs"
         if inside or name not in study.runs:
-            allowed = ", ".join(f"run:{run}" for run in study.runs) or "there is none"
-            rule = "a prepared run refers to no other" if inside else f"the runs are {allowed}"
-            raise found.place.error(f"is {found.value!r}; {rule}")
+            raise found.place.error(f"is {found.value!r}; {_allowed(study, inside)}")
     for name in study.runs:
         if name not in used:
             raise place.at("runs", name).error(
                 f"is used by no trial; name it as the value 'run:{name}', or leave it out"
             )
+
+
+def _allowed(study: Study, inside_run: bool) -> str:
+    if inside_run:
+        return "a prepared run refers to no other"
+    runs = ", ".join(f"run:{name}" for name in study.runs)
+    return f"it must be one of {runs}" if runs else "the study has no runs"
 
 
 def _commands(study: Study, place: Place) -> tuple[Command, ...]:

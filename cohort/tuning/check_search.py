@@ -7,7 +7,7 @@ from cohort.tuning.axes_file import kind_of
 from cohort.tuning.commands import Command, build_config
 from cohort.tuning.reading import Place
 from cohort.tuning.sections import GridSearch, NoScheduler, OptunaSearch, Pbt, Study
-from cohort.tuning.space import draw, is_drawn, keys_of
+from cohort.tuning.space import extremes, is_drawn, keys_of
 from cohort.tuning.trials import TrialSpec
 
 MUTABLE: Mapping[Command, tuple[str, ...]] = {
@@ -55,19 +55,17 @@ def check_scheduler(study: Study, place: Place) -> None:
         _check_mutate(study, study.scheduler, place)
 
 
-def check_population(
-    study: Study, spec: TrialSpec, config: RunConfig, where: str, place: Place
-) -> None:
-    """Raise ConfigError unless a trial has a value of every mutated key, and may have another."""
+def check_population(study: Study, spec: TrialSpec, config: RunConfig, place: Place) -> None:
+    """Raise ConfigError unless a trial has a value of every mutated key, and may have the others."""
     if not isinstance(study.scheduler, Pbt):
         return
-    for key, value in draw(study.scheduler.mutate, 0, 0).items():
-        if getattr(config, key) is None:
-            raise place.at("scheduler", "mutate", key).error(
-                f"has no value to begin with; set {key!r} in base or space"
-            )
-        values = {name: getattr(config, name) for name in spec.values} | {key: value}
-        build_config(spec.command, values, f"{where} after a mutation")
+    for key, axis in study.scheduler.mutate.items():
+        here = place.at("scheduler", "mutate", key)
+        if spec.values.get(key) is None:
+            raise here.error(f"has no value to begin with; set {key!r} in base or space")
+        for value in extremes(axis):
+            values = {name: getattr(config, name) for name in spec.values} | {key: value}
+            build_config(spec.command, values, str(here))
 
 
 def _check_mutate(study: Study, scheduler: Pbt, place: Place) -> None:

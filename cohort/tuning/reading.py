@@ -32,13 +32,16 @@ class Place:
     file: str
     path: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        return f"{self.file}: {'.'.join(self.path)}" if self.path else self.file
+
     def at(self, *keys: object) -> "Place":
         """The place of a key below."""
         return dataclasses.replace(self, path=(*self.path, *map(str, keys)))
 
     def error(self, sentence: str) -> ConfigError:
         """An error about the value here."""
-        return ConfigError(f"{self.file}: {'.'.join(self.path)} {sentence}")
+        return ConfigError(f"{self} {sentence}")
 
     def below(self, sentence: str) -> ConfigError:
         """An error that begins with the name of a key below."""

@@ -25,7 +25,7 @@ How Tune 2.60 uses a Searcher, which it wraps in a ``SearchGenerator``:
 import math
 import statistics
 from collections import deque
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,7 @@ from cohort.tuning.search import PointSource
 from cohort.tuning.sections import Study
 from cohort.tuning.space import Point
 from cohort.tuning.trials import TrialSpec, trials_of
+from cohort.tuning.unsaved import Unsaved
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,15 @@ class _Open:
     names: tuple[str, ...]
 
 
-class TrialSearcher(Searcher):
+def _never() -> bool:
+    return False
+
+
+def _unchanged(spec: TrialSpec) -> dict[str, Any]:
+    return {}
+
+
+class TrialSearcher(Unsaved, Searcher):
     """Turns points into trials, one per seed, and trials' values into those of points.
 
     A trial counts with the metric of its last result, also if a scheduler stopped it; it has no
@@ -56,22 +65,26 @@ class TrialSearcher(Searcher):
     Args:
         source: where points come from.
         study: what is made of them.
-        skip: names of trials that have ended already.
-        recorded: their values, by name; one that is missing failed.
+        ended: the values of trials that have ended already, by name; None of one without.
+        stopping: whether the study is being interrupted: no more trials are handed out then.
+        present: of the keys that a scheduler changes, those that a trial has changed already.
     """
 
     def __init__(
         self,
         source: PointSource,
         study: Study,
-        skip: Set[str] = frozenset(),
-        recorded: Mapping[str, float | None] | None = None,
+        ended: Mapping[str, float | None],
+        *,
+        stopping: Callable[[], bool] = _never,
+        present: Callable[[TrialSpec], Mapping[str, Any]] = _unchanged,
     ) -> None:
         super().__init__()
         self._source = source
         self._study = study
-        values = recorded or {}
-        self._values = {name: values.get(name) for name in skip}
+        self._stopping = stopping
+        self._present = present
+        self._values = dict(ended)
         self._open: list[_Open] = []
         self._waiting: deque[TrialSpec] = deque()
         self._running: dict[str, str] = {}
@@ -81,6 +94,8 @@ class TrialSearcher(Searcher):
         self, trial_id: str
     ) -> dict[str, Any] | str | None:
         """The config of the next trial; None while as many run as may; FINISHED after the last."""
+        if self._stopping():
+            return Searcher.FINISHED
         limit = self._study.max_concurrent
         if limit is not None and len(self._running) >= limit:
             return None
@@ -91,7 +106,7 @@ class TrialSearcher(Searcher):
             self._expand(point)
         spec = self._waiting.popleft()
         self._running[trial_id] = spec.name
-        return {"trial": spec.to_dict(), **first_values(self._study, spec)}
+        return {"trial": spec.to_dict(), **first_values(self._study, spec), **self._present(spec)}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -123,9 +138,10 @@ class TrialSearcher(Searcher):
         complete = [each for each in self._open if self._values.keys() >= set(each.names)]
         for each in complete:
             self._open.remove(each)
-            self._source.tell(each.point, _mean([self._values[name] for name in each.names]))
+            self._source.tell(each.point, mean_value([self._values[name] for name in each.names]))
 
 
-def _mean(values: list[float | None]) -> float | None:
+def mean_value(values: list[float | None]) -> float | None:
+    """The mean of a point's values; None if one is missing or not finite."""
     usable = [value for value in values if value is not None and math.isfinite(value)]
     return statistics.fmean(usable) if len(usable) == len(values) else None

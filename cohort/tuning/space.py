@@ -164,6 +164,18 @@ def draw(space: Mapping[str, Axis], seed: int, index: int) -> dict[str, Any]:
     }
 
 
+def extremes(axis: Axis) -> tuple[Any, ...]:
+    """The values of a drawn axis at which a config may go wrong: all choices, or both bounds."""
+    match axis:
+        case Choice(values):
+            return values
+        case RandInt(low, high):
+            return (low, high - 1)
+        case Uniform(low, high) | LogUniform(low, high):
+            return (low, high)
+    raise AssertionError(f"{axis} is listed, not drawn")
+
+
 def is_drawn(axis: Axis) -> bool:
     """Whether a search draws the axis' values."""
     return isinstance(axis, Drawn)

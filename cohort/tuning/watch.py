@@ -14,13 +14,14 @@ from cohort.tuning.folder import StudyFolder
 from cohort.tuning.population import DONOR, Result
 from cohort.tuning.sections import Pbt, Study
 from cohort.tuning.trials import TrialSpec
+from cohort.tuning.unsaved import Unsaved
 
 
 def _never() -> bool:
     return False
 
 
-class Watch(Callback):
+class Watch(Unsaved, Callback):
     """Turns Tune's events into lines for people and decisions in the study's folder.
 
     Args:

@@ -114,7 +114,7 @@ def test_the_command_joins_a_running_cluster_and_refuses_a_small_one(
 
 
 def test_a_cluster_that_others_occupy_is_not_waited_for_for_ever(cluster, tmp_path, monkeypatch):
-    monkeypatch.setattr("cohort.runtime.actors.PLACEMENT_SECONDS", 2.0)
+    monkeypatch.setattr("cohort.runtime.reservation.PLACEMENT_SECONDS", 2.0)
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
     taken = ray.util.placement_group([{"CPU": 1}] * 2)
     ray.get(taken.ready())

@@ -88,6 +88,7 @@ def test_a_job_without_workers_never_imports_ray(tmp_path):
         ("evaluate", "--ensemble-weights"),
         ("export", "--format"),
         ("analyse", "--sigmas"),
+        ("sweep", "--study-dir"),
         ("bench_cohort", "--rounds"),
         ("bench_self_distill", "--rounds"),
         ("bench_ods", "--stacked-teachers"),

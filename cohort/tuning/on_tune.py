@@ -1,0 +1,109 @@
+"""Trials on Ray Tune: started, watched, stopped and started again. Needs ray."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+# Read when Ray Tune is imported, or by the processes that it starts.
+os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # one's own modules are imported from here
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends trials at a checkpoint
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # run folders have the records
+os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a failed trial measures nothing
+os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "60")  # a stopped trial writes its summary
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")  # a study goes on from its run folders
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # progress is ours
+
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+
+from cohort.interruption import Interruption
+from cohort.tuning.placing import Placing
+from cohort.tuning.trainable import Setting, train_trial
+from cohort.tuning.trials import TrialSpec
+from cohort.tuning.unsaved import Unsaved
+from cohort.tuning.watch import Watch
+
+
+class StopTrials(Unsaved, tune.Callback):
+    """Tells running trials to stop, with a checkpoint, once somebody interrupts the study.
+
+    By a file: they stand on this node, and look for it after every step.
+    """
+
+    def __init__(self, stop_file: Path, requested: Callable[[], bool]) -> None:
+        self._stop_file = stop_file
+        self._requested = requested
+
+    def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Tune's loop turns a few times a second."""
+        if self._requested():
+            self._stop_file.touch()
+
+
+def fit(
+    trials: Searcher | Sequence[TrialSpec],
+    scheduler: TrialScheduler | None,
+    *,
+    setting: Setting,
+    placing: Placing,
+    watch: Watch,
+    interruption: Interruption,
+    at_once: int | None,
+    max_failures: int,
+) -> None:
+    """Run these trials to their ends, or until interrupted.
+
+    Args:
+        trials: what hands them out, or all of them.
+        scheduler: which of them go on; None for all.
+        setting: what the trials share.
+        placing: what each takes of the cluster.
+        watch: told of what happens to them.
+        interruption: whether the study is to stop.
+        at_once: how many may run at a time, if not as many as there are places for.
+        max_failures: how often the process of a trial may die.
+    """
+    searcher = trials if isinstance(trials, Searcher) else None
+    listed = None if isinstance(trials, Searcher) else [spec.to_dict() for spec in trials]
+    with _notes() as notes:
+        tune.Tuner(
+            tune.with_resources(tune.with_parameters(train_trial, setting=setting), placing),
+            param_space={} if listed is None else {"trial": tune.grid_search(listed)},
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                num_samples=-1 if listed is None else 1,
+                scheduler=scheduler,
+                max_concurrent_trials=at_once if listed else None,
+                reuse_actors=True,  # a process takes seconds to start
+                trial_name_creator=_name_of,
+                trial_dirname_creator=_name_of,
+            ),
+            run_config=tune.RunConfig(
+                name="study",
+                storage_path=notes,
+                verbose=0,
+                callbacks=[StopTrials(setting.stop_file, interruption.requested), watch],
+                failure_config=tune.FailureConfig(max_failures=max_failures),
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
+            ),
+        ).fit()
+
+
+@contextmanager
+def _notes() -> Iterator[str]:
+    """A folder for Tune's own notes, removed afterwards; results are in the study's folder."""
+    folder = tempfile.mkdtemp(prefix="cohort-")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _name_of(trial: Trial) -> str:
+    return str(trial.config["trial"]["name"])

@@ -1,0 +1,100 @@
+"""The places of a study's trials on a cluster: checked before anything starts, then reserved. Needs ray."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.tune import PlacementGroupFactory
+
+from cohort.config import RunConfig
+from cohort.errors import ConfigError
+from cohort.jobs.self_distill_config import SelfDistillConfig
+from cohort.runtime.config import CohortConfig
+from cohort.runtime.placement import Node
+from cohort.runtime.session import cluster_nodes
+from cohort.tuning.demand import Cluster, Demand, demand_of
+from cohort.tuning.sections import Resources
+from cohort.tuning.trials import TrialSpec, config_of, referred
+
+TOUCH = 0.001
+"""Of a resource that a node has 1 of: enough to be there, and a thousand fit."""
+Locate = Callable[[RunConfig], RunConfig]
+
+
+class Placing:
+    """Knows what each trial takes of the cluster, and asks Tune to reserve it.
+
+    A trial's own process stands on the node where the study runs, for that is where its files are
+    written; it takes no core there unless it trains itself.
+
+    Args:
+        cluster: what there is.
+        resources: what the study asks for.
+        runs: folder of the prepared runs.
+        locate: puts the place of the data into a config.
+    """
+
+    def __init__(self, cluster: Cluster, resources: Resources, runs: Path, locate: Locate) -> None:
+        self.cluster = cluster
+        self._resources = resources
+        self._runs = runs
+        self._locate = locate
+        self._this_node = _this_node_resource()
+
+    def check(self, specs: Sequence[TrialSpec]) -> list[Demand]:
+        """What these trials take.
+
+        Raises ConfigError, naming the trial, for one that can never be placed, or that its command
+        would refuse: data that are not there, a network that does not fit its images.
+        """
+        demands = []
+        for spec in specs:
+            try:
+                demands.append(self.demand(spec))
+            except ConfigError as error:
+                raise ConfigError(f"trial {spec.name}: {error}") from error
+        return demands
+
+    def demand(self, spec: TrialSpec) -> Demand:
+        """What a trial takes."""
+        config = self._locate(config_of(spec, None, self._runs))
+        waits = any(referred(value) for value in spec.values.values())
+        largest = 0 if waits else _tried_out(config)
+        return demand_of(config, self.cluster, self._resources, largest)
+
+    def __call__(self, config: Mapping[str, Any]) -> PlacementGroupFactory:
+        """The places that Tune reserves for a trial, all or none, before it starts."""
+        own, *students = self.demand(TrialSpec.from_dict(config["trial"])).bundles
+        return PlacementGroupFactory([{**own, self._this_node: TOUCH}, *students], strategy="PACK")
+
+
+def present_cluster() -> Cluster:
+    """The nodes of the Ray that runs."""
+    this = ray.get_runtime_context().get_node_id()
+    (here,) = (node for node in ray.nodes() if node["NodeID"] == this)  # type: ignore[no-untyped-call]
+    total = here["Resources"]
+    node = Node(total.get("CPU", 0.0), total.get("GPU", 0.0), total.get("memory", 0.0))
+    return Cluster(tuple(cluster_nodes()), node)
+
+
+def _tried_out(config: RunConfig) -> int:
+    """Parameters of the largest network, after reading the data and building the networks."""
+    match config:
+        case CohortConfig():
+            from cohort.runtime.assembly import prepare
+            from cohort.runtime.config import resolve
+
+            return prepare(resolve(config)).largest_network
+        case SelfDistillConfig():
+            from cohort.jobs.self_distill_config import resolve as resolve_job
+            from cohort.jobs.self_distill_job import prepare as prepare_job
+
+            return prepare_job(resolve_job(config)).parameters
+        case _:
+            return 0
+
+
+def _this_node_resource() -> str:
+    """Ray gives every node 1 of a resource named after its address."""
+    return f"node:{ray.util.get_node_ip_address()}"  # type: ignore[no-untyped-call]

@@ -1,0 +1,101 @@
+"""The summary of a study: each point's means over the seeds, and what sets it apart from its baseline."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from cohort.reporting.formatting import DASH, number
+from cohort.reporting.naming import kind_of, scale_of, value_text, with_unit
+from cohort.tuning.space import label, labels_of
+from cohort.tuning.statistics import mean_and_error, paired_difference
+from cohort.tuning.study import Study
+from cohort.tuning.table import finished, grouped
+
+Values = tuple[Any, ...]
+
+
+def summarise(study: Study, table: pd.DataFrame) -> pd.DataFrame:
+    """A row per point, in the order of the table of trials.
+
+    The labels, ``n`` (finished trials, of which all numbers are), ``trials`` (all), and for every
+    metric of the report ``…_mean`` and ``…_se`` (standard error). If the report has a baseline:
+    ``pairs``, the seeds that are finished in the point and in its baseline, and ``…_diff``,
+    ``…_diff_low`` and ``…_diff_high``, the mean difference over them and its 95 % interval. These
+    are missing where a point is its own baseline, or its baseline is no point of the study.
+    """
+    names = list(labels_of(study.space))
+    points = grouped(table, names)
+    ended = {values: finished(rows) for values, rows in points.items()}
+    rows = []
+    for values, trials in points.items():
+        labels = dict(zip(names, values, strict=True))
+        row = {**labels, "n": len(ended[values]), "trials": len(trials)}
+        baseline = _baseline(study, labels)
+        others = None if baseline == values else ended.get(baseline)
+        rows.append(row | _measured(study, ended[values], others))
+    summary = pd.DataFrame(rows, dtype=object)
+    return summary.astype({name: "float64" for name in summary if name not in names}).astype(
+        {name: "int64" for name in ("n", "trials", "pairs") if name in summary}
+    )
+
+
+def summary_table(study: Study, summary: pd.DataFrame) -> Table:
+    """The summary for a terminal: mean ± standard error, and the difference with its interval."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    names = list(labels_of(study.space))
+    for name in names:
+        table.add_column(name)
+    table.add_column("n", justify="right")
+    for metric in study.report.metrics:
+        table.add_column(with_unit(metric), justify="right")
+        if study.report.baseline is not None:
+            table.add_column("difference [95 %]", justify="right")
+    for row in summary.to_dict("records"):
+        cells = [cell for metric in study.report.metrics for cell in _cells(study, metric, row)]
+        count = str(row["n"]) if row["n"] == row["trials"] else f"{row['n']} of {row['trials']}"
+        table.add_row(*(value_text(row[name]) for name in names), count, *cells)
+    return table
+
+
+def _baseline(study: Study, labels: Mapping[str, Any]) -> Values:
+    replaced = {name: label(value) for name, value in (study.report.baseline or {}).items()}
+    return tuple(replaced.get(name, value) for name, value in labels.items())
+
+
+def _measured(study: Study, own: pd.DataFrame, baseline: pd.DataFrame | None) -> dict[str, float]:
+    row: dict[str, float] = {}
+    if study.report.baseline is not None:
+        row["pairs"] = 0 if baseline is None else len({*own["seed"]} & {*baseline["seed"]})
+    for metric in study.report.metrics:
+        values = _by_seed(own, metric)
+        mean, error, _ = mean_and_error(list(values.values()))
+        row |= {f"{metric}_mean": mean, f"{metric}_se": error}
+        if study.report.baseline is not None:
+            others = {} if baseline is None else _by_seed(baseline, metric)
+            difference = paired_difference(values, others)
+            row[f"{metric}_diff"] = difference.mean
+            row |= {f"{metric}_diff_low": difference.low, f"{metric}_diff_high": difference.high}
+    return row
+
+
+def _by_seed(rows: pd.DataFrame, metric: str) -> dict[int, float]:
+    """NaN where a trial has no such measurement."""
+    values = rows[metric] if metric in rows else [math.nan] * len(rows)
+    return dict(zip(rows["seed"].tolist(), values, strict=True))
+
+
+def _cells(study: Study, metric: str, row: Mapping[str, Any]) -> list[str]:
+    form = ".2f" if kind_of(metric) == "accuracy" else ".4g"
+    mean, error = (scale_of(metric) * row[f"{metric}_{part}"] for part in ("mean", "se"))
+    cells = [DASH if math.isnan(mean) else f"{number(mean, form)} ± {number(error, form)}"]
+    if study.report.baseline is not None:
+        parts = ("diff", "diff_low", "diff_high")
+        middle, low, high = (scale_of(metric) * row[f"{metric}_{part}"] for part in parts)
+        interval = f"[{number(low, f'+{form}')}, {number(high, f'+{form}')}]"
+        shown = f"{number(middle, f'+{form}')} {DASH if math.isnan(low) else interval}"
+        cells.append(DASH if math.isnan(middle) else shown)
+    return cells

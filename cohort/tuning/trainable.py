@@ -1,0 +1,178 @@
+"""What Ray Tune runs for every trial: one of the commands, in the trial's run folder. Needs ray."""
+
+import dataclasses
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.util.placement_group import get_current_placement_group
+
+from cohort.config import RunConfig
+from cohort.errors import ConfigError, RunError
+from cohort.jobs.ods import ods_distill, resume_ods_distill
+from cohort.jobs.ods_config import OdsConfig
+from cohort.jobs.run import JobResult
+from cohort.jobs.self_distill_config import SelfDistillConfig
+from cohort.jobs.self_distillation import resume_self_distill, self_distill
+from cohort.learning.checkpoint import newest_checkpoint
+from cohort.run_folder import RunFolder
+from cohort.runtime.config import CohortConfig
+from cohort.runtime.placement import Share
+from cohort.runtime.reservation import Reservation
+from cohort.runtime.train import CohortResult, resume_cohort, train_cohort
+from cohort.tuning.exploit import take_over
+from cohort.tuning.measurements import finals
+from cohort.tuning.reporter import Reporter
+from cohort.tuning.trials import TrialSpec, config_of, referred
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all trials of a study share; travels to them. All paths are absolute."""
+
+    folders: Path
+    """Folder of the trials' run folders."""
+    runs: Path
+    """Folder of the prepared runs' folders."""
+    stop_file: Path
+    """The trials stop as soon as this exists."""
+    home: Path
+    """The folder to which a relative data_root refers."""
+    data_root: str | None = None
+    """Where the data lie, if elsewhere than the study says."""
+    changing: tuple[str, ...] = ()
+    """Keys that the scheduler changes when a trial goes on from another one's weights."""
+
+
+def train_trial(config: Mapping[str, Any], setting: Setting) -> None:
+    """Train one trial, from the start or from where its run folder stands.
+
+    ``config`` holds ``trial``, a TrialSpec, and the keys that the scheduler changes. What a run
+    refuses or fails with is reported as ``ended: failed``, for it would come again; a process that
+    dies of anything else is Tune's to start again.
+    """
+    spec = TrialSpec.from_dict(config["trial"])
+    folder = RunFolder(setting.folders / spec.name)
+    reporter = Reporter(folder.path, setting.stop_file, hand_over=bool(setting.changing))
+    if reporter.stopping():
+        return
+    try:
+        run = placed(config_of(spec, folder.path, setting.runs), setting)
+        run = dataclasses.replace(run, **{key: config[key] for key in setting.changing})
+        result = _train(run, spec, folder, reporter)
+    except (ConfigError, RunError) as error:
+        reporter.report({"ended": "failed", "reason": str(error)})
+        return
+    if result is not None and not result.interrupted:
+        measured = finals(folder.path)
+        assert measured is not None, "a run that finished has a summary"
+        at = {"step": measured["steps"], "epoch": measured["epochs"]}
+        reporter.report({**measured, **at, "total_epochs": at["epoch"], "ended": "finished"})
+
+
+def placed(config: RunConfig, setting: Setting) -> RunConfig:
+    """The config with the place of its data, wherever the trial's process runs.
+
+    That of the teachers' data is known to their run.
+    """
+    of_teachers = isinstance(config, OdsConfig) and config.data_root == OdsConfig.data_root
+    if of_teachers and setting.data_root is None:
+        return config
+    root = setting.home / (setting.data_root or config.data_root)
+    return dataclasses.replace(config, data_root=str(root))
+
+
+def _train(
+    run: RunConfig, spec: TrialSpec, folder: RunFolder, reporter: Reporter
+) -> CohortResult | JobResult | None:
+    """The result of the run; None if it was stopped before it could go on."""
+    if (weights := tune.get_checkpoint()) is not None:
+        with weights.as_directory() as path:
+            take_over(folder, run, Path(path))
+    checkpoint = newest_checkpoint(folder.checkpoints)
+    if checkpoint is None:
+        _clear(folder)
+        return _start(_here(run), reporter)
+    reporter.repeat(checkpoint.step)
+    if reporter.stopping():
+        return None
+    return _resume(_here(run), spec, folder, reporter)
+
+
+def _clear(folder: RunFolder) -> None:
+    """Remove what a run left that was killed before its first checkpoint."""
+    if any(folder.checkpoints.glob("step_*")):
+        raise RunError(
+            f"no checkpoint in {folder.checkpoints} is whole any more; remove the folder"
+        )
+    shutil.rmtree(folder.path, ignore_errors=True)
+
+
+def _start(run: RunConfig, reporter: Reporter) -> CohortResult | JobResult:
+    match run:
+        case CohortConfig():
+            return train_cohort(run, watcher=reporter, reservation=_reservation(run))
+        case SelfDistillConfig():
+            return self_distill(run, watcher=reporter)
+        case OdsConfig():
+            return ods_distill(run, watcher=reporter)
+        case _:
+            raise AssertionError(type(run))
+
+
+def _resume(
+    run: RunConfig, spec: TrialSpec, folder: RunFolder, reporter: Reporter
+) -> CohortResult | JobResult:
+    path, given = folder.path, _given(run, spec)
+    match run:
+        case CohortConfig():
+            places = _reservation(run)
+            return resume_cohort(path, given=given, watcher=reporter, reservation=places)
+        case SelfDistillConfig():
+            return resume_self_distill(path, given=given, watcher=reporter)
+        case OdsConfig():
+            return resume_ods_distill(path, given=given, watcher=reporter)
+        case _:
+            raise AssertionError(type(run))
+
+
+def _given(run: RunConfig, spec: TrialSpec) -> dict[str, Any]:
+    """What may be elsewhere than when the run was started: prepared runs, data, GPUs."""
+    keys = [key for key, value in spec.values.items() if referred(value)]
+    keys += ["data_root"] if Path(run.data_root).is_absolute() else []
+    keys += ["gpus"] if _trains_here(run) else []
+    return {key: getattr(run, key) for key in keys}
+
+
+def _trains_here(run: RunConfig) -> bool:
+    """Whether the trial's own process trains."""
+    if isinstance(run, CohortConfig):
+        return run.exchange == "in_process"
+    return getattr(run, "workers", None) == 0
+
+
+def _here(run: RunConfig) -> RunConfig:
+    """With the GPU that was reserved for the trial's own process, or with none.
+
+    Without a reservation Ray hides no GPU, and the process would take what others reserved.
+    """
+    if not _trains_here(run):
+        return run
+    group = get_current_placement_group()
+    gpus = group.bundle_specs[0].get("GPU", 0) if group else 0
+    changed: dict[str, Any] = {"gpus": int(gpus > 0)}  # not a key of every run's
+    return dataclasses.replace(run, **changed)
+
+
+def _reservation(run: CohortConfig) -> Reservation | None:
+    """The students' places: all bundles of the trial's group but the first, its own."""
+    if _trains_here(run):
+        return None
+    group = get_current_placement_group()
+    assert group is not None, "a cohort's trial reserves places for its students"
+    bundle = group.bundle_specs[1]
+    share = Share(bundle.get("CPU", 0), bundle.get("GPU", 0), int(bundle.get("memory", 0)))
+    return Reservation(group, share, first=1)
