@@ -26,9 +26,9 @@ class Source:
         self.told.append((point.labels["k"], value))
 
 
-def searcher_of(study, points=None, **options):
+def searcher_of(study, points=None, ended=None, **options):
     source = Source(points_of(study) if points is None else points)
-    return source, TrialSearcher(source, study, **options)
+    return source, TrialSearcher(source, study, ended or {}, **options)
 
 
 def suggest_all(searcher):
@@ -81,9 +81,8 @@ def test_a_point_of_which_a_trial_failed_has_no_value(failure):
 def test_trials_that_ended_before_are_not_repeated_and_their_values_count():
     study = make_study(seeds=(0, 1))
     (a0, a1), (b0, b1), (c0, c1) = (trials_of(study, point) for point in points_of(study))
-    recorded = {a0.name: 0.5, a1.name: 0.7, b0.name: 0.25}
-    skip = {*recorded, c1.name}  # c1 failed
-    source, searcher = searcher_of(study, skip=skip, recorded=recorded)
+    ended = {a0.name: 0.5, a1.name: 0.7, b0.name: 0.25, c1.name: None}  # c1 failed
+    source, searcher = searcher_of(study, ended=ended)
     assert list(suggest_all(searcher).values()) == [b1, c0]
     assert source.told == [(1, pytest.approx(0.6))]
     searcher.on_trial_complete("0", result(9, 0.75, ended="finished"))
@@ -94,7 +93,7 @@ def test_trials_that_ended_before_are_not_repeated_and_their_values_count():
 def test_a_study_of_which_all_trials_have_ended_is_finished_at_once():
     study = make_study()
     names = {spec.name for point in points_of(study) for spec in trials_of(study, point)}
-    source, searcher = searcher_of(study, skip=names, recorded=dict.fromkeys(names, 0.5))
+    source, searcher = searcher_of(study, ended=dict.fromkeys(names, 0.5))
     assert searcher.suggest("a") == Searcher.FINISHED
     assert source.told == [(1, 0.5), (2, 0.5), (3, 0.5)]
 
@@ -134,6 +133,24 @@ def test_keys_that_change_begin_as_the_config_of_the_trial_has_them():
     configs = [searcher.suggest(trial_id) for trial_id in "ab"]
     assert [config["lr"] for config in configs] == [0.05, 0.1]
     assert [config["mimicry_weight"] for config in configs] == [1.0, 1.0]  # CohortConfig's own
+
+
+def test_keys_that_a_trial_has_changed_already_stay_changed():
+    space = {"mimicry_weight": Grid((0.5, 1.0, 1.5))}
+    pbt = Pbt(mutate={"lr": LogUniform(0.01, 0.3)})
+    study = make_study(scheduler=pbt, base={"lr": 0.1}, space=space)
+    changed = {trials_of(study, points_of(study)[1])[0].name: {"lr": 0.2}}
+    _, searcher = searcher_of(study, present=lambda spec: changed.get(spec.name, {}))
+    assert [searcher.suggest(trial_id)["lr"] for trial_id in "abc"] == [0.1, 0.2, 0.1]
+
+
+def test_an_interrupted_study_hands_out_no_more():
+    interrupted = []
+    source, searcher = searcher_of(make_study(), stopping=lambda: bool(interrupted))
+    assert searcher.suggest("a")["trial"]["labels"] == {"k": 1}
+    interrupted.append(True)
+    assert searcher.suggest("b") == Searcher.FINISHED
+    assert len(source.left) == 2
 
 
 def train_nothing(config):
@@ -178,5 +195,5 @@ def test_tune_may_save_the_searcher_which_writes_nothing(generator, tmp_path, ca
 
 def test_a_list_is_a_source():
     study = make_study()
-    searcher = TrialSearcher(listed(points_of(study)), study)
+    searcher = TrialSearcher(listed(points_of(study)), study, {})
     assert len(suggest_all(searcher)) == 3
