@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,9 +13,9 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import PopulationBasedTraining, TrialScheduler
 
-from cohort.tuning.sections import GridSearch, Pbt, Study
-from cohort.tuning.space import Axis, Choice, LogUniform, RandInt, Uniform, draw
-from cohort.tuning.trials import TrialSpec
+from cohort.tuning.sections import Pbt, Study
+from cohort.tuning.space import Axis, Choice, LogUniform, RandInt, Uniform
+from cohort.tuning.trials import TrialSpec, config_of
 
 Result = dict[str, Any]
 TIME = "epoch"
@@ -27,21 +28,12 @@ def at_end(result: Result) -> bool:
     return "ended" in result or result.get(TIME, 0) >= result.get("total_epochs", math.inf)
 
 
-def search_seed(study: Study) -> int:
-    """The seed of all that a study draws; a grid search names none."""
-    return 0 if isinstance(study.search, GridSearch) else study.search.seed
-
-
 def first_values(study: Study, spec: TrialSpec) -> dict[str, Any]:
-    """The keys that change, as a trial begins with them; none without population-based training.
-
-    What the study sets is kept. The rest is drawn: a function of the search's seed and the trial.
-    """
+    """The keys that change, as the trial's config has them; none without population-based training."""
     if not isinstance(study.scheduler, Pbt):
         return {}
-    index = int(spec.name.rpartition(".")[2], base=16)
-    values = {**draw(study.scheduler.mutate, search_seed(study), index), **spec.values}
-    return {key: values[key] for key in study.scheduler.mutate}
+    config = config_of(spec, None, Path())
+    return {key: getattr(config, key) for key in study.scheduler.mutate}
 
 
 class Population(PopulationBasedTraining):
@@ -60,7 +52,7 @@ class Population(PopulationBasedTraining):
             quantile_fraction=pbt.quantile,
             resample_probability=pbt.resample,
             log_config=False,  # the study's folder has the decisions
-            require_attrs=False,  # a trial that fails reports no metric
+            require_attrs=False,  # not every evaluation need have the metric
             synch=False,
         )
         self._axes = pbt.mutate

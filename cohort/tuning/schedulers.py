@@ -12,7 +12,7 @@ from ray.tune.schedulers import (
     TrialScheduler,
 )
 
-from cohort.tuning.population import TIME, Population, Result, at_end, search_seed
+from cohort.tuning.population import TIME, Population, Result, at_end
 from cohort.tuning.sections import Asha, Median, Pbt, Study
 
 BEYOND = 10**9
@@ -45,7 +45,8 @@ def build_scheduler(study: Study) -> TrialScheduler:
                 hard_stop=True,
             )
         case Pbt() as pbt:
-            return Population(pbt, search_seed(study), **common)
+            # A grid search has no seed.
+            return Population(pbt, getattr(study.search, "seed", 0), **common)
         case _:
             return FIFOScheduler()  # type: ignore[no-untyped-call]
 

@@ -164,6 +164,17 @@ def test_a_failed_trial_without_the_metric_disturbs_nobody(section):
     assert report(scheduler, add(scheduler, "g"), 0.6, 0.6) == [CONTINUE] * 2
 
 
+def test_the_last_value_of_a_stopped_trial_counts_once():
+    scheduler = scheduler_of(Median(grace_epochs=2, min_trials=1))
+    stopped, good = add(scheduler, "stopped"), add(scheduler, "good")
+    report(scheduler, stopped, 0.0, 0.6)
+    report(scheduler, good, 0.0, 0.8, 0.8)
+    assert report(scheduler, stopped, 0.3, first=3) == [STOP]
+    scheduler.on_trial_complete(Controller(), stopped, result(3, 0.3))
+    # The median of 0.8 and of the mean of 0.6 and 0.3 is 0.625; it would be 0.6.
+    assert report(scheduler, add(scheduler, "new"), 0.61, first=3) == [STOP]
+
+
 def test_a_resumed_trial_does_not_enter_the_rungs_that_it_had_passed():
     scheduler = scheduler_of(ASHA)
     resumed = add(scheduler, "resumed")
@@ -175,10 +186,10 @@ def test_a_resumed_trial_does_not_enter_the_rungs_that_it_had_passed():
 MUTATE = {
     "lr": LogUniform(0.1, 0.11),
     "alpha": Uniform(0.4, 0.5),
-    "tau": RandInt(1, 3),
+    "tau": RandInt(1, 6),
     "temperature": Choice((1.0, 2.0)),
 }
-FIRST = {"lr": 0.105, "alpha": 0.45, "tau": 2, "temperature": 1.0}
+FIRST = {"lr": 0.105, "alpha": 0.45, "tau": 5, "temperature": 1.0}
 
 
 def population(resample=0.0, seed=0, **changes):
@@ -199,7 +210,7 @@ def exploit(group):
         report(group.scheduler, trial, value, first=4, controller=group.controller)
 
 
-def test_the_worst_goes_on_from_the_best_with_its_own_name_and_keys_within_bounds():
+def test_the_worst_goes_on_from_the_best_with_its_own_name():
     group = population()
     exploit(group)
     config = group.worst.config
@@ -207,12 +218,25 @@ def test_the_worst_goes_on_from_the_best_with_its_own_name_and_keys_within_bound
     assert config["donor"] == "a"
     assert config["trial"]["name"] == "worst"
     assert config["study"] == "x"
-    assert config["lr"] in (0.1, 0.11)  # 1.2 and 0.8 of it lie outside
-    assert config["alpha"] in (0.4, 0.5)
-    assert config["tau"] == 2  # 2.4 and 1.6, rounded
-    assert config["temperature"] in (1.0, 2.0)
     assert "donor" not in group.a.config
-    assert group.a.config["lr"] == FIRST["lr"]
+    assert {key: group.a.config[key] for key in FIRST} == FIRST
+
+
+def test_keys_stay_within_the_bounds_that_they_are_drawn_from():
+    changed = {key: set() for key in FIRST}
+    for seed in range(8):
+        group = population(seed=seed)
+        exploit(group)
+        for key, values in changed.items():
+            values.add(group.worst.config[key])
+    # Both 1.2 and 0.8 times the first lr and alpha lie outside; 6 is excluded of tau.
+    assert changed == {"lr": {0.1, 0.11}, "alpha": {0.4, 0.5}, "tau": {4, 5}, "temperature": {1, 2}}
+
+
+def test_a_population_goes_on_after_an_evaluation_without_the_metric():
+    group = population()
+    without = {"step": 50, "epoch": 5}
+    assert group.scheduler.on_trial_result(group.controller, group.b, without) == CONTINUE
 
 
 def test_what_a_population_draws_is_a_function_of_its_seed_and_draws_from_nobody_else():

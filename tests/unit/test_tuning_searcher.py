@@ -7,7 +7,7 @@ from ray.tune.search import Searcher, SearchGenerator
 from cohort.tuning.search import listed
 from cohort.tuning.searcher import TrialSearcher
 from cohort.tuning.sections import Pbt
-from cohort.tuning.space import Choice, LogUniform, Point
+from cohort.tuning.space import Grid, LogUniform, Point, Uniform
 from cohort.tuning.trials import TrialSpec, points_of, trials_of
 from tests.support.studies import make_study, result
 
@@ -26,9 +26,9 @@ class Source:
         self.told.append((point.labels["k"], value))
 
 
-def searcher_of(study, points=None, **options):
+def searcher_of(study, points=None, ended=None, **options):
     source = Source(points_of(study) if points is None else points)
-    return source, TrialSearcher(source, study, **options)
+    return source, TrialSearcher(source, study, ended or {}, **options)
 
 
 def suggest_all(searcher):
@@ -81,9 +81,8 @@ def test_a_point_of_which_a_trial_failed_has_no_value(failure):
 def test_trials_that_ended_before_are_not_repeated_and_their_values_count():
     study = make_study(seeds=(0, 1))
     (a0, a1), (b0, b1), (c0, c1) = (trials_of(study, point) for point in points_of(study))
-    recorded = {a0.name: 0.5, a1.name: 0.7, b0.name: 0.25}
-    skip = {*recorded, c1.name}  # c1 failed
-    source, searcher = searcher_of(study, skip=skip, recorded=recorded)
+    ended = {a0.name: 0.5, a1.name: 0.7, b0.name: 0.25, c1.name: None}  # c1 failed
+    source, searcher = searcher_of(study, ended=ended)
     assert list(suggest_all(searcher).values()) == [b1, c0]
     assert source.told == [(1, pytest.approx(0.6))]
     searcher.on_trial_complete("0", result(9, 0.75, ended="finished"))
@@ -94,7 +93,7 @@ def test_trials_that_ended_before_are_not_repeated_and_their_values_count():
 def test_a_study_of_which_all_trials_have_ended_is_finished_at_once():
     study = make_study()
     names = {spec.name for point in points_of(study) for spec in trials_of(study, point)}
-    source, searcher = searcher_of(study, skip=names, recorded=dict.fromkeys(names, 0.5))
+    source, searcher = searcher_of(study, ended=dict.fromkeys(names, 0.5))
     assert searcher.suggest("a") == Searcher.FINISHED
     assert source.told == [(1, 0.5), (2, 0.5), (3, 0.5)]
 
@@ -127,17 +126,31 @@ def test_an_end_that_tune_tells_twice_counts_once():
     assert source.told == [(1, 0.5)]
 
 
-def test_keys_that_change_are_drawn_for_each_trial_unless_the_study_sets_them():
-    mutate = {"lr": LogUniform(0.01, 0.3), "temperature": Choice((1.0, 2.0))}
-    study = make_study(scheduler=Pbt(mutate=mutate), base={"temperature": 2.0}, seeds=(0, 1))
-    configs = [searcher.suggest("a") for searcher in (searcher_of(study)[1] for _ in range(2))]
-    assert configs[0] == configs[1]  # a study that goes on draws the same
-    _, searcher = searcher_of(study)
-    configs = [searcher.suggest(str(i)) for i in range(6)]
-    assert {config["temperature"] for config in configs} == {2.0}
-    rates = [config["lr"] for config in configs]
-    assert len(set(rates)) == 6
-    assert all(0.01 <= rate <= 0.3 for rate in rates)
+def test_keys_that_change_begin_as_the_config_of_the_trial_has_them():
+    mutate = {"lr": LogUniform(0.01, 0.3), "mimicry_weight": Uniform(0.0, 2.0)}
+    space = {"lr": Grid((0.05, 0.1))}
+    _, searcher = searcher_of(make_study(scheduler=Pbt(mutate=mutate), space=space))
+    configs = [searcher.suggest(trial_id) for trial_id in "ab"]
+    assert [config["lr"] for config in configs] == [0.05, 0.1]
+    assert [config["mimicry_weight"] for config in configs] == [1.0, 1.0]  # CohortConfig's own
+
+
+def test_keys_that_a_trial_has_changed_already_stay_changed():
+    space = {"mimicry_weight": Grid((0.5, 1.0, 1.5))}
+    pbt = Pbt(mutate={"lr": LogUniform(0.01, 0.3)})
+    study = make_study(scheduler=pbt, base={"lr": 0.1}, space=space)
+    changed = {trials_of(study, points_of(study)[1])[0].name: {"lr": 0.2}}
+    _, searcher = searcher_of(study, present=lambda spec: changed.get(spec.name, {}))
+    assert [searcher.suggest(trial_id)["lr"] for trial_id in "abc"] == [0.1, 0.2, 0.1]
+
+
+def test_an_interrupted_study_hands_out_no_more():
+    interrupted = []
+    source, searcher = searcher_of(make_study(), stopping=lambda: bool(interrupted))
+    assert searcher.suggest("a")["trial"]["labels"] == {"k": 1}
+    interrupted.append(True)
+    assert searcher.suggest("b") == Searcher.FINISHED
+    assert len(source.left) == 2
 
 
 def train_nothing(config):
@@ -182,5 +195,5 @@ def test_tune_may_save_the_searcher_which_writes_nothing(generator, tmp_path, ca
 
 def test_a_list_is_a_source():
     study = make_study()
-    searcher = TrialSearcher(listed(points_of(study)), study)
+    searcher = TrialSearcher(listed(points_of(study)), study, {})
     assert len(suggest_all(searcher)) == 3
