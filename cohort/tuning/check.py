@@ -32,14 +32,14 @@ def check_study(study: Study, place: Place) -> None:
     _check_without(study, place.at("without"))
     _check_figure(study, place.at("report", "figure"))
     check_metric_names(study, place)
-    points = _points(study)
+    points = points_to_check(study)
     if not points:
         raise place.at("without").error("leaves no point of the space")
     _check_baseline(study, points, place.at("report", "baseline"))
     _check_configs(study, points, place)
 
 
-def _points(study: Study) -> list[Point]:
+def points_to_check(study: Study) -> list[Point]:
     """All points, or of those that Optuna might suggest one, and each axis at its extremes."""
     if not isinstance(study.search, OptunaSearch):
         return points_of(study)

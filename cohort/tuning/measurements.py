@@ -1,6 +1,6 @@
 """What a run measured, under flat names that are the same for all commands.
 
-``test_accuracy`` is the mean over the students, ``student_1_test_accuracy`` that of one of several,
+``test_accuracy`` is the mean over the students, ``student_1_test_accuracy`` that of one of them,
 ``ensemble_test_accuracy`` that of an ensemble by its name. Imports neither torch nor Ray.
 """
 
@@ -121,8 +121,7 @@ def _lines(summary: Mapping[str, Any]) -> Iterator[tuple[int | str, dict[str, fl
 def _flattened(lines: Lines) -> dict[str, float]:
     students = {who: line for who, line in lines.items() if isinstance(who, int)}
     named = {who: line for who, line in lines.items() if not isinstance(who, int)}
-    if len(students) > 1:
-        named |= {f"student_{number}": line for number, line in sorted(students.items())}
+    named |= {f"student_{number}": line for number, line in sorted(students.items())}
     several = {f"{who}_{key}": value for who, line in named.items() for key, value in line.items()}
     return _means(list(students.values())) | several
 

@@ -16,7 +16,7 @@ from cohort.interruption import Interruption
 from cohort.reporting.study_progress import StudyProgress
 from cohort.run_folder import atomic_write
 from cohort.runtime.session import ray_session
-from cohort.tuning.check import _points
+from cohort.tuning.check import points_to_check
 from cohort.tuning.demand import most_at_once
 from cohort.tuning.folder import StudyFolder, default_path
 from cohort.tuning.measurements import state_of
@@ -145,6 +145,8 @@ class _Session:
             present=lambda spec: present_values(spec, folder, self.setting.changing),
         )
         with self._progress(total, len(ended.values)) as progress:
+            for spec in specs:
+                progress.known(spec.labels, spec.seed, ended.values.get(spec.name))
             self._fit(searcher, scheduler, self.setting, progress)
 
     def _fit(
@@ -195,7 +197,9 @@ def _setting(study: Study, path: Path, data_root: str | None) -> Setting:
 
 def _most_at_once(study: Study, placing: Placing) -> int | None:
     """How many trials may run at a time; raises ConfigError if one of them never can."""
-    firsts = [trials_of(study, point)[0] for point in _points(study)]  # other seeds take the same
+    firsts = [
+        trials_of(study, point)[0] for point in points_to_check(study)
+    ]  # other seeds take the same
     demands = placing.check([*prepared_of(study)[:: len(study.seeds)], *firsts])
     limits = (study.max_concurrent, most_at_once(demands, placing.cluster))
     return min((limit for limit in limits if limit is not None), default=None)

@@ -94,7 +94,7 @@ def test_columns_in_order(all_finished):
         "trial", "status", "command", "k", "teacher", "seed",
         "config.threads", "config.students", "config.epochs", "config.k", "config.teacher",
         "parameters", "test_accuracy", "test_nll", "ensemble_test_accuracy", "ensemble_test_nll",
-        "student_0_parameters", "student_0_test_accuracy",
+        "student_0_parameters", "student_0_test_accuracy", "student_0_test_nll",
         "student_1_parameters", "student_1_test_accuracy",
         "student_0_weights_sha256", "student_1_weights_sha256",
         "trained_steps", "trained_epochs", "wall_seconds", "images_per_second", "restarts",
