@@ -8,7 +8,12 @@ from cohort.errors import ConfigError
 from cohort.jobs.ods_config import OdsConfig
 from cohort.tuning.check_keys import check_axes, check_config_keys
 from cohort.tuning.check_metrics import check_metric_names, check_validation, holds_out
-from cohort.tuning.check_search import check_population, check_scheduler, check_search
+from cohort.tuning.check_search import (
+    check_at_once,
+    check_population,
+    check_scheduler,
+    check_search,
+)
 from cohort.tuning.reading import Place
 from cohort.tuning.report import HeatmapFigure, LinesFigure
 from cohort.tuning.sections import OptunaSearch, Study
@@ -35,6 +40,7 @@ def check_study(study: Study, place: Place) -> None:
     points = points_to_check(study)
     if not points:
         raise place.at("without").error("leaves no point of the space")
+    check_at_once(study, len(points) * len(study.seeds), place)
     _check_baseline(study, points, place.at("report", "baseline"))
     _check_configs(study, points, place)
 

@@ -1,5 +1,6 @@
 """Whether every key that a study sets is one of its command, with a value of the right type."""
 
+import re
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cohort.config_file import names_of
 from cohort.tuning.axes_file import kind_of
+from cohort.tuning.check_metrics import CONCLUDED, EVALUATED
 from cohort.tuning.commands import COMMANDS, CONFIGS, Command
 from cohort.tuning.reading import Place, reason
 from cohort.tuning.sections import Study
@@ -34,6 +36,13 @@ RESERVED = {
 """Config keys that a study decides itself, and how."""
 
 
+TAKEN = re.compile(
+    r"trial|trials|status|command|seed|n|pairs|dropped|trained_steps|trained_epochs"
+    r"|(test|validation|student|ensemble)_.*|(config|version)\..*|.*_(mean|se|diff|diff_low|diff_high)"
+)
+"""Columns of a study's tables, besides those of measurements."""
+
+
 @dataclass(frozen=True)
 class Assignment:
     """A key, the value that it gets, by which commands it is read, and where it stands."""
@@ -45,15 +54,23 @@ class Assignment:
 
 
 def check_axes(study: Study, place: Place) -> None:
-    """Raise ConfigError if two axes set the same key, or are called the same."""
+    """Raise ConfigError if two axes set the same key or are called the same, or like a column."""
     owners: dict[str, str] = {}
     for name, axis in study.space.items():
+        if isinstance(axis, Cases):
+            _check_free_name(name, place.at("space", name))
         for key in {*keys_of(name, axis), *labels_of({name: axis})}:
             if key in owners:
                 raise place.at("space", name).error(
                     f"has {key!r}, as has space.{owners[key]}; a key belongs to one axis"
                 )
             owners[key] = name
+
+
+def _check_free_name(name: str, place: Place) -> None:
+    """Raise ConfigError if the tables have such a column; other labels are config keys, and none."""
+    if any(pattern.fullmatch(name) for pattern in (TAKEN, EVALUATED, CONCLUDED)):
+        raise place.error("is called like a column of the study's tables; give it another name")
 
 
 def check_config_keys(study: Study, place: Place) -> None:

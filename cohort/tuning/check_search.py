@@ -55,6 +55,16 @@ def check_scheduler(study: Study, place: Place) -> None:
         _check_mutate(study, study.scheduler, place)
 
 
+def check_at_once(study: Study, trials: int, place: Place) -> None:
+    """Raise ConfigError if the study itself keeps a population from training together."""
+    limit = study.max_concurrent
+    if isinstance(study.scheduler, Pbt) and limit is not None and limit < trials:
+        raise place.at("max_concurrent").error(
+            f"is {limit}, but scheduler pbt compares the population's {trials} trials while they "
+            f"train; leave it out, or use {trials} or more"
+        )
+
+
 def check_population(study: Study, spec: TrialSpec, config: RunConfig, place: Place) -> None:
     """Raise ConfigError unless a trial has a value of every mutated key, and may have the others."""
     if not isinstance(study.scheduler, Pbt):

@@ -29,8 +29,8 @@ class StudyFolder:
         self.path = Path(path)
 
     @classmethod
-    def create(cls, path: Path | str) -> Self:
-        """The folder of a new study, made if need be.
+    def create(cls, path: Path | str, text: str) -> Self:
+        """The folder of a new study, made if need be, with ``text`` as its study.yaml.
 
         Raises:
             ConfigError: if it holds anything already, or cannot be made.
@@ -38,9 +38,11 @@ class StudyFolder:
         folder = cls(path)
         folder.check_free()
         try:
-            folder.trials.mkdir(parents=True, exist_ok=True)
-            # Of two studies that find the same folder empty, only one can make this file.
-            folder.decisions_file.touch(exist_ok=False)
+            folder.path.mkdir(parents=True, exist_ok=True)
+            # The first file of all: from here on there is a study to go on with, however this ends.
+            # Of two studies that find the same folder empty, only one can make it.
+            with folder.study.open("x") as file:
+                file.write(text)
         except FileExistsError as error:
             raise ConfigError(
                 f"--study-dir {path} is taken by another study; name a new one"

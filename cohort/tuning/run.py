@@ -84,9 +84,10 @@ def run_study(
             present_cluster(), study.resources, setting.runs, lambda run: placed(run, setting)
         )
         at_once = _most_at_once(study, placing)
-        folder = StudyFolder.open(path) if resume else StudyFolder.create(path)
+        text = to_yaml(study)
+        folder = StudyFolder.open(path) if resume else StudyFolder.create(path, text)
         with _alone(folder):
-            atomic_write(folder.study, to_yaml(study))
+            atomic_write(folder.study, text)
             setting.stop_file.unlink(missing_ok=True)
             study = dataclasses.replace(study, max_concurrent=at_once)
             session = _Session(study, folder, setting, placing, interruption, verbose)
@@ -180,7 +181,7 @@ class _Session:
             f"with, {total - len(begun)} new"
         )
         names = {spec.name for spec in specs}
-        others = [path.name for path in self.folder.trials.iterdir() if path.name not in names]
+        others = [path.name for path in self.folder.trials.glob("*") if path.name not in names]
         if others:
             self._say(f"left alone: {len(others)} trials of other settings in {self.folder.trials}")
 

@@ -51,6 +51,28 @@ ods_distill(OdsConfig(teachers="de", workers=0, steps=1, run_dir="ods"))
 assert "ray" not in sys.modules, "a job in this process imported Ray"
 """
 
+STUDIES = """
+import importlib, pkgutil, sys
+import cohort.tuning
+
+ON_RAY = {"on_tune", "placing", "population", "reporter", "run", "schedulers", "searcher"}
+ON_RAY |= {"trainable", "watch"}
+RESULTS = {"exploit", "figure", "noise", "results", "statistics", "summary", "table"}
+HEAVY = {"ray", "torch", "torchvision", "sklearn", "pandas", "matplotlib", "scipy", "optuna"}
+
+names = {module.name for module in pkgutil.iter_modules(cohort.tuning.__path__)}
+assert ON_RAY | RESULTS < names, sorted((ON_RAY | RESULTS) - names)
+for name in sorted(names - ON_RAY - RESULTS):
+    importlib.import_module(f"cohort.tuning.{name}")
+    assert not HEAVY & set(sys.modules), (name, sorted(HEAVY & set(sys.modules)))
+import cohort.reporting.study_progress
+from cohort import Study, load_study
+assert not HEAVY & set(sys.modules), sorted(HEAVY & set(sys.modules))
+for name in sorted(RESULTS):
+    importlib.import_module(f"cohort.tuning.{name}")
+    assert "ray" not in sys.modules, name
+"""
+
 HELP = """
 import runpy, sys
 sys.argv = [{script!r}, "--help"]
@@ -77,6 +99,10 @@ def test_the_core_and_a_cohort_in_one_process_never_import_ray(tmp_path):
 
 def test_a_job_without_workers_never_imports_ray(tmp_path):
     run(JOB, tmp_path)
+
+
+def test_a_study_is_read_without_torch_and_shown_without_ray(tmp_path):
+    run(STUDIES, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -358,6 +358,12 @@ REFUSED = [
         {"command": "ods_distill"},
         "point batch_size=32, lr=0.05, arm=ods: key 'teachers' is missing; name a prepared run",
     ),
+    (
+        DRAWN,
+        "max_concurrent",
+        7,
+        "max_concurrent is 7, but scheduler pbt compares the population's 8",
+    ),
     (ARMS, "space/arm/cases/other", {"k": 1}, "space.arm.cases.other.command is missing; it must"),
 ]
 
@@ -373,6 +379,45 @@ def test_what_cannot_be_is_refused_by_file_and_key_path(text, path, value, sente
     message = str(caught.value)
     assert message.startswith(f"{tmp_path / 'study.yaml'}: {sentence}")
     assert "\n" not in message
+
+
+COLUMNS = [
+    *("trial", "status", "command", "seed", "n", "trials", "pairs", "dropped", "parameters"),
+    *("restarts", "wall_seconds", "images_per_second", "trained_steps", "trained_epochs", "steps"),
+    *("test_kind", "validation_x", "student_1", "ensemble_of", "best_test_nll", "dee"),
+    *("config.lr", "version.torch", "train_entropy_mean", "dee_diff_low"),
+]
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_cases_are_not_called_like_a_column_of_the_tables(name, tmp_path):
+    document = yaml.safe_load(GRID)
+    document["space"][name] = {"cases": {"a": {"lr": 0.1}, "b": {"lr": 0.2}}}
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, document)
+    sentence = f"space.{name} is called like a column of the study's tables; give it another name"
+    assert str(caught.value) == f"{tmp_path / 'study.yaml'}: {sentence}"
+
+
+@pytest.mark.parametrize("name", ["arm", "tested", "how", "students_kind", "note"])
+def test_cases_may_have_any_other_name(name, tmp_path):
+    document = yaml.safe_load(GRID)
+    document["space"][name] = {"cases": {"a": {"lr": 0.1}, "b": {"lr": 0.2}}}
+    assert name in load(tmp_path, document).space
+
+
+def test_a_config_key_that_begins_like_a_measurement_may_be_an_axis(tmp_path):
+    document = changed(GRID, "space/test_subset", {"grid": [10, 20]})
+    assert load(tmp_path, document).space["test_subset"] == Grid((10, 20))
+
+
+@pytest.mark.parametrize("limit", [8, 9])
+def test_a_population_may_be_limited_to_its_own_size(limit, tmp_path):
+    assert load(tmp_path, changed(DRAWN, "max_concurrent", limit)).max_concurrent == limit
+
+
+def test_others_may_run_one_at_a_time(tmp_path):
+    assert load(tmp_path, changed(GRID, "max_concurrent", 1)).max_concurrent == 1
 
 
 OPTUNA = changed(DRAWN, "search/kind", "optuna") | {"scheduler": {"kind": "none"}}

@@ -33,7 +33,7 @@ STUDY = Study(
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """All trials but the last, which is of the second point."""
-    folder = StudyFolder.create(tmp_path_factory.mktemp("noise") / "study")
+    folder = StudyFolder.create(tmp_path_factory.mktemp("noise") / "study", "seeds: [0]\n")
     specs = [spec for point in points_of(STUDY) for spec in trials_of(STUDY, point)]
     for spec in specs[:-1]:
         train_cohort(CohortConfig(**spec.values, run_dir=str(folder.trial(spec))))

@@ -68,7 +68,7 @@ def write_trial(folder, spec, accuracy, **more):
 
 @pytest.fixture
 def folder(tmp_path):
-    return StudyFolder.create(tmp_path / "study")
+    return StudyFolder.create(tmp_path / "study", "seeds: [0]\n")
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_status(folder):
 
 
 def test_equal_trials_have_equal_rows_but_for_timing(all_finished, tmp_path):
-    other = StudyFolder.create(tmp_path / "again")
+    other = StudyFolder.create(tmp_path / "again", "seeds: [0]\n")
     for spec in specs_of(STUDY):
         accuracy = ACCURACY[spec.labels["k"], spec.labels["teacher"], spec.seed]
         more = {"wall_seconds": 77.0, "images_per_second": 3.25, "restarts": 2}

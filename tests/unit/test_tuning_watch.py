@@ -23,7 +23,7 @@ class Events:
         progress = StudyProgress(
             "test_accuracy", "max", 3, console=console, clock=lambda: 0.0, interval=0.0
         )
-        self.folder = StudyFolder.create(path / "study")
+        self.folder = StudyFolder.create(path / "study", "seeds: [0]\n")
         study = make_study(**{"scheduler": Asha()} | changes)
         self.watch = Watch(study, self.folder, progress, lambda: interrupted)
 
