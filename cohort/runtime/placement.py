@@ -62,14 +62,29 @@ def share_out(nodes: Sequence[Node], k: int, gpus: int | None, largest_network: 
             f"--gpus is {gpus}, but the cluster has {available}; "
             f"use --gpus {available} or fewer, or --address of a larger cluster"
         )
-    used = min(available if gpus is None else gpus, k)
-    per_gpu = math.ceil(k / used) if used else 0
     memory = PROCESS_BYTES + BYTES_PER_PARAMETER * largest_network
+    total = available if gpus is None else gpus
+    share = _share(nodes, k, total, memory)
+    if share is None:
+        fitting = (n for n in range(k - 1, 0, -1) if _share(nodes, n, total, memory))
+        raise ConfigError(_refusal(nodes, k, next(fitting, 0), _per_gpu(k, total), memory))
+    return share
+
+
+def _share(nodes: Sequence[Node], k: int, gpus: int, memory: int) -> Share | None:
+    """A share for each of ``k`` students, with as few on a core as can be; None if they do not fit."""
+    per_gpu = _per_gpu(k, gpus)
     for per_core in range(1, STUDENTS_PER_CORE + 1):
         if _places(nodes, per_core, per_gpu, memory) >= k:
             gpu = _part(per_gpu) if per_gpu else 0.0
             return Share(_part(per_core), gpu, memory, _notice(per_core, per_gpu))
-    raise ConfigError(_refusal(nodes, k, per_gpu, memory))
+    return None
+
+
+def _per_gpu(k: int, gpus: int) -> int:
+    """Students on a GPU; 0 without GPUs."""
+    used = min(gpus, k)
+    return math.ceil(k / used) if used else 0
 
 
 def _places(nodes: Sequence[Node], per_core: int, per_gpu: int, memory: int) -> int:
@@ -84,9 +99,8 @@ def _places(nodes: Sequence[Node], per_core: int, per_gpu: int, memory: int) -> 
     )
 
 
-def _refusal(nodes: Sequence[Node], k: int, per_gpu: int, memory: int) -> str:
+def _refusal(nodes: Sequence[Node], k: int, most: int, per_gpu: int, memory: int) -> str:
     """The sentence for a cohort that does not fit, with what would."""
-    most = _places(nodes, STUDENTS_PER_CORE, per_gpu, memory)
     advice = f"use --k {most} or fewer" if most else "no student fits"
     if _places(nodes, STUDENTS_PER_CORE, per_gpu, 0) >= k:
         return (

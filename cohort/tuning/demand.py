@@ -100,17 +100,42 @@ def _of_students(
             "cohort's; leave one of them out"
         )
     gpus = 0 if resources.gpus == 0 else config.gpus
-    share = share_out(cluster.nodes, config.k, gpus, largest_network)
+
+    def share_of(students: int) -> Share | None:
+        return _resized(cluster, students, gpus, resources, largest_network)
+
+    share = share_of(config.k)
+    if share is None:
+        # Where the study says nothing, or where not even one student fits, for its own reason.
+        k = config.k if resources == Resources() else 1
+        share_out(cluster.nodes, k, gpus, largest_network)
+        most = next((n for n in range(config.k - 1, 0, -1) if share_of(n)), 0)
+        raise ConfigError(_too_many(config.k, most, resources, cluster))
+    return Demand(share=share, students=config.k)
+
+
+def _resized(
+    cluster: Cluster, students: int, gpus: int | None, resources: Resources, largest_network: int
+) -> Share | None:
+    """The share of each of these students, as the study wants it; None if they do not fit."""
+    try:
+        share = share_out(cluster.nodes, students, gpus, largest_network)
+    except ConfigError:
+        return None
     each = share.gpus if resources.gpus is None else resources.gpus
     share = replace(share, cpus=resources.cpus or share.cpus, gpus=each)
-    most = sum(_count(node, share) for node in cluster.nodes)
-    if most < config.k:
-        raise ConfigError(
-            f"k is {config.k}, but with {_written(share)} each the cluster's {_total(cluster)} "
-            f"place at most {most} students; use k {most} or fewer, smaller resources, or --address "
-            "of a larger cluster"
-        )
-    return Demand(share=share, students=config.k)
+    return share if sum(_count(node, share) for node in cluster.nodes) >= students else None
+
+
+def _too_many(k: int, most: int, resources: Resources, cluster: Cluster) -> str:
+    wanted = [] if resources.cpus is None else [_cores(resources.cpus)]
+    wanted += [] if resources.gpus is None else [_gpus(resources.gpus)]
+    fewer = f"use k {most} or fewer, " if most else "use "
+    return (
+        f"k is {k}, but with {' and '.join(wanted)} each the cluster's {_total(cluster)} place "
+        f"{f'at most {most}' if most else 'none'} of its students; {fewer}smaller resources, or "
+        "--address of a larger cluster"
+    )
 
 
 def _of_workers(config: JobConfig, cluster: Cluster, resources: Resources) -> Demand:
@@ -152,8 +177,15 @@ def _count(node: Node, share: Share) -> int:
 
 
 def _written(share: Share) -> str:
-    cpus = f"{share.cpus:g} core{'s' * (share.cpus > 1)}"
-    return cpus + (f" and {share.gpus:g} GPU{'s' * (share.gpus > 1)}" if share.gpus else "")
+    return _cores(share.cpus) + (f" and {_gpus(share.gpus)}" if share.gpus else "")
+
+
+def _cores(number: float) -> str:
+    return f"{number:g} core{'s' * (number > 1)}"
+
+
+def _gpus(number: float) -> str:
+    return f"{number:g} GPU{'s' * (number > 1 or number == 0)}"
 
 
 def _total(cluster: Cluster) -> str:

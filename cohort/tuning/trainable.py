@@ -23,7 +23,7 @@ from cohort.runtime.config import CohortConfig
 from cohort.runtime.placement import Share
 from cohort.runtime.reservation import Reservation
 from cohort.runtime.train import CohortResult, resume_cohort, train_cohort
-from cohort.tuning.exploit import take_over
+from cohort.tuning.exploit import settle, take_over
 from cohort.tuning.measurements import finals
 from cohort.tuning.reporter import Reporter
 from cohort.tuning.trials import TrialSpec, config_of, referred
@@ -89,6 +89,7 @@ def _train(
     run: RunConfig, spec: TrialSpec, folder: RunFolder, reporter: Reporter
 ) -> CohortResult | JobResult | None:
     """The result of the run; None if it was stopped before it could go on."""
+    settle(folder)
     if (weights := tune.get_checkpoint()) is not None:
         with weights.as_directory() as path:
             take_over(folder, run, Path(path))
