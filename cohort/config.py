@@ -43,8 +43,8 @@ class DataConfig:
     validation: int | None = None
     """Hold out the last N training images, never trained on: the same ones whatever the seed and
     --train-subset, which takes from the rest. Where the files lie class after class, the last N of a
-    fixed shuffle. Jobs keep the student that does best on them, evaluation fits a temperature on
-    them. Default: none."""
+    fixed shuffle. Runs are evaluated on them too, jobs keep the student
+    that does best on them, evaluation fits a temperature on them. Default: none."""
     autoaugment: bool = False
     """Also change each training picture by AutoAugment's CIFAR-10 policy: shift, shear, rotation,
     brightness, contrast, colour."""

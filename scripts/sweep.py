@@ -23,6 +23,10 @@ def main() -> int:
         data_root=options.data_root,
         verbose=True,
     )
+    if result.interrupted:
+        print(f"interrupted; go on with: {options.to_resume}")
+    elif result.failed:
+        print(f"to try the failed trials again: {options.to_resume}")
     return result.exit_code
 
 

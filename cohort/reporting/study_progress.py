@@ -88,6 +88,8 @@ class StudyProgress:
         self._clock = clock
         self._began = clock()
         self._running: dict[str, _Trial] = {}
+        self._most = 0
+        """As many trials have run at once."""
         self._ended: Counter[Status] = Counter()
         self._durations: list[float] = []
         self._best = _Best(mode)
@@ -112,6 +114,7 @@ class StudyProgress:
         """A trial begins, or goes on after a pause or a death: then its row stays as it is."""
         if trial not in self._running:
             self._running[trial] = _Trial(labels, seed, total_epochs, self._clock())
+            self._most = max(self._most, len(self._running))
 
     def reported(
         self,
@@ -185,8 +188,9 @@ class StudyProgress:
             return duration(None)
         usual, now = statistics.fmean(self._durations), self._clock()
         rests = [1 - row.done(now - row.began, usual) for row in self._running.values()]
-        # Between an end and the next start nothing may run for a moment.
-        return duration(usual * (self._left() + math.fsum(rests)) / max(1, len(rests)))
+        # Between an end and the next start fewer run for a moment.
+        at_once = min(self._most, self._left() + len(rests))
+        return duration(usual * (self._left() + math.fsum(rests)) / max(1, at_once))
 
     def _counts(self) -> str:
         before = f" (and {self._recorded} before)" if self._recorded else ""

@@ -18,7 +18,7 @@ from cohort.learning.learner import Files
 from cohort.learning.plan import TrainingPlan
 from cohort.models.registry import NetworkSpec
 from cohort.objectives.mutual import MutualLearning
-from cohort.runtime.cohort import Load, OnRecords, Stopping
+from cohort.runtime.cohort import HeldOut, Load, OnRecords, Stopping
 from cohort.runtime.exchange import Exchange
 from cohort.runtime.reservation import Reservation
 from cohort.runtime.student import Student
@@ -83,9 +83,9 @@ class RayCohort:
         for student, records in self._ask("flush_records").items():
             on_records(student, records)
 
-    def test_log_posteriors(self) -> dict[int, Tensor]:
-        """Each student's evaluation log-posterior over the test split, [N, C]."""
-        answers = self._ask("log_posterior_over", "test")
+    def log_posteriors(self, split: HeldOut) -> dict[int, Tensor]:
+        """Each student's evaluation log-posterior over a split, [N, C]."""
+        answers = self._ask("log_posterior_over", split)
         return {k: torch.from_numpy(np.array(answer)) for k, answer in answers.items()}
 
     def train_entropies(self) -> dict[int, float]:

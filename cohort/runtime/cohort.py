@@ -1,7 +1,7 @@
 """What the coordinator sees of a cohort, whichever way its students run."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -12,6 +12,7 @@ OnRecords = Callable[[int, Sequence[Record]], None]
 """Called with a student's number and the measurements that became due."""
 Stopping = Callable[[], bool]
 """Whether somebody asked the run to stop."""
+HeldOut = Literal["test", "validation"]
 Load = Callable[[int], Files]
 """A student's files in a checkpoint."""
 
@@ -40,8 +41,8 @@ class Cohort(Protocol):
         """Hand over the measurements of the steps since the last full window."""
         ...
 
-    def test_log_posteriors(self) -> dict[int, Tensor]:
-        """Each student's evaluation log-posterior over the test split, [N, C]."""
+    def log_posteriors(self, split: HeldOut) -> dict[int, Tensor]:
+        """Each student's evaluation log-posterior over a split, [N, C]."""
         ...
 
     def train_entropies(self) -> dict[int, float]:

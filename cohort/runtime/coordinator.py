@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass, field
 
 import torch
 
-from cohort.data.dataset import ImageDataset
+from cohort.data.dataset import ImageDataset, Split
 from cohort.errors import RunError
 from cohort.learning.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
 from cohort.learning.plan import TrainingPlan
 from cohort.metrics.classification import evaluate_posterior, mean_posterior
 from cohort.reporting.journal import Journal
 from cohort.run_folder import RunFolder
-from cohort.runtime.cohort import Cohort
+from cohort.runtime.cohort import Cohort, HeldOut
 from cohort.runtime.recovery import Drop, RecoveryPolicy, Restart, Stop
 from cohort.watcher import Watcher
 
@@ -93,14 +93,23 @@ class Coordinator:
         return step
 
     def evaluate(self, step: int) -> Evaluation:
-        """Test measurements of every student and of the ensemble of their mean posterior."""
-        labels = torch.from_numpy(self.dataset.test.labels)
-        posteriors = self.cohort.test_log_posteriors()
+        """Test measurements of every student and of the ensemble of their mean posterior.
+
+        Measured on the validation split too, if there is one, for whoever chooses by it.
+        """
+        self.evaluation, self.evaluated_at = self._measure("test", self.dataset.test), step
+        self.journal.evaluated(step, self.evaluation)
+        if self.dataset.validation is not None:
+            validation = self._measure("validation", self.dataset.validation)
+            self.journal.evaluated(step, validation, "validation")
+        return self.evaluation
+
+    def _measure(self, name: HeldOut, split: Split) -> Evaluation:
+        labels = torch.from_numpy(split.labels)
+        posteriors = self.cohort.log_posteriors(name)
         result: Evaluation = {k: evaluate_posterior(p, labels) for k, p in posteriors.items()}
         ensemble = mean_posterior(list(posteriors.values()))
         result["ensemble"] = evaluate_posterior(ensemble, labels)
-        self.journal.evaluated(step, result)
-        self.evaluation, self.evaluated_at = result, step
         return result
 
     def save(self, step: int) -> Checkpoint:

@@ -16,7 +16,7 @@ from cohort.learning.student_files import weights_sha256
 from cohort.metrics.classification import entropy
 from cohort.models.registry import NetworkSpec
 from cohort.objectives.mutual import MutualLearning
-from cohort.runtime.cohort import Load, OnRecords, Stopping, others
+from cohort.runtime.cohort import HeldOut, Load, OnRecords, Stopping, others
 
 
 class InProcessCohort:
@@ -75,10 +75,10 @@ class InProcessCohort:
             learner.close_window()
         self._hand_over(on_records)
 
-    def test_log_posteriors(self) -> dict[int, Tensor]:
-        """Each student's evaluation log-posterior over the test split, [N, C]."""
+    def log_posteriors(self, split: HeldOut) -> dict[int, Tensor]:
+        """Each student's evaluation log-posterior over a split, [N, C]."""
         return {
-            student: learner.log_posterior_over(self.dataset.test)
+            student: learner.log_posterior_over(getattr(self.dataset, split))
             for student, learner in zip(self.students, self.learners, strict=True)
         }
 

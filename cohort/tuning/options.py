@@ -16,3 +16,11 @@ class SweepOptions:
     address: str | None = None
     data_root: str | None = None
     """In place of the study's own, for all trials and prepared runs."""
+
+    @property
+    def to_resume(self) -> str:
+        """The command line that goes on with the study."""
+        places = {"study-dir": self.study_dir, "address": self.address, "data-root": self.data_root}
+        given = [f"--{flag} {value}" for flag, value in places.items() if value is not None]
+        smoke = ["--smoke"] if self.smoke else []
+        return " ".join(["python scripts/sweep.py", self.study, *smoke, "--resume", *given])

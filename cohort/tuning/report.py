@@ -54,7 +54,7 @@ class NoiseFigure:
     relative: bool = True
     """Whether a sigma is in units of each weight tensor's own size."""
     examples: int = 1000
-    """Images of the test split that it is measured on, at most."""
+    """Images of the training split that it is measured on, at most."""
 
     def __post_init__(self) -> None:
         not_empty(self, "sigmas")

@@ -91,8 +91,11 @@ def run_study(
             setting.stop_file.unlink(missing_ok=True)
             study = dataclasses.replace(study, max_concurrent=at_once)
             session = _Session(study, folder, setting, placing, interruption, verbose)
-            session.prepare()
-            session.train()
+            try:
+                session.prepare()
+                session.train()
+            finally:
+                setting.stop_file.unlink(missing_ok=True)
     return _conclude(session)
 
 

@@ -41,13 +41,13 @@ def test_plain_lines():
     with progress:
         run_two(progress, clock)
     first, second = out.getvalue().splitlines()
-    # One that runs and has a quarter done, two that are left, at 100 s each, one at a time.
-    overview = "1/4 trials  eta 0:04:35  best 0.7500 of k=2 seed=0"
+    # One that runs and has a quarter done, two that are left, at 100 s each, two at a time.
+    overview = "1/4 trials  eta 0:02:18  best 0.7500 of k=2 seed=0"
     assert second == f"{overview}  k=3 lr=0.01235 seed=1: epoch 2/8 test_accuracy 0.5000"
     # Nothing was known of its epochs then: 40 of the usual 100 s have gone by.
     assert first == (
         "k=2 seed=0 finished after 0:01:40: test_accuracy 0.7500  "
-        "(1/4 trials  eta 0:04:20  best 0.7500 of k=2 seed=0)"
+        "(1/4 trials  eta 0:02:10  best 0.7500 of k=2 seed=0)"
     )
 
 
@@ -70,9 +70,9 @@ def test_trials_side_by_side_share_the_time_that_is_left():
         progress.ended("a", "stopped", 0.1)
         progress.reported("b", 5, 0.2)
         progress.reported("c", 9, 0.2)
-    # 2 that are left, 0.5 and 0.1 of those two that run, 50 s each, two at a time.
+    # 2 that are left, 0.5 and 0.1 of those two that run, 50 s each, three at a time.
     last = out.getvalue().splitlines()[-1]
-    assert last.startswith("2/6 trials  eta 0:01:05  best 0.1000 of k=a seed=0  k=b seed=0: epoch")
+    assert last.startswith("2/6 trials  eta 0:00:43  best 0.1000 of k=a seed=0  k=b seed=0: epoch")
     assert last.count(" | ") == 1
 
 
@@ -142,7 +142,7 @@ def test_live_table_has_a_row_per_running_trial_below_the_counts():
     counts, best, heading, *rows = head(out)
     assert counts == (
         "1 finished  1 stopped  0 failed (and 3 before)  2 running  2 left  "
-        "elapsed 0:01:40  eta 0:01:34"
+        "elapsed 0:01:40  eta 0:01:02"
     )
     assert best == "best test_accuracy so far: 0.7500 of k=2 seed=0"
     assert heading.split() == ["trial", "seed", "epoch", "test_accuracy", "elapsed"]
