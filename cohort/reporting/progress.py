@@ -1,14 +1,14 @@
 """A run as it goes: a live table on a terminal, a plain line now and then anywhere else."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from cohort.reporting.chronometer import Chronometer
+from cohort.reporting.display import Display
 from cohort.reporting.formatting import duration, number, percent
 from cohort.reporting.records import Phase
 
@@ -16,7 +16,7 @@ Row = Mapping[str, Any]
 """One student: student, model, loss, ce, kl, accuracy, images_per_second; any may be missing."""
 
 
-class Progress:
+class Progress(Display):
     """Shows how far a run is and how each student does.
 
     Args:
@@ -39,28 +39,16 @@ class Progress:
         self.chronometer = chronometer or Chronometer()
         self._total = total
         self._steps_per_epoch = steps_per_epoch
-        self._console = console or Console()
-        self._interval = interval
+        super().__init__(console, interval, lambda: self.chronometer.elapsed)
         self._step = 0
         self._rows: Sequence[Row] = ()
         self._tested: dict[int | str, Row] = {}
-        self._live: Live | None = None
-        self._shown_at: float | None = None
-        self._pending = False
-
-    def start(self) -> None:
-        """Open the live table, if there is a terminal to draw it on."""
-        if self._console.is_terminal:
-            # Drawn by a function, so that the elapsed time moves on between two updates.
-            self._live = Live(console=self._console, get_renderable=self._table)
-            self._live.start()
 
     def update(self, step: int, student_rows: Sequence[Row]) -> None:
         """So many steps are done, and these are the students' training measurements."""
         self.chronometer.tick(step)
-        self._step, self._rows, self._pending = step, student_rows, True
-        if self._live is None and self._line_is_due():
-            self._show_line()
+        self._step, self._rows = step, student_rows
+        self._changed()
 
     def evaluated(self, step: int, rows: Sequence[Row], phase: Phase = "test") -> None:
         """Show measurements of a split: accuracy, nll, brier, ece of students and of ``ensemble``.
@@ -76,35 +64,9 @@ class Progress:
         ]
         self.notice(f"step {step} {phase}  " + " | ".join(parts))
 
-    def notice(self, text: str) -> None:
-        """One plain line, above the table if there is one."""
-        # soft_wrap would also let the table run over the edge of the terminal.
-        self._console.print(text, markup=False, highlight=False, soft_wrap=self._live is None)
-
-    def finish(self) -> None:
-        """Leave the last state on the screen."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-        elif self._pending:
-            self._show_line()
-        self._pending = False
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.finish()
-
-    def _line_is_due(self) -> bool:
-        shown_at = self._shown_at
-        return shown_at is None or self.chronometer.elapsed - shown_at >= self._interval
-
-    def _show_line(self) -> None:
-        self._shown_at, self._pending = self.chronometer.elapsed, False
+    def _line(self) -> str:
         students = " | ".join(_plain(row) for row in self._rows)
-        self.notice(f"{self._position()}  eta {self._eta()}  {students}")
+        return f"{self._position()}  eta {self._eta()}  {students}"
 
     def _position(self) -> str:
         # Rounded down: 100 % is only what is done.

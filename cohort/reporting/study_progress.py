@@ -6,13 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from cohort.reporting.display import Display
 from cohort.reporting.formatting import duration, number
 
 Status = Literal["finished", "stopped", "failed"]
@@ -56,7 +56,7 @@ class _Best:
         return "" if self.value is None else f"{number(self.value, FORM)} of {self.name}"
 
 
-class StudyProgress:
+class StudyProgress(Display):
     """Shows which trials run, how many have ended and how, and the best value so far.
 
     Args:
@@ -80,12 +80,10 @@ class StudyProgress:
         interval: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(console, interval, clock)
         self._metric = metric
         self._total = total
         self._recorded = recorded
-        self._console = console or Console()
-        self._interval = interval
-        self._clock = clock
         self._began = clock()
         self._running: dict[str, _Trial] = {}
         self._most = 0
@@ -93,16 +91,6 @@ class StudyProgress:
         self._ended: Counter[Status] = Counter()
         self._durations: list[float] = []
         self._best = _Best(mode)
-        self._live: Live | None = None
-        self._shown_at: float | None = None
-        self._pending = False
-
-    def start(self) -> None:
-        """Open the live table, if there is a terminal to draw it on."""
-        if self._console.is_terminal:
-            # Drawn by a function, so that the elapsed time moves on between two updates.
-            self._live = Live(console=self._console, get_renderable=self._table)
-            self._live.start()
 
     def known(self, labels: Mapping[str, Any], seed: int, value: float | None) -> None:
         """What a trial of an earlier session reached, to be compared with for the best so far."""
@@ -113,7 +101,7 @@ class StudyProgress:
     ) -> None:
         """A trial begins, or goes on after a pause or a death: then its row stays as it is."""
         if trial not in self._running:
-            self._running[trial] = _Trial(labels, seed, total_epochs, self._clock())
+            self._running[trial] = _Trial(labels, seed, total_epochs, self._now())
             self._most = max(self._most, len(self._running))
 
     def reported(
@@ -127,16 +115,14 @@ class StudyProgress:
         row = self._running[trial]
         row.epoch, row.value = epoch, value
         row.total_epochs = total_epochs or row.total_epochs
-        self._pending = True
-        if self._live is None and self._line_is_due():
-            self._show_line()
+        self._changed()
 
     def ended(
         self, trial: str, status: Status, value: float | None, reason: str | None = None
     ) -> None:
         """A running trial is over: always one line of its own, with the reason if it failed."""
         row = self._running.pop(trial)
-        seconds = self._clock() - row.began
+        seconds = self._now() - row.began
         self._durations.append(seconds)
         self._ended[status] += 1
         name = name_of(row.labels, row.seed)
@@ -146,34 +132,9 @@ class StudyProgress:
         self.notice(f"{name} {status} after {duration(seconds)}: {what}  ({self._overview()})")
         self._pending = bool(self._running)
 
-    def notice(self, text: str) -> None:
-        """One plain line, above the table if there is one."""
-        # soft_wrap would also let the table run over the edge of the terminal.
-        self._console.print(text, markup=False, highlight=False, soft_wrap=self._live is None)
-
-    def finish(self) -> None:
-        """Leave the last state on the screen."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-        elif self._pending:
-            self._show_line()
-        self._pending = False
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.finish()
-
-    def _line_is_due(self) -> bool:
-        return self._shown_at is None or self._clock() - self._shown_at >= self._interval
-
-    def _show_line(self) -> None:
-        self._shown_at, self._pending = self._clock(), False
+    def _line(self) -> str:
         trials = " | ".join(self._plain(row) for row in self._running.values())
-        self.notice(f"{self._overview()}  {trials}")
+        return f"{self._overview()}  {trials}"
 
     def _overview(self) -> str:
         ended = self._recorded + self._ended.total()
@@ -186,7 +147,7 @@ class StudyProgress:
     def _eta(self) -> str:
         if not self._durations:
             return duration(None)
-        usual, now = statistics.fmean(self._durations), self._clock()
+        usual, now = statistics.fmean(self._durations), self._now()
         rests = [1 - row.done(now - row.began, usual) for row in self._running.values()]
         # Between an end and the next start fewer run for a moment.
         at_once = min(self._most, self._left() + len(rests))
@@ -204,7 +165,7 @@ class StudyProgress:
             table.add_column(heading, justify="right")
         for row in self._running.values():
             table.add_row(*self._cells(row))
-        elapsed = duration(self._clock() - self._began)
+        elapsed = duration(self._now() - self._began)
         head = [f"{self._counts()}  elapsed {elapsed}  eta {self._eta()}"]
         if self._best.text:
             head.append(f"best {self._metric} so far: {self._best.text}")
@@ -212,7 +173,7 @@ class StudyProgress:
         return Group(*map(Text, head), table)
 
     def _cells(self, row: _Trial) -> tuple[str, ...]:
-        elapsed = duration(self._clock() - row.began)
+        elapsed = duration(self._now() - row.began)
         epoch, value = _epochs(row), number(row.value, FORM)
         return (_labels(row.labels), str(row.seed), epoch, value, elapsed)
 
