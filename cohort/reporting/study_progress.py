@@ -14,6 +14,7 @@ from rich.text import Text
 
 from cohort.reporting.display import Display
 from cohort.reporting.formatting import duration, number
+from cohort.reporting.naming import value_text
 
 Status = Literal["finished", "stopped", "failed"]
 FORM = ".4f"
@@ -196,11 +197,7 @@ def name_of(labels: Mapping[str, Any], seed: int) -> str:
 
 
 def _labels(labels: Mapping[str, Any]) -> str:
-    return " ".join(f"{key}={_short(value)}" for key, value in labels.items())
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return " ".join(f"{key}={value_text(value)}" for key, value in labels.items())
 
 
 def _epochs(row: _Trial) -> str:
