@@ -109,6 +109,16 @@ CLUSTERS = st.lists(
 )
 
 
+def test_the_refusal_suggests_what_fits_with_fewer_students_on_a_gpu():
+    """Ten on each GPU leave places for twelve, but of twelve only six would share one."""
+    nodes = [Node(cpus=1, gpus=1, memory=2**40), Node(cpus=0.5, gpus=1, memory=2**40)]
+    with pytest.raises(ConfigError, match=r"at most 9 students .*; use --k 9 or fewer"):
+        share_out(nodes, 20, None, 0)
+    assert share_out(nodes, 9, None, 0).gpus == 0.2
+    with pytest.raises(ConfigError):
+        share_out(nodes, 10, None, 0)
+
+
 @given(CLUSTERS, st.integers(1, 40), st.none() | st.integers(0, 8))
 def test_whatever_is_granted_fits(nodes, k, gpus):
     try:
