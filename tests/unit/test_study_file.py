@@ -312,6 +312,7 @@ REFUSED = [
     (GRID, "seeds", ..., "seeds is missing"),
     (GRID, "metric", ..., "metric is missing"),
     (GRID, "metric", "accuracy", "metric is 'accuracy'; it must be a measurement, such as test_"),
+    (GRID, "metric", "test_acuracy", "metric is 'test_acuracy'; it must be a measurement, such"),
     (GRID, "metric", "validation_nll", "metric is 'validation_nll', but no images are held out"),
     (GRID, "mode", "best", "mode is 'best': input should be 'max' or 'min'"),
     (GRID, "resources", {"cpus": 0}, "resources.cpus is 0.0; it must be greater than 0"),
