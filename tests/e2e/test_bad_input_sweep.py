@@ -78,7 +78,7 @@ def test_no_file(refused, refuses, tmp_path):  # noqa: F811
     [
         ({"sede": [0]}, ["unknown key 'sede'", "did you mean 'seeds'?"]),
         (with_base(epoch=1), ["unknown key 'base.epoch'", "did you mean 'epochs'?"]),
-        (with_axes(kk={"grid": [1]}), ["unknown key 'space.kk'", "the keys are"]),
+        (with_axes(epoch={"grid": [1]}), ["unknown key 'space.epoch'", "did you mean 'epochs'?"]),
         (with_axes(lr={"gird": [1]}), ["'space.lr.gird'", "did you mean 'grid'?"]),
         (with_base(seed=3), ["base.seed", "seeds come from the study's key 'seeds'"]),
         (with_base(epochs="many"), ["base.epochs is 'many'"]),

@@ -1,5 +1,6 @@
 """The real `sweep.py`: a study that is killed and interrupted, and goes on, is the undisturbed one."""
 
+import contextlib
 import json
 import math
 import os
@@ -7,6 +8,7 @@ import re
 import signal
 import statistics
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -84,12 +86,17 @@ def runs_in(folder, state):
     return sorted(run_dir for run_dir in found if state_of(run_dir) == state)
 
 
+def past_a_checkpoint(folder):
+    """Runs that have begun, and not ended, with a checkpoint to go on from."""
+    return [run_dir for run_dir in runs_in(folder, "running") if steps_done(run_dir) > EVERY]
+
+
 def training(folder, since):
-    """Runs that this session has brought past a checkpoint, and not yet over the middle."""
+    """Those that have got on in this session, and not over the middle."""
     return [
         run_dir
-        for run_dir in runs_in(folder, "running")
-        if EVERY + 2 <= steps_done(run_dir) <= STEPS / 2 and times(run_dir)[-1] > since
+        for run_dir in past_a_checkpoint(folder)
+        if steps_done(run_dir) <= STEPS / 2 and times(run_dir)[-1] > since
     ]
 
 
@@ -106,24 +113,35 @@ def untouched(folder):
 
 
 def end_by(process, number, condition):
-    """Send a signal, as a terminal to the whole group, once the condition holds."""
+    """Send a signal once the condition holds; returns when nothing of the command trains any more."""
     wait_until(lambda: condition() or process.poll() is not None)
     assert process.poll() is None, f"ended too early: {process.communicate()}"
-    # A terminal's Ctrl-C reaches all processes; of SIGKILL the others have to find out themselves.
+    # A terminal's Ctrl-C reaches the whole group; of SIGKILL the others have to find out themselves.
     (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
     out, err = process.communicate(timeout=PATIENCE)
+    wait_until(lambda: not workers_of(process))  # they train until they notice
     return process.returncode, out, err
 
 
-def went_on(run_dir, moment):
-    """Whether a run was begun before the moment and ended after it, no step missing or repeated."""
+def workers_of(process):
+    """Ray's workers of a command, also of one that has died: in its session, each the head of a group."""
+    found = []
+    for pid in (int(entry.name) for entry in Path("/proc").glob("[0-9]*")):
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            if os.getsid(pid) == process.pid != os.getpgid(pid):
+                found.append(pid)
+    return found
+
+
+def check_went_on(run_dir, moment):
+    """A run was begun before the moment and ended after it, with no step missing or repeated."""
     records = read_metrics(run_dir / "metrics.jsonl")
     trained = [(r["step"], r["student"]) for r in records if r["phase"] == "train"]
     students = [line["student"] for line in summary_of(run_dir)["students"]]
     assert sorted(trained) == [(step, k) for step in range(1, STEPS + 1) for k in students]
     recorded = times(run_dir)
-    first_steps = recorded[: EVERY * len(students)]
-    return max(first_steps) < moment < recorded[-1]
+    assert recorded[EVERY * len(students) - 1] < moment, (run_dir, moment, recorded)
+    assert recorded[-1] > moment, (run_dir, moment, recorded)
 
 
 def test_killed_and_interrupted_and_killed_again_it_is_the_same_study(file, undisturbed, tmp_path):
@@ -135,7 +153,7 @@ def test_killed_and_interrupted_and_killed_again_it_is_the_same_study(file, undi
     process = start(*common, script=SWEEP)
     code, *_ = end_by(process, signal.SIGKILL, lambda: training(folder.runs, began))
     assert code == -signal.SIGKILL
-    prepared = runs_in(folder.runs, "running")
+    prepared = past_a_checkpoint(folder.runs)
     assert prepared
     assert not runs_in(folder.trials, "finished")
 
@@ -144,10 +162,11 @@ def test_killed_and_interrupted_and_killed_again_it_is_the_same_study(file, undi
     code, out, err = end_by(process, signal.SIGINT, lambda: training(folder.trials, began))
     assert code == 130, out + err
     assert "Traceback" not in out + err
-    assert all(went_on(run_dir, began) for run_dir in prepared)
-    interrupted = runs_in(folder.trials, "running")
+    for run_dir in prepared:
+        check_went_on(run_dir, began)
+    interrupted = past_a_checkpoint(folder.trials)
     assert interrupted
-    for run_dir in interrupted:
+    for run_dir in runs_in(folder.trials, "running"):
         summary = summary_of(run_dir)
         assert summary["status"] == "interrupted"
         assert summary["steps"] == steps_done(run_dir)
@@ -165,7 +184,7 @@ def test_killed_and_interrupted_and_killed_again_it_is_the_same_study(file, undi
 
     code, *_ = end_by(process, signal.SIGKILL, one_finished_another_trains)
     assert code == -signal.SIGKILL
-    killed = [r for r in runs_in(folder.trials, "running") if times(r)[-1] > began]
+    killed = [r for r in past_a_checkpoint(folder.trials) if times(r)[-1] > began]
     assert killed
     finished = untouched(folder.trials)
 
@@ -173,8 +192,10 @@ def test_killed_and_interrupted_and_killed_again_it_is_the_same_study(file, undi
     code, out, err = run(*common, "--resume", script=SWEEP)
     assert (code, err) == (0, ""), out + err
     assert f"study tiny: 4 trials, {len(finished)} ended" in out
-    assert all(went_on(run_dir, began) for run_dir in killed)
-    assert all(went_on(run_dir, resumed) for run_dir in interrupted)
+    for run_dir in killed:
+        check_went_on(run_dir, began)
+    for run_dir in interrupted:
+        check_went_on(run_dir, resumed)
     assert finished.items() <= untouched(folder.trials).items()
     assert prepared_files == untouched(folder.runs)
     assert folder.decisions() == []
@@ -266,6 +287,8 @@ def check_one_failed(folder, code, out, err):
     assert trials["status"].to_dict() == {1e30: "failed", 0.02: "finished"}
     failed = trials.loc[1e30, "trial"]
     (line,) = [line for line in out.splitlines() if line.startswith("failed: ")]
-    assert re.fullmatch(rf"failed: {re.escape(failed)}: .*the loss is not finite at step \d+.*", line)
+    assert re.fullmatch(
+        rf"failed: {re.escape(failed)}: .*the loss is not finite at step \d+.*", line
+    )
     assert pd.isna(trials.loc[1e30, "test_accuracy"])
     assert 0 <= trials.loc[0.02, "test_accuracy"] <= 1
