@@ -161,6 +161,7 @@ def test_killed_and_interrupted_and_killed_again_it_is_the_same_study(file, undi
     process = start(*common, "--resume", script=SWEEP)
     code, out, err = end_by(process, signal.SIGINT, lambda: training(folder.trials, began))
     assert code == 130, out + err
+    assert f"with --resume goes on with {folder.path}" in out
     assert "Traceback" not in out + err
     for run_dir in prepared:
         check_went_on(run_dir, began)
