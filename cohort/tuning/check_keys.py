@@ -1,5 +1,6 @@
 """Whether every key that a study sets is one of its command, with a value of the right type."""
 
+import dataclasses
 import re
 import typing
 from collections.abc import Iterator, Mapping
@@ -51,6 +52,12 @@ class Assignment:
     key: str
     value: Any
     commands: tuple[Command, ...]
+
+    @property
+    def of_key(self) -> Place:
+        """Where the key itself stands: the name of an axis lies above its kind and its values."""
+        above = dataclasses.replace(self.place, path=self.place.path[:-1])
+        return self.place if self.place.path[-1] == self.key else above
 
 
 def check_axes(study: Study, place: Place) -> None:
@@ -163,7 +170,7 @@ def _run_keys(study: Study, place: Place) -> Iterator[Assignment]:
 
 
 def _check_key(found: Assignment) -> None:
-    place, key = found.place, found.key
+    place, key = found.of_key, found.key
     if key in RESERVED:
         raise place.error(f"sets {key!r}, which a study decides: {RESERVED[key]}; leave it out")
     for command in found.commands:

@@ -9,7 +9,7 @@ from cohort.tuning.report import BarsFigure, HeatmapFigure, LinesFigure
 from cohort.tuning.sections import NoScheduler, Study
 from cohort.tuning.trials import TrialSpec, referred
 
-EVALUATED = re.compile(r"([a-z]\w*_)?(test|validation)_[a-z]\w*")
+EVALUATED = re.compile(r"([a-z]\w*_)?(test|validation)_(accuracy|temperature|c?(nll|brier|ece))")
 """Measurements of every evaluation: of the mean student, student K, or an ensemble."""
 CONCLUDED = re.compile(
     r"(student_\d+_|best_)?(train_entropy|parameters|dee\w*|step|epoch)"

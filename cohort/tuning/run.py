@@ -241,6 +241,8 @@ def _conclude(session: _Session) -> StudyResult:
         for name in failed:
             print(f"failed: {name}: {_reasons(folder).get(name)}")
     interrupted = session.interruption.requested()
+    if session.verbose and interrupted:
+        print(f"interrupted; the same command with --resume goes on with {folder.path}")
     return StudyResult(folder.path, results, interrupted, failed)
 
 
