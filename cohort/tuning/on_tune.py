@@ -29,6 +29,9 @@ from cohort.tuning.trials import TrialSpec
 from cohort.tuning.unsaved import Unsaved
 from cohort.tuning.watch import Watch
 
+KEPT = 4
+"""Checkpoints of a trial that others may still go on from when it has written newer ones."""
+
 
 class StopTrials(Unsaved, tune.Callback):
     """Tells running trials to stop, with a checkpoint, once somebody interrupts the study.
@@ -90,7 +93,7 @@ def fit(
                 verbose=0,
                 callbacks=[StopTrials(setting.stop_file, interruption.requested), watch],
                 failure_config=tune.FailureConfig(max_failures=max_failures),
-                checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=KEPT),
             ),
         ).fit()
 

@@ -113,7 +113,9 @@ class _Session:
         missing = [spec for spec in specs if state_of(self.folder.run(spec)) != "finished"]
         if not missing or self.interruption.requested():
             return
-        setting = dataclasses.replace(self.setting, folders=self.setting.runs, changing=())
+        setting = dataclasses.replace(
+            self.setting, folders=self.setting.runs, changing=(), every_epochs=None
+        )
         self._say(f"first the {len(missing)} runs that trials learn from")
         with self._progress(len(specs), len(specs) - len(missing)) as progress:
             self._fit(missing, None, setting, progress)
@@ -191,8 +193,11 @@ class _Session:
 
 def _setting(study: Study, path: Path, data_root: str | None) -> Setting:
     folder = StudyFolder(path)
-    changing = tuple(study.scheduler.mutate) if isinstance(study.scheduler, Pbt) else ()
-    return Setting(folder.trials, folder.runs, path / "stopping", Path.cwd(), data_root, changing)
+    setting = Setting(folder.trials, folder.runs, path / "stopping", Path.cwd(), data_root)
+    if not isinstance(study.scheduler, Pbt):
+        return setting
+    every, changing = study.scheduler.every_epochs, tuple(study.scheduler.mutate)
+    return dataclasses.replace(setting, changing=changing, every_epochs=every)
 
 
 def _most_at_once(study: Study, placing: Placing) -> int | None:

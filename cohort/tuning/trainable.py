@@ -46,6 +46,8 @@ class Setting:
     """Where the data lie, if elsewhere than the study says."""
     changing: tuple[str, ...] = ()
     """Keys that the scheduler changes when a trial goes on from another one's weights."""
+    every_epochs: int = 0
+    """How often it may do so; 0 for never."""
 
 
 def train_trial(config: Mapping[str, Any], setting: Setting) -> None:
@@ -57,7 +59,7 @@ def train_trial(config: Mapping[str, Any], setting: Setting) -> None:
     """
     spec = TrialSpec.from_dict(config["trial"])
     folder = RunFolder(setting.folders / spec.name)
-    reporter = Reporter(folder.path, setting.stop_file, hand_over=bool(setting.changing))
+    reporter = Reporter(folder.path, setting.stop_file, hand_over=setting.every_epochs)
     if reporter.stopping():
         return
     try:
