@@ -13,7 +13,8 @@ os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # one's own modules are im
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends trials at a checkpoint
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # run folders have the records
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a failed trial measures nothing
-os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "60")  # a stopped trial writes its summary
+# A stopped trial writes its summary; if its process is not free by then, the next trial is lost.
+os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "3600")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")  # a study goes on from its run folders
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # progress is ours
 

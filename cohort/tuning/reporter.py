@@ -1,6 +1,7 @@
 """What a trial tells Ray Tune while it trains, and how Tune stops it. Needs ray."""
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,21 @@ class Reporter:
 
     def report(self, measured: dict[str, Any]) -> None:
         """Hand measurements to Tune, and wait until it has decided whether the trial goes on."""
+        if self._stopped:
+            return
         try:
             tune.report(measured, checkpoint=self._handed(measured.get("epoch", 0)))
         except SystemExit:  # this is how Tune ends a trial; the run writes down how far it came
             self._stopped = True
+
+    def leave(self) -> None:
+        """End a trial that Tune stopped in the way that Tune waits for; return if it did not.
+
+        Whoever returns instead is asked for a last report, and blocks the process, which is to be
+        used for the next trial, until Tune gives it up.
+        """
+        if self._stopped:
+            sys.exit(0)
 
     def _report_row(self, row: dict[str, Any]) -> None:
         self._reported = row["step"]

@@ -58,10 +58,20 @@ def train_trial(config: Mapping[str, Any], setting: Setting) -> None:
     dies of anything else is Tune's to start again.
     """
     spec = TrialSpec.from_dict(config["trial"])
-    folder = RunFolder(setting.folders / spec.name)
-    reporter = Reporter(folder.path, setting.stop_file, hand_over=setting.every_epochs)
-    if reporter.stopping():
-        return
+    run_dir = setting.folders / spec.name
+    reporter = Reporter(run_dir, setting.stop_file, hand_over=setting.every_epochs)
+    if not reporter.stopping():
+        _train_and_report(config, setting, spec, RunFolder(run_dir), reporter)
+    reporter.leave()
+
+
+def _train_and_report(
+    config: Mapping[str, Any],
+    setting: Setting,
+    spec: TrialSpec,
+    folder: RunFolder,
+    reporter: Reporter,
+) -> None:
     try:
         run = placed(config_of(spec, folder.path, setting.runs), setting)
         changed = {key: config[key] for key in setting.changing}
