@@ -1,5 +1,6 @@
 """Trials on Ray Tune: started, watched, stopped and started again. Needs ray."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -75,7 +76,7 @@ def fit(
     """
     searcher = trials if isinstance(trials, Searcher) else None
     listed = None if isinstance(trials, Searcher) else [spec.to_dict() for spec in trials]
-    with _notes() as notes:
+    with _notes() as notes, _silent():
         tune.Tuner(
             tune.with_resources(tune.with_parameters(train_trial, setting=setting), placing),
             param_space={} if listed is None else {"trial": tune.grid_search(listed)},
@@ -107,6 +108,18 @@ def _notes() -> Iterator[str]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without Tune's tracebacks of processes that died: the watch says it in a sentence."""
+    logger = logging.getLogger("ray.tune")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _name_of(trial: Trial) -> str:

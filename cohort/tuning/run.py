@@ -236,18 +236,16 @@ def _conclude(session: _Session) -> StudyResult:
     study, folder = session.study, session.folder
     specs = known_trials(study, folder)
     results = write_results(study, folder, specs)
-    failed = tuple(s.name for s in specs if _has_failed(s, folder))
+    interrupted, reasons = session.interruption.requested(), _reasons(folder)
+    ended = ended_trials(study, folder, specs).values
+    # Whoever goes on when the study does has not failed; without an interruption nobody does.
+    left = [spec.name for spec in specs if spec.name not in ended]
+    failed = tuple(name for name in left if name in reasons or not interrupted)
     if session.verbose:
         print_results(results, Console())
         for name in failed:
-            print(f"failed: {name}: {_reasons(folder).get(name)}")
-    interrupted = session.interruption.requested()
+            print(f"failed: {name}: {reasons.get(name, 'Tune lost it; --resume goes on with it')}")
     return StudyResult(folder.path, results, interrupted, failed)
-
-
-def _has_failed(spec: TrialSpec, folder: StudyFolder) -> bool:
-    ended = state_of(folder.trial(spec)) == "finished"
-    return not ended and spec.name in _reasons(folder)
 
 
 def _reasons(folder: StudyFolder) -> dict[str, str]:
