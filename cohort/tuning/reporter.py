@@ -3,13 +3,16 @@
 import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
 from cohort.learning.checkpoint import newest_checkpoint
 from cohort.run_folder import RunFolder
 from cohort.tuning.measurements import history
+
+if TYPE_CHECKING:
+    from ray.train import Checkpoint
 
 
 class Reporter:
@@ -82,7 +85,7 @@ class Reporter:
         self._reported = row["step"]
         self.report(row)
 
-    def _handed(self, epoch: float) -> tune.Checkpoint | None:
+    def _handed(self, epoch: float) -> "Checkpoint | None":
         """The newest checkpoint when the scheduler may take a look, by the scheduler's own rule."""
         if epoch < self._due:
             return None

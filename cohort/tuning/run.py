@@ -114,7 +114,7 @@ class _Session:
         if not missing or self.interruption.requested():
             return
         setting = dataclasses.replace(
-            self.setting, folders=self.setting.runs, changing=(), every_epochs=None
+            self.setting, folders=self.setting.runs, changing=(), every_epochs=0
         )
         self._say(f"first the {len(missing)} runs that trials learn from")
         with self._progress(len(specs), len(specs) - len(missing)) as progress:
