@@ -1,5 +1,6 @@
 """Trials on Ray Tune: started, watched, stopped and started again. Needs ray."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -13,7 +14,8 @@ os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # one's own modules are im
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends trials at a checkpoint
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # run folders have the records
 os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a failed trial measures nothing
-os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "60")  # a stopped trial writes its summary
+# A stopped trial writes its summary; if its process is not free by then, the next trial is lost.
+os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "3600")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")  # a study goes on from its run folders
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # progress is ours
 
@@ -28,6 +30,9 @@ from cohort.tuning.trainable import Setting, train_trial
 from cohort.tuning.trials import TrialSpec
 from cohort.tuning.unsaved import Unsaved
 from cohort.tuning.watch import Watch
+
+KEPT = 4
+"""Checkpoints of a trial that others may still go on from when it has written newer ones."""
 
 
 class StopTrials(Unsaved, tune.Callback):
@@ -71,7 +76,7 @@ def fit(
     """
     searcher = trials if isinstance(trials, Searcher) else None
     listed = None if isinstance(trials, Searcher) else [spec.to_dict() for spec in trials]
-    with _notes() as notes:
+    with _notes() as notes, _silent():
         tune.Tuner(
             tune.with_resources(tune.with_parameters(train_trial, setting=setting), placing),
             param_space={} if listed is None else {"trial": tune.grid_search(listed)},
@@ -90,7 +95,7 @@ def fit(
                 verbose=0,
                 callbacks=[StopTrials(setting.stop_file, interruption.requested), watch],
                 failure_config=tune.FailureConfig(max_failures=max_failures),
-                checkpoint_config=tune.CheckpointConfig(num_to_keep=2),
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=KEPT),
             ),
         ).fit()
 
@@ -103,6 +108,18 @@ def _notes() -> Iterator[str]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Without Tune's tracebacks of processes that died: the watch says it in a sentence."""
+    logger = logging.getLogger("ray.tune")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _name_of(trial: Trial) -> str:

@@ -117,7 +117,9 @@ class _Session:
         missing = [spec for spec in specs if state_of(self.folder.run(spec)) != "finished"]
         if not missing or self.interruption.requested():
             return
-        setting = dataclasses.replace(self.setting, folders=self.setting.runs, changing=())
+        setting = dataclasses.replace(
+            self.setting, folders=self.setting.runs, changing=(), every_epochs=0
+        )
         self._say(f"first the {len(missing)} runs that trials learn from")
         with self._progress(len(specs), len(specs) - len(missing)) as progress:
             self._fit(missing, None, setting, progress)
@@ -195,8 +197,11 @@ class _Session:
 
 def _setting(study: Study, path: Path, data_root: str | None) -> Setting:
     folder = StudyFolder(path)
-    changing = tuple(study.scheduler.mutate) if isinstance(study.scheduler, Pbt) else ()
-    return Setting(folder.trials, folder.runs, path / "stopping", Path.cwd(), data_root, changing)
+    setting = Setting(folder.trials, folder.runs, path / "stopping", Path.cwd(), data_root)
+    if not isinstance(study.scheduler, Pbt):
+        return setting
+    every, changing = study.scheduler.every_epochs, tuple(study.scheduler.mutate)
+    return dataclasses.replace(setting, changing=changing, every_epochs=every)
 
 
 def _most_at_once(study: Study, placing: Placing) -> int | None:
@@ -235,20 +240,16 @@ def _conclude(session: _Session) -> StudyResult:
     study, folder = session.study, session.folder
     specs = known_trials(study, folder)
     results = write_results(study, folder, specs)
-    failed = tuple(s.name for s in specs if _has_failed(s, folder))
+    interrupted, reasons = session.interruption.requested(), _reasons(folder)
+    ended = ended_trials(study, folder, specs).values
+    # Whoever goes on when the study does has not failed; without an interruption nobody does.
+    left = [spec.name for spec in specs if spec.name not in ended]
+    failed = tuple(name for name in left if name in reasons or not interrupted)
     if session.verbose:
         print_results(results, Console())
         for name in failed:
-            print(f"failed: {name}: {_reasons(folder).get(name)}")
-    interrupted = session.interruption.requested()
-    if session.verbose and interrupted:
-        print(f"interrupted; the same command with --resume goes on with {folder.path}")
+            print(f"failed: {name}: {reasons.get(name, 'Tune lost it; --resume goes on with it')}")
     return StudyResult(folder.path, results, interrupted, failed)
-
-
-def _has_failed(spec: TrialSpec, folder: StudyFolder) -> bool:
-    ended = state_of(folder.trial(spec)) == "finished"
-    return not ended and spec.name in _reasons(folder)
 
 
 def _reasons(folder: StudyFolder) -> dict[str, str]:

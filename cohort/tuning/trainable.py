@@ -11,6 +11,7 @@ from ray import tune
 from ray.util.placement_group import get_current_placement_group
 
 from cohort.config import RunConfig
+from cohort.config_file import load_config
 from cohort.errors import ConfigError, RunError
 from cohort.jobs.ods import ods_distill, resume_ods_distill
 from cohort.jobs.ods_config import OdsConfig
@@ -45,6 +46,8 @@ class Setting:
     """Where the data lie, if elsewhere than the study says."""
     changing: tuple[str, ...] = ()
     """Keys that the scheduler changes when a trial goes on from another one's weights."""
+    every_epochs: int = 0
+    """How often it may do so; 0 for never."""
 
 
 def train_trial(config: Mapping[str, Any], setting: Setting) -> None:
@@ -55,14 +58,25 @@ def train_trial(config: Mapping[str, Any], setting: Setting) -> None:
     dies of anything else is Tune's to start again.
     """
     spec = TrialSpec.from_dict(config["trial"])
-    folder = RunFolder(setting.folders / spec.name)
-    reporter = Reporter(folder.path, setting.stop_file, hand_over=bool(setting.changing))
-    if reporter.stopping():
-        return
+    run_dir = setting.folders / spec.name
+    reporter = Reporter(run_dir, setting.stop_file, hand_over=setting.every_epochs)
+    if not reporter.stopping():
+        _train_and_report(config, setting, spec, RunFolder(run_dir), reporter)
+    reporter.leave()
+
+
+def _train_and_report(
+    config: Mapping[str, Any],
+    setting: Setting,
+    spec: TrialSpec,
+    folder: RunFolder,
+    reporter: Reporter,
+) -> None:
     try:
         run = placed(config_of(spec, folder.path, setting.runs), setting)
-        run = dataclasses.replace(run, **{key: config[key] for key in setting.changing})
-        result = _train(run, spec, folder, reporter)
+        changed = {key: config[key] for key in setting.changing}
+        _take_over(folder, run, changed)
+        result = _train(dataclasses.replace(run, **changed), spec, folder, reporter)
     except (ConfigError, RunError) as error:
         reporter.report({"ended": "failed", "reason": str(error)})
         return
@@ -85,14 +99,22 @@ def placed(config: RunConfig, setting: Setting) -> RunConfig:
     return dataclasses.replace(config, data_root=str(root))
 
 
+def _take_over(folder: RunFolder, run: RunConfig, changed: Mapping[str, Any]) -> None:
+    """Go on from the checkpoint that Tune hands this trial, its own or another one's, if any.
+
+    The config is the run's own: unlike the study's, it has what the data set's recipe fills in.
+    """
+    settle(folder)
+    if (weights := tune.get_checkpoint()) is not None:
+        config = dataclasses.replace(load_config(folder.config, type(run)), **changed)
+        with weights.as_directory() as path:
+            take_over(folder, config, Path(path))
+
+
 def _train(
     run: RunConfig, spec: TrialSpec, folder: RunFolder, reporter: Reporter
 ) -> CohortResult | JobResult | None:
     """The result of the run; None if it was stopped before it could go on."""
-    settle(folder)
-    if (weights := tune.get_checkpoint()) is not None:
-        with weights.as_directory() as path:
-            take_over(folder, run, Path(path))
     checkpoint = newest_checkpoint(folder.checkpoints)
     if checkpoint is None:
         _clear(folder)

@@ -1,0 +1,115 @@
+"""Studies on two cores: Ray Train jobs inside trials, beside cohorts, and a search that goes on."""
+
+import os
+
+import pytest
+
+from cohort import CohortConfig
+from cohort.config_file import load_config
+from cohort.reporting.records import read_metrics
+from cohort.tuning.folder import StudyFolder
+from cohort.tuning.run import run_study
+from tests.support.local_ray import local_ray
+from tests.support.meetings import MEETING
+from tests.support.networks import FUSE
+from tests.support.small_studies import hashes, run_dirs, study_of, summary_of, undisturbed
+
+MEETINGS = "tests.support.meetings"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def meeting_place(tmp_path_factory):
+    """A Ray of two cores whose processes know where to meet, and where the fuse is."""
+    place = tmp_path_factory.mktemp("meeting")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(MEETING, str(place))
+        patch.setenv(FUSE, str(place / "fuse"))
+        with local_ray(2):
+            yield place
+
+
+def test_jobs_on_ray_train_and_cohorts_starve_nobody(tmp_path):
+    """All at once they would want five cores, and each holds what it has until it gets the rest."""
+    job = {"command": "self_distill", "model": "resnet8", "method": "none", "workers": 1}
+    cases = {
+        "one": {**job, "weight_decay": 0.001},
+        "two": {**job, "weight_decay": 0.002},
+        "cohort": {"command": "launch_cohort", "students": "resnet8", "k": 2},
+        "three": {**job, "weight_decay": 0.003},
+    }
+    study = study_of(tmp_path, command=None, space={"arm": {"cases": cases}})
+    result = run_study(study, study_dir=tmp_path / "study")
+    assert result.exit_code == 0
+    table = result.results.trials
+    assert list(table["arm"]) == list(cases)
+    assert list(table["status"]) == ["finished"] * 4
+    for run_dir in run_dirs(tmp_path / "study").values():
+        assert summary_of(run_dir)["restarts"] == 0
+
+
+def test_an_interrupted_search_goes_on_without_repeating_a_trial(meeting_place, tmp_path):
+    pytest.importorskip("optuna")
+    study = study_of(
+        tmp_path,
+        {"k": 2, "exchange": "in_process", "students": f"{MEETINGS}:interrupting"},
+        space={"lr": {"loguniform": [0.01, 0.1]}},
+        search={"kind": "optuna", "samples": 3},
+        max_concurrent=1,
+    )
+    study_dir, fuse = meeting_place / "optuna", meeting_place / "fuse"
+    fuse.write_text(str(os.getpid()))
+    first = run_study(study, study_dir=study_dir)
+    assert not fuse.exists(), "the study was not interrupted"
+    assert first.exit_code == 130
+    assert list(first.results.trials["status"]) == ["finished", "unfinished"]
+    (ended, begun) = (study_dir / "trials" / name for name in first.results.trials["trial"])
+    before = times(ended)
+
+    again = run_study(study, study_dir=study_dir, resume=True)
+    assert again.exit_code == 0
+    table = again.results.trials
+    assert list(table["status"]) == ["finished"] * 3
+    assert list(table["trial"][:2]) == [ended.name, begun.name]
+    assert times(ended) == before
+    assert len(StudyFolder(study_dir).suggestions()) == 3
+    assert hashes(begun) == undisturbed(begun, tmp_path / "undisturbed")
+
+
+def test_a_hopeless_trial_goes_on_from_another_one_s_weights(tmp_path):
+    rates = [0.05, 0.04, 1e-6, 2e-6]
+    study = study_of(
+        tmp_path,
+        {"k": 2, "epochs": 4, "exchange": "in_process"},
+        space={"lr": {"grid": rates}},
+        scheduler={
+            "kind": "pbt",
+            "every_epochs": 1,
+            "mutate": {"lr": {"loguniform": [1e-6, 0.1]}},
+        },
+        resources={"cpus": 2},  # one at a time: they take turns, an epoch each
+    )
+    study_dir = tmp_path / "study"
+    result = run_study(study, study_dir=study_dir)
+    assert result.exit_code == 0
+    table = result.results.trials
+    assert list(table["status"]) == ["finished"] * 4
+    decisions = StudyFolder(study_dir).decisions()
+    assert {decision["kind"] for decision in decisions} == {"exploited"}
+    for exploit in decisions:
+        assert exploit["donor"] in set(table["trial"]) - {exploit["trial"]}
+        assert 1e-6 <= exploit["values"]["lr"] <= 0.1
+    changed = {exploit["trial"]: exploit["values"]["lr"] for exploit in decisions}
+    expected = dict(zip(table["trial"], rates, strict=True)) | changed
+    folders = {name: study_dir / "trials" / name for name in expected}
+    configs = {name: load_config(d / "config.yaml", CohortConfig) for name, d in folders.items()}
+    assert {name: config.lr for name, config in configs.items()} == expected
+    undisturbed_ones = set(expected) - set(changed)
+    assert undisturbed_ones
+    assert all(summary_of(run_dir)["steps"] == 40 for run_dir in folders.values())
+    for name in undisturbed_ones:  # they were paused and went on after every epoch
+        assert hashes(folders[name]) == undisturbed(folders[name], tmp_path / name)
+
+
+def times(run_dir):
+    """When a run measured what."""
+    return [record["time"] for record in read_metrics(run_dir / "metrics.jsonl")]
