@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from cohort.runtime.train import CohortResult as CohortResult
     from cohort.runtime.train import resume_cohort as resume_cohort
     from cohort.runtime.train import train_cohort as train_cohort
-    from cohort.tuning.run import run_study as run_study
+    from cohort.tuning.file.load import load_study as load_study
+    from cohort.tuning.on_ray.run import run_study as run_study
     from cohort.tuning.study import Study as Study
-    from cohort.tuning.study import load_study as load_study
     from cohort.with_exits import WithExits as WithExits
     from cohort.with_members import WithMembers as WithMembers
 
@@ -47,12 +47,12 @@ _HOME = {
     "WithMembers": "cohort.with_members",
     "export_exit": "cohort.learning.export",
     "load_student": "cohort.learning.student_files",
-    "load_study": "cohort.tuning.study",
+    "load_study": "cohort.tuning.file.load",
     "ods_distill": "cohort.jobs.ods",
     "resume_cohort": "cohort.runtime.train",
     "resume_ods_distill": "cohort.jobs.ods",
     "resume_self_distill": "cohort.jobs.self_distillation",
-    "run_study": "cohort.tuning.run",
+    "run_study": "cohort.tuning.on_ray.run",
     "self_distill": "cohort.jobs.self_distillation",
     "train_cohort": "cohort.runtime.train",
 }

@@ -8,12 +8,14 @@ def main() -> int:
     """Parse, run the study or go on with it, say where its results lie."""
     options = SweepOptions(**vars(make_parser().parse_args()))
 
+    from cohort.tuning.file.load import load_study
     from cohort.tuning.folder import default_path
-    from cohort.tuning.study import load_study
 
     study = load_study(options.study, smoke=options.smoke)
 
-    from cohort.tuning.run import run_study  # after the study, whose mistakes are told at once
+    from cohort.tuning.on_ray.run import (
+        run_study,  # after the study, whose mistakes are told at once
+    )
 
     result = run_study(
         study,

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from cohort.reporting.figures import MARKERS, RUNS, axes_grid
 from cohort.reporting.naming import by_kind, kind_of, scale_of, value_text, with_unit, words
-from cohort.tuning.statistics import mean_and_error
+from cohort.tuning.results.statistics import mean_and_error
 
 Cloud = Mapping[Any, Sequence[float]]
 """Measurements of the seeds, by what stands on the x axis: numbers, or anything else by its name."""

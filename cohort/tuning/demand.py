@@ -16,7 +16,7 @@ from cohort.jobs.ods_config import OdsConfig
 from cohort.jobs.placement import place
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.placement import Node, Share, share_out
-from cohort.tuning.sections import Resources
+from cohort.tuning.study import Resources
 
 Bundle = dict[str, float]
 NO_BUNDLE: Bundle = {}

@@ -141,6 +141,11 @@ class StudyFolder:
         """All decisions, oldest first: ``trial``, ``kind`` and details."""
         return read_lines(self.decisions_file)
 
+    def failures(self) -> dict[str, str]:
+        """Why trials failed the last time that they did, by name."""
+        failed = (each for each in self.decisions() if each["kind"] == "failed")
+        return {each["trial"]: each["reason"] for each in failed}
+
     def record_suggestion(self, point: Point) -> None:
         """Put down a point; on disk when this returns."""
         line = {"labels": dict(point.labels), "values": dict(point.values)}

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from cohort.errors import ConfigError
-from cohort.tuning.sections import OptunaSearch, Study
 from cohort.tuning.space import Axis, Choice, LogUniform, Point, RandInt, Uniform, spanned
+from cohort.tuning.study import OptunaSearch, Study
 
 
 class PointSource(Protocol):

@@ -9,8 +9,8 @@ from cohort.config_file import plain, read_config
 from cohort.run_folder import RunFolder
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.measurements import finals, history, state_of
-from cohort.tuning.sections import OptunaSearch, Study
 from cohort.tuning.space import Point
+from cohort.tuning.study import OptunaSearch, Study
 from cohort.tuning.trials import TrialSpec, points_of, trials_of
 
 

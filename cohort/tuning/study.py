@@ -1,138 +1,163 @@
-"""The file of a study: read, checked, and written again. Imports neither torch nor ray."""
+"""What a study consists of. Imports neither torch nor ray."""
 
-import dataclasses
+import math
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-import yaml
-
-from cohort.config_file import names_of, read_keys
 from cohort.errors import ConfigError
-from cohort.tuning.axes_file import read_axis, written_axis
-from cohort.tuning.check import check_study
-from cohort.tuning.commands import COMMANDS
-from cohort.tuning.commands import Command as Command
-from cohort.tuning.reading import (
-    Place,
-    check_keys,
-    listed,
-    mapping,
-    record,
-    tagged,
-    with_numbers,
-)
-from cohort.tuning.report import BarsFigure as BarsFigure
-from cohort.tuning.report import HeatmapFigure as HeatmapFigure
-from cohort.tuning.report import LinesFigure as LinesFigure
-from cohort.tuning.report import NoiseFigure as NoiseFigure
-from cohort.tuning.report import Report as Report
-from cohort.tuning.sections import Asha as Asha
-from cohort.tuning.sections import GridSearch as GridSearch
-from cohort.tuning.sections import Median as Median
-from cohort.tuning.sections import NoScheduler as NoScheduler
-from cohort.tuning.sections import OptunaSearch as OptunaSearch
-from cohort.tuning.sections import Pbt as Pbt
-from cohort.tuning.sections import PreparedRun as PreparedRun
-from cohort.tuning.sections import RandomSearch as RandomSearch
-from cohort.tuning.sections import Resources as Resources
-from cohort.tuning.sections import Study as Study
-from cohort.tuning.smoke import with_smoke
+from cohort.tuning.commands import Command
+from cohort.tuning.limits import at_least
+from cohort.tuning.report import Report
 from cohort.tuning.space import Axis
 
-KEYS = tuple(name for name in names_of(Study) if name != "name")
-SCHEDULERS = {"none": NoScheduler, "asha": Asha, "median": Median, "pbt": Pbt}
-SEARCHES = {"grid": GridSearch, "random": RandomSearch, "optuna": OptunaSearch}
-FIGURES = {
-    "lines": LinesFigure,
-    "bars": BarsFigure,
-    "heatmap": HeatmapFigure,
-    "noise": NoiseFigure,
-}
+
+@dataclass(frozen=True, kw_only=True)
+class NoScheduler:
+    """Every trial is trained to its end."""
+
+    kind: Literal["none"] = "none"
 
 
-def load_study(path: str | Path, *, smoke: bool = False) -> Study:
-    """A study from its YAML file, called like the file; ``smoke`` applies the section of that name.
+@dataclass(frozen=True, kw_only=True)
+class Asha:
+    """Successive halving: at each rung all but the best 1 / ``reduction_factor`` stop."""
 
-    Raises:
-        ConfigError: naming the file and the key path, if anything in it cannot be done.
-    """
-    place = Place(str(path))
-    document = with_numbers(read_keys(path, str(path)))
-    check_keys(mapping(document, place), (*KEYS, "smoke"), place)
-    changes = mapping(document.pop("smoke", {}), place.at("smoke"))
-    check_keys(changes, KEYS, place.at("smoke"))
-    name = Path(path).stem
-    if smoke:
-        if not changes:
-            raise ConfigError(f"{path} has no smoke size; write one under the key 'smoke'")
-        document, name = with_smoke(document, changes), f"{name}-smoke"
-    study = _read(document, name, place)
-    check_study(study, place)
-    return study
+    kind: Literal["asha"] = "asha"
+    grace_epochs: int = 1
+    """Epochs before the first rung; the next ones are ``reduction_factor`` times as far."""
+    reduction_factor: float = 3
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "grace_epochs")
+        if not 1 < self.reduction_factor < math.inf:
+            raise ConfigError(
+                f"reduction_factor is {self.reduction_factor}; it must be greater than 1"
+            )
 
 
-def to_yaml(study: Study) -> str:
-    """The YAML text of a study, from which ``load_study`` reads the same, but for its name."""
-    values = _plain(study)
-    del values["name"]
-    return yaml.safe_dump(values, sort_keys=False)
+@dataclass(frozen=True, kw_only=True)
+class Median:
+    """A trial stops whose best is worse than the median of the others' running means."""
+
+    kind: Literal["median"] = "median"
+    grace_epochs: int = 1
+    min_trials: int = 3
+    """Trials that the median needs."""
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "grace_epochs", "min_trials")
 
 
-def _read(document: Mapping[str, Any], name: str, place: Place) -> Study:
-    """The study without a look at how its parts fit together."""
-    values = dict(document)
-    for key in ("base", "runs", "space", "report", "resources"):
-        values[key] = mapping(values.get(key, {}), place.at(key))
-    for key, read in (("runs", _read_run), ("space", read_axis)):
-        below = place.at(key)
-        values[key] = {name: read(value, below.at(name)) for name, value in values[key].items()}
-    without = listed(values.get("without", []), place.at("without"))
-    values["without"] = [
-        mapping(labels, place.at("without", n)) for n, labels in enumerate(without)
-    ]
-    if "scheduler" in values:
-        values["scheduler"] = _read_scheduler(values["scheduler"], place.at("scheduler"))
-    if "search" in values:
-        values["search"] = tagged(SEARCHES, values["search"], place.at("search"))
-    values["resources"] = record(Resources, values["resources"], place.at("resources"))
-    values["report"] = _read_report(values, place.at("report"))
-    return record(Study, {**values, "name": name}, place)
+@dataclass(frozen=True, kw_only=True)
+class Pbt:
+    """Population-based training: the worst go on from the best ones' weights, with keys changed."""
+
+    kind: Literal["pbt"] = "pbt"
+    every_epochs: int = 2
+    quantile: float = 0.25
+    """Share of the trials that are the worst, and the best."""
+    resample: float = 0.25
+    """Probability with which a key is drawn anew, not scaled."""
+    mutate: Mapping[str, Axis]
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "every_epochs")
+        if not 0 < self.quantile <= 0.5:
+            raise ConfigError(f"quantile is {self.quantile}; it must be above 0 and at most 0.5")
+        if not 0 <= self.resample <= 1:
+            raise ConfigError(f"resample is {self.resample}; it must be from 0 to 1")
+        if not self.mutate:
+            raise ConfigError("mutate is {}; it must name at least one key")
 
 
-def _read_run(value: Any, place: Place) -> PreparedRun:
-    values = dict(mapping(value, place))
-    if "command" not in values:
-        raise place.at("command").error(f"is missing; it must be one of {', '.join(COMMANDS)}")
-    return record(PreparedRun, {"command": values.pop("command"), "values": values}, place)
+Scheduler = NoScheduler | Asha | Median | Pbt
 
 
-def _read_scheduler(value: Any, place: Place) -> Any:
-    value = dict(mapping(value, place))
-    if value.get("kind") == "pbt" and "mutate" in value:
-        below = place.at("mutate")
-        axes = mapping(value["mutate"], below)
-        value["mutate"] = {key: read_axis(axis, below.at(key)) for key, axis in axes.items()}
-    return tagged(SCHEDULERS, value, place)
+@dataclass(frozen=True, kw_only=True)
+class GridSearch:
+    """Every point of the space."""
+
+    kind: Literal["grid"] = "grid"
 
 
-def _read_report(document: Mapping[str, Any], place: Place) -> Report:
-    # A metric that is missing is missed by the study itself.
-    values = {"metrics": [document.get("metric", "")], **document["report"]}
-    if values.get("figure") is not None:
-        values["figure"] = tagged(FIGURES, values["figure"], place.at("figure"))
-    return record(Report, values, place)
+@dataclass(frozen=True, kw_only=True)
+class RandomSearch:
+    """Draws of the axes that are not lists, the same in every cell of those that are."""
+
+    kind: Literal["random"] = "random"
+    samples: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "samples")
+        at_least(self, 0, "seed")
 
 
-def _plain(value: Any) -> Any:
-    """A part of a study as it stands in YAML; keys of sections that are None are left out."""
-    if isinstance(value, Axis):
-        return _plain(written_axis(value))
-    if isinstance(value, PreparedRun):
-        return {"command": value.command, **_plain(value.values)}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        items = ((name, getattr(value, name)) for name in names_of(type(value)))
-        return {name: _plain(item) for name, item in items if item is not None}
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+@dataclass(frozen=True, kw_only=True)
+class OptunaSearch:
+    """Points that Optuna suggests from what the earlier ones gave."""
+
+    kind: Literal["optuna"] = "optuna"
+    samples: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "samples")
+        at_least(self, 0, "seed")
+
+
+Search = GridSearch | RandomSearch | OptunaSearch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What each student, or a trial in one process, takes; None for what the cluster has to give."""
+
+    cpus: float | None = None
+    gpus: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.cpus is not None and not 0 < self.cpus < math.inf:
+            raise ConfigError(f"cpus is {self.cpus}; it must be greater than 0")
+        at_least(self, 0, "gpus")
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run that is trained before the trials, which refer to it as ``run:NAME``."""
+
+    command: Command
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """One file: which runs there are, and what is made of them."""
+
+    name: str
+    command: Command | None = None
+    """Of all trials whose case sets none."""
+    base: Mapping[str, Any] = field(default_factory=dict)
+    runs: Mapping[str, PreparedRun] = field(default_factory=dict)
+    space: Mapping[str, Axis] = field(default_factory=dict)
+    without: tuple[Mapping[str, Any], ...] = ()
+    """Combinations of labels that are left out."""
+    seeds: tuple[int, ...]
+    metric: str
+    mode: Literal["max", "min"]
+    scheduler: Scheduler = NoScheduler()
+    search: Search = GridSearch()
+    resources: Resources = Resources()
+    max_concurrent: int | None = None
+    max_failures: int = 3
+    report: Report
+
+    def __post_init__(self) -> None:
+        seeds = self.seeds
+        if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+            raise ConfigError(
+                f"seeds is {list(seeds)}; it must hold different numbers of 0 or greater"
+            )
+        at_least(self, 1, "max_concurrent")
+        at_least(self, 0, "max_failures")

@@ -10,8 +10,8 @@ from typing import Any, Self
 
 from cohort.config import RunConfig
 from cohort.tuning.commands import Command, build_config
-from cohort.tuning.sections import GridSearch, OptunaSearch, Study
 from cohort.tuning.space import Point, draw, spanned
+from cohort.tuning.study import GridSearch, OptunaSearch, Study
 
 REFERENCE = "run:"
 """How a value begins that stands for the folder of a prepared run."""

@@ -1,13 +1,12 @@
 """What a user of `sweep.py` can get wrong: exit code 2, one line, and nothing written."""
 
-import fcntl
 import functools
-import shutil
 
 import pytest
 import yaml
 
 from cohort.tuning.folder import StudyFolder
+from cohort.tuning.locks import only_session
 from tests.support.command import run
 from tests.support.local_ray import local_ray
 from tests.support.refusal import check_says, contents, refuses  # noqa: F401
@@ -57,9 +56,7 @@ def with_axes(**axes):
 
 def begun(tmp_path, name="studies/mine"):
     """The folder of a study that has started."""
-    folder = StudyFolder.create(tmp_path / name)
-    shutil.copy(tmp_path / "mine.yaml", folder.study)
-    return folder
+    return StudyFolder.create(tmp_path / name, (tmp_path / "mine.yaml").read_text())
 
 
 # The file
@@ -127,10 +124,9 @@ def test_going_on_with_no_study(refused, file, tmp_path):
     check_says(line, "studies is not the folder of a study", "study.yaml")
 
 
-def test_another_process_works_on_the_study(refused, file, two_cores, tmp_path):
+def test_another_process_works_on_the_study(refused, file, tmp_path):
     folder = begun(tmp_path)
-    with (folder.path / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with only_session(folder.path):
         line = refused("--resume")
     check_says(line, "--study-dir", "studies/mine", "another process works on this study")
 

@@ -17,7 +17,7 @@ import yaml
 from cohort.reporting.records import read_metrics
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.measurements import state_of
-from cohort.tuning.table import comparable
+from cohort.tuning.results.table import comparable
 from tests.support.command import PATIENCE, run, run_here, start, steps_done, wait_until
 
 SWEEP = "sweep.py"

@@ -3,7 +3,7 @@
 import pytest
 
 from cohort.tuning.folder import StudyFolder
-from cohort.tuning.run import run_study
+from cohort.tuning.on_ray.run import run_study
 from tests.support.local_ray import local_ray
 from tests.support.meetings import MEETING
 from tests.support.networks import FUSE

@@ -13,7 +13,7 @@ from ray.util.placement_group import placement_group_table
 from cohort import ConfigError, resume_cohort
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.measurements import history
-from cohort.tuning.run import run_study
+from cohort.tuning.on_ray.run import run_study
 from tests.support.meetings import MEETING, place, wait_for
 from tests.support.small_studies import hashes, run_dirs, study_of, undisturbed
 

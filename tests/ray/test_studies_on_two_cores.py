@@ -8,7 +8,7 @@ from cohort import CohortConfig
 from cohort.config_file import load_config
 from cohort.reporting.records import read_metrics
 from cohort.tuning.folder import StudyFolder
-from cohort.tuning.run import run_study
+from cohort.tuning.on_ray.run import run_study
 from tests.support.local_ray import local_ray
 from tests.support.meetings import MEETING
 from tests.support.networks import FUSE

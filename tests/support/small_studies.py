@@ -9,7 +9,7 @@ import yaml
 from cohort import train_cohort
 from cohort.config_file import load_config
 from cohort.runtime.config import CohortConfig
-from cohort.tuning.study import load_study
+from cohort.tuning.file.load import load_study
 
 BASE = {
     "dataset": "digits",

@@ -3,8 +3,8 @@
 from ray.tune.experiment import Trial
 
 from cohort.tuning.report import Report
-from cohort.tuning.sections import Study
 from cohort.tuning.space import Grid
+from cohort.tuning.study import Study
 
 
 def make_study(**changes):

@@ -10,22 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cohort.errors import ConfigError
-from cohort.tuning.smoke import with_smoke
+from cohort.tuning.file.load import load_study, to_yaml
+from cohort.tuning.file.smoke import with_smoke
+from cohort.tuning.report import HeatmapFigure, LinesFigure, Report
 from cohort.tuning.space import Cases, Grid, LogUniform, Zip
 from cohort.tuning.study import (
     Asha,
     GridSearch,
-    HeatmapFigure,
-    LinesFigure,
     NoScheduler,
     Pbt,
     PreparedRun,
     RandomSearch,
-    Report,
     Resources,
     Study,
-    load_study,
-    to_yaml,
 )
 
 GRID = """
@@ -511,8 +508,9 @@ def test_the_smoke_size_is_checked_like_the_study(tmp_path):
 def test_reading_a_study_imports_neither_torch_nor_ray(tmp_path):
     (tmp_path / "arms.yaml").write_text(ARMS)
     code = (
-        "import sys; from cohort.tuning import folder, study, trials;"
-        "s = study.load_study('arms.yaml'); assert len(trials.points_of(s)) == 4;"
+        "import sys; from cohort.tuning import folder, trials;"
+        "from cohort.tuning.file import load;"
+        "s = load.load_study('arms.yaml'); assert len(trials.points_of(s)) == 4;"
         "heavy = {'ray', 'torch', 'pandas', 'sklearn', 'scipy', 'matplotlib', 'optuna'};"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -9,12 +9,13 @@ import torch
 from cohort import CohortConfig, train_cohort
 from cohort.analysis.flat_minima import weight_noise_curve
 from cohort.analysis.runs import load_students
-from cohort.tuning import figure as module
 from cohort.tuning.folder import StudyFolder
-from cohort.tuning.noise import mean_curve, noise_rows
-from cohort.tuning.results import write_results
+from cohort.tuning.report import NoiseFigure, Report
+from cohort.tuning.results import figure as module
+from cohort.tuning.results.noise import mean_curve, noise_rows
+from cohort.tuning.results.write import write_results
 from cohort.tuning.space import Grid
-from cohort.tuning.study import NoiseFigure, Report, Study
+from cohort.tuning.study import Study
 from cohort.tuning.trials import points_of, trials_of
 
 NOISE = NoiseFigure(sigmas=(0.0, 0.5), draws=2)

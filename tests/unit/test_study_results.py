@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-import cohort.tuning.figure
+import cohort.tuning.results.figure
 from cohort.tuning.folder import StudyFolder
-from cohort.tuning.results import (
+from cohort.tuning.report import BarsFigure, HeatmapFigure, LinesFigure, Report
+from cohort.tuning.results.write import (
     TIMING_COLUMNS,
     comparable,
     print_results,
@@ -20,14 +21,7 @@ from cohort.tuning.results import (
     write_results,
 )
 from cohort.tuning.space import Cases, Grid, LogUniform, Zip
-from cohort.tuning.study import (
-    BarsFigure,
-    HeatmapFigure,
-    LinesFigure,
-    RandomSearch,
-    Report,
-    Study,
-)
+from cohort.tuning.study import RandomSearch, Study
 from cohort.tuning.trials import points_of, trials_of
 from tests.support.fake_run import record, student, write_run
 
@@ -310,9 +304,9 @@ def test_a_metric_that_nothing_has_is_told(all_finished):
 def drawn_by(monkeypatch, name, study, folder):
     """What the figure's function is called with."""
     calls = []
-    real = getattr(cohort.tuning.figure, name)
+    real = getattr(cohort.tuning.results.figure, name)
     monkeypatch.setattr(
-        cohort.tuning.figure, name, lambda *a, **k: calls.append((a, k)) or real(*a, **k)
+        cohort.tuning.results.figure, name, lambda *a, **k: calls.append((a, k)) or real(*a, **k)
     )
     write_results(study, folder, specs_of(study))
     assert len(calls) == 1

@@ -14,7 +14,6 @@ from cohort.jobs.ods_config import OdsConfig
 from cohort.jobs.self_distill_config import SelfDistillConfig
 from cohort.runtime.config import CohortConfig
 from cohort.tuning.report import Report
-from cohort.tuning.sections import PreparedRun, RandomSearch, Study
 from cohort.tuning.space import (
     Cases,
     Choice,
@@ -27,6 +26,7 @@ from cohort.tuning.space import (
     draw,
     labels_of,
 )
+from cohort.tuning.study import PreparedRun, RandomSearch, Study
 from cohort.tuning.trials import TrialSpec, config_of, points_of, prepared_of, trials_of
 
 

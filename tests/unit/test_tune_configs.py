@@ -8,7 +8,7 @@ import pytest
 
 from cohort.config import TrainingConfig
 from cohort.data.recipes import fill_in, recipe_for
-from cohort.tuning.study import load_study
+from cohort.tuning.file.load import load_study
 from cohort.tuning.trials import config_of, points_of, prepared_of, trials_of
 
 ROOT = Path(__file__).parents[2]

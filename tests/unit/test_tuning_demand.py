@@ -14,7 +14,7 @@ from cohort.jobs.self_distill_config import SelfDistillConfig
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.placement import PROCESS_BYTES, Node, Share
 from cohort.tuning.demand import Cluster, Demand, demand_of, most_at_once
-from cohort.tuning.sections import Resources
+from cohort.tuning.study import Resources
 
 GIB = 2**30
 NOTHING = Resources()

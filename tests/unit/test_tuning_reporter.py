@@ -7,7 +7,7 @@ from ray import tune
 
 from cohort.learning.checkpoint import write_checkpoint
 from cohort.run_folder import RunFolder
-from cohort.tuning.reporter import Reporter
+from cohort.tuning.on_ray.reporter import Reporter
 from tests.support.fake_run import record, write_run
 
 TOTAL = 16

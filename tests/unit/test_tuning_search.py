@@ -7,8 +7,8 @@ import pytest
 
 from cohort.errors import ConfigError
 from cohort.tuning.search import OptunaPoints, listed
-from cohort.tuning.sections import OptunaSearch
 from cohort.tuning.space import Choice, LogUniform, Point, RandInt, Uniform
+from cohort.tuning.study import OptunaSearch
 from tests.support.studies import make_study
 
 SPACE = {

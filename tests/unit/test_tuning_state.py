@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 
 from cohort.tuning.folder import StudyFolder
-from cohort.tuning.sections import Asha, NoScheduler, OptunaSearch
 from cohort.tuning.space import Grid, Point, Uniform
 from cohort.tuning.state import ended_trials, known_points, known_trials, present_values
+from cohort.tuning.study import Asha, NoScheduler, OptunaSearch
 from cohort.tuning.trials import points_of, trials_of
 from tests.support.fake_run import record, student, write_run
 from tests.support.studies import make_study

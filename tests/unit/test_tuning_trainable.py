@@ -9,19 +9,19 @@ from ray import tune
 from cohort.jobs.ods_config import OdsConfig
 from cohort.jobs.self_distill_config import SelfDistillConfig
 from cohort.runtime.config import CohortConfig
-from cohort.tuning import trainable
-from cohort.tuning.on_tune import StopTrials
-from cohort.tuning.run import StudyResult
-from cohort.tuning.trainable import Setting, placed, train_trial
+from cohort.tuning.on_ray import trial as trainable
+from cohort.tuning.on_ray.fit import StopTrials
+from cohort.tuning.on_ray.run import StudyResult
+from cohort.tuning.on_ray.trial import Setting, placed, train_trial
+from cohort.tuning.on_ray.unsaved import Unsaved
 from cohort.tuning.trials import TrialSpec
-from cohort.tuning.unsaved import Unsaved
 from tests.support.studies import spec_dict
 
 HOME = Path("/home/of/the/study")
 
 
 def setting_of(path=HOME, data_root=None):
-    return Setting(path / "trials", path / "runs", path / "stopping", HOME, data_root)
+    return Setting(path, HOME, data_root)
 
 
 @pytest.mark.parametrize(

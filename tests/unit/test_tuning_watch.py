@@ -8,9 +8,9 @@ from rich.console import Console
 
 from cohort.reporting.study_progress import StudyProgress
 from cohort.tuning.folder import StudyFolder
-from cohort.tuning.sections import Asha, Pbt
+from cohort.tuning.on_ray.watch import Watch
 from cohort.tuning.space import Uniform
-from cohort.tuning.watch import Watch
+from cohort.tuning.study import Asha, Pbt
 from tests.support.studies import make_study, make_trial, result
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from cohort.config import RunConfig
-from cohort.tuning.axes_file import kind_of
 from cohort.tuning.commands import Command, build_config
-from cohort.tuning.reading import Place
-from cohort.tuning.sections import GridSearch, NoScheduler, OptunaSearch, Pbt, Study
+from cohort.tuning.file.axes import kind_of
+from cohort.tuning.file.reading import Place
 from cohort.tuning.space import extremes, is_drawn, keys_of
+from cohort.tuning.study import GridSearch, NoScheduler, OptunaSearch, Pbt, Study
 from cohort.tuning.trials import TrialSpec
 
 MUTABLE: Mapping[Command, tuple[str, ...]] = {

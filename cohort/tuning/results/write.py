@@ -9,14 +9,14 @@ from rich.console import Console
 
 from cohort.reporting.figures import save
 from cohort.reporting.table import NARROWEST
-from cohort.tuning.figure import draw_figure
 from cohort.tuning.folder import StudyFolder
+from cohort.tuning.results.figure import draw_figure
+from cohort.tuning.results.summary import summarise as summarise
+from cohort.tuning.results.summary import summary_table
+from cohort.tuning.results.table import TIMING_COLUMNS as TIMING_COLUMNS
+from cohort.tuning.results.table import comparable as comparable
+from cohort.tuning.results.table import finished, trials_table, write_csv, write_parquet
 from cohort.tuning.study import Study
-from cohort.tuning.summary import summarise as summarise
-from cohort.tuning.summary import summary_table
-from cohort.tuning.table import TIMING_COLUMNS as TIMING_COLUMNS
-from cohort.tuning.table import comparable as comparable
-from cohort.tuning.table import finished, trials_table, write_csv, write_parquet
 from cohort.tuning.trials import TrialSpec
 
 

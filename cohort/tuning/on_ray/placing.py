@@ -14,7 +14,7 @@ from cohort.runtime.config import CohortConfig
 from cohort.runtime.placement import Node
 from cohort.runtime.session import cluster_nodes
 from cohort.tuning.demand import Cluster, Demand, demand_of
-from cohort.tuning.sections import Resources
+from cohort.tuning.study import Resources
 from cohort.tuning.trials import TrialSpec, config_of, referred
 
 TOUCH = 0.001

@@ -24,9 +24,11 @@ from cohort.runtime.config import CohortConfig
 from cohort.runtime.placement import Share
 from cohort.runtime.reservation import Reservation
 from cohort.runtime.train import CohortResult, resume_cohort, train_cohort
-from cohort.tuning.exploit import settle, take_over
+from cohort.tuning.folder import StudyFolder
+from cohort.tuning.locks import at_work
 from cohort.tuning.measurements import finals
-from cohort.tuning.reporter import Reporter
+from cohort.tuning.on_ray.exploit import settle, take_over
+from cohort.tuning.on_ray.reporter import Reporter
 from cohort.tuning.trials import TrialSpec, config_of, referred
 
 
@@ -34,12 +36,7 @@ from cohort.tuning.trials import TrialSpec, config_of, referred
 class Setting:
     """What all trials of a study share; travels to them. All paths are absolute."""
 
-    folders: Path
-    """Folder of the trials' run folders."""
-    runs: Path
-    """Folder of the prepared runs' folders."""
-    stop_file: Path
-    """The trials stop as soon as this exists."""
+    study_dir: Path
     home: Path
     """The folder to which a relative data_root refers."""
     data_root: str | None = None
@@ -48,6 +45,23 @@ class Setting:
     """Keys that the scheduler changes when a trial goes on from another one's weights."""
     every_epochs: int = 0
     """How often it may do so; 0 for never."""
+    prepares: bool = False
+    """Whether these are the runs that trials learn from."""
+
+    @property
+    def folders(self) -> Path:
+        """Folder of the trials' run folders."""
+        return self.runs if self.prepares else StudyFolder(self.study_dir).trials
+
+    @property
+    def runs(self) -> Path:
+        """Folder of the prepared runs' run folders."""
+        return StudyFolder(self.study_dir).runs
+
+    @property
+    def stop_file(self) -> Path:
+        """The trials stop as soon as this exists."""
+        return self.study_dir / "stopping"
 
 
 def train_trial(config: Mapping[str, Any], setting: Setting) -> None:
@@ -60,8 +74,9 @@ def train_trial(config: Mapping[str, Any], setting: Setting) -> None:
     spec = TrialSpec.from_dict(config["trial"])
     run_dir = setting.folders / spec.name
     reporter = Reporter(run_dir, setting.stop_file, hand_over=setting.every_epochs)
-    if not reporter.stopping():
-        _train_and_report(config, setting, spec, RunFolder(run_dir), reporter)
+    with at_work(setting.study_dir):
+        if not reporter.stopping():
+            _train_and_report(config, setting, spec, RunFolder(run_dir), reporter)
     reporter.leave()
 
 

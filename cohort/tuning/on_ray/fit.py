@@ -25,11 +25,11 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from cohort.interruption import Interruption
-from cohort.tuning.placing import Placing
-from cohort.tuning.trainable import Setting, train_trial
+from cohort.tuning.on_ray.placing import Placing
+from cohort.tuning.on_ray.trial import Setting, train_trial
+from cohort.tuning.on_ray.unsaved import Unsaved
+from cohort.tuning.on_ray.watch import Watch
 from cohort.tuning.trials import TrialSpec
-from cohort.tuning.unsaved import Unsaved
-from cohort.tuning.watch import Watch
 
 KEPT = 4
 """Checkpoints of a trial that others may still go on from when it has written newer ones."""

@@ -11,11 +11,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from cohort.config_file import names_of
-from cohort.tuning.axes_file import kind_of
-from cohort.tuning.check_metrics import CONCLUDED, EVALUATED
 from cohort.tuning.commands import COMMANDS, CONFIGS, Command
-from cohort.tuning.reading import Place, reason
-from cohort.tuning.sections import Study
+from cohort.tuning.file.axes import kind_of
+from cohort.tuning.file.check_metrics import CONCLUDED, EVALUATED
+from cohort.tuning.file.reading import Place, reason
 from cohort.tuning.space import (
     Axis,
     Cases,
@@ -26,6 +25,7 @@ from cohort.tuning.space import (
     keys_of,
     labels_of,
 )
+from cohort.tuning.study import Study
 from cohort.tuning.trials import referred
 
 RESERVED = {

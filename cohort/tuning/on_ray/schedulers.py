@@ -12,8 +12,8 @@ from ray.tune.schedulers import (
     TrialScheduler,
 )
 
-from cohort.tuning.population import TIME, Population, Result, at_end
-from cohort.tuning.sections import Asha, Median, Pbt, Study
+from cohort.tuning.on_ray.population import TIME, Population, Result, at_end
+from cohort.tuning.study import Asha, Median, Pbt, Study
 
 BEYOND = 10**9
 """More epochs than any run has: no trial is stopped for its age."""

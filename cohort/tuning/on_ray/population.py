@@ -13,8 +13,8 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import PopulationBasedTraining, TrialScheduler
 
-from cohort.tuning.sections import Pbt, Study
 from cohort.tuning.space import Axis, Choice, LogUniform, RandInt, Uniform
+from cohort.tuning.study import Pbt, Study
 from cohort.tuning.trials import TrialSpec, config_of
 
 Result = dict[str, Any]

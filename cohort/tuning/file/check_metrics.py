@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 
 from cohort.config import RunConfig
-from cohort.tuning.reading import Place
+from cohort.tuning.file.reading import Place
 from cohort.tuning.report import BarsFigure, HeatmapFigure, LinesFigure
-from cohort.tuning.sections import NoScheduler, Study
+from cohort.tuning.study import NoScheduler, Study
 from cohort.tuning.trials import TrialSpec, referred
 
 EVALUATED = re.compile(r"([a-z]\w*_)?(test|validation)_(accuracy|temperature|c?(nll|brier|ece))")

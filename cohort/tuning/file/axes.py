@@ -3,7 +3,7 @@
 from typing import Any
 
 from cohort.errors import ConfigError
-from cohort.tuning.reading import Place, check_keys, listed, mapping
+from cohort.tuning.file.reading import Place, check_keys, listed, mapping
 from cohort.tuning.space import (
     Axis,
     Cases,

@@ -6,18 +6,18 @@ from typing import Any
 from cohort.config import RunConfig
 from cohort.errors import ConfigError
 from cohort.jobs.ods_config import OdsConfig
-from cohort.tuning.check_keys import check_axes, check_config_keys
-from cohort.tuning.check_metrics import check_metric_names, check_validation, holds_out
-from cohort.tuning.check_search import (
+from cohort.tuning.file.check_keys import check_axes, check_config_keys
+from cohort.tuning.file.check_metrics import check_metric_names, check_validation, holds_out
+from cohort.tuning.file.check_search import (
     check_at_once,
     check_population,
     check_scheduler,
     check_search,
 )
-from cohort.tuning.reading import Place
+from cohort.tuning.file.reading import Place
 from cohort.tuning.report import HeatmapFigure, LinesFigure
-from cohort.tuning.sections import OptunaSearch, Study
 from cohort.tuning.space import Point, draw, extremes, is_drawn, labels_of, spanned
+from cohort.tuning.study import OptunaSearch, Study
 from cohort.tuning.trials import (
     TrialSpec,
     check_config,

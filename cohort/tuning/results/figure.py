@@ -11,11 +11,12 @@ from cohort.reporting.figures import noise_figure
 from cohort.reporting.naming import point_name
 from cohort.reporting.study_figures import bars, heatmap, lines
 from cohort.tuning.folder import StudyFolder
-from cohort.tuning.noise import mean_curve, noise_rows
+from cohort.tuning.report import BarsFigure, HeatmapFigure, LinesFigure, NoiseFigure
+from cohort.tuning.results.noise import mean_curve, noise_rows
+from cohort.tuning.results.statistics import mean_and_error
+from cohort.tuning.results.table import finished, grouped
 from cohort.tuning.space import LogUniform, labels_of
-from cohort.tuning.statistics import mean_and_error
-from cohort.tuning.study import BarsFigure, HeatmapFigure, LinesFigure, NoiseFigure, Study
-from cohort.tuning.table import finished, grouped
+from cohort.tuning.study import Study
 
 
 class Drawn(NamedTuple):

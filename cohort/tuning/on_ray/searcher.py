@@ -31,12 +31,12 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from cohort.tuning.population import first_values
+from cohort.tuning.on_ray.population import first_values
+from cohort.tuning.on_ray.unsaved import Unsaved
 from cohort.tuning.search import PointSource
-from cohort.tuning.sections import Study
 from cohort.tuning.space import Point
+from cohort.tuning.study import Study
 from cohort.tuning.trials import TrialSpec, trials_of
-from cohort.tuning.unsaved import Unsaved
 
 
 @dataclass(frozen=True)
