@@ -17,7 +17,7 @@ TOTAL = 16
 class Trial:
     """A run folder, its reporter, and what Tune has heard."""
 
-    def __init__(self, tmp_path, monkeypatch, *, hand_over=False, stop_at=()):
+    def __init__(self, tmp_path, monkeypatch, *, hand_over=0, stop_at=()):
         self.path = write_run(tmp_path / "run")
         self.stop_file = tmp_path / "stopping"
         self.heard = []
@@ -97,13 +97,21 @@ def test_who_goes_on_repeats_what_was_measured_up_to_there(trial):
 
 
 def test_where_weights_move_only_the_newest_is_repeated_with_its_checkpoint(tmp_path, monkeypatch):
-    trial = Trial(tmp_path, monkeypatch, hand_over=True)
+    trial = Trial(tmp_path, monkeypatch, hand_over=2)
     trial.evaluated(4, 8)
     trial.saved(8)
     folder = str(RunFolder(trial.path).checkpoints / "step_00000008")
     assert (trial.steps, trial.checkpoints) == ([8], [folder])
-    trial.reporter.repeat(8)
+    Reporter(trial.path, trial.stop_file, hand_over=2).repeat(8)  # as a new process does
     assert (trial.steps, trial.checkpoints) == ([8, 8], [folder, folder])
+
+
+def test_checkpoints_are_handed_over_when_the_scheduler_may_take_a_look(tmp_path, monkeypatch):
+    trial = Trial(tmp_path, monkeypatch, hand_over=2)
+    for step in (4, 8, 12):
+        trial.evaluated(step)
+        trial.saved(step)
+    assert [checkpoint is not None for checkpoint in trial.checkpoints] == [False, True, False]
 
 
 def test_a_run_without_evaluations_repeats_nothing(trial):
