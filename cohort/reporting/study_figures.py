@@ -21,6 +21,8 @@ Cloud = Mapping[Any, Sequence[float]]
 """Measurements of the seeds, by what stands on the x axis: numbers, or anything else by its name."""
 STYLES = ("-", "--", ":", "-.")
 NOTE = "mean ± standard error, dots are seeds"
+LETTER, WIDEST = 0.095, 12.0
+"""Inches of a letter of a name, and of all names beside each other before they are slanted."""
 PLACED_TICKS = 10
 """Up to so many numbers on the x axis have a tick each."""
 
@@ -64,7 +66,11 @@ def bars(data: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
     panels = by_kind(list(data))
     points = list(dict.fromkeys(point for means in data.values() for point in means))
     most = max(len(metrics) for metrics in panels.values())
-    width = max(4.5, 1.2 + 0.5 * len(points) * most)
+    names = [point.replace(", ", "\n") for point in points]
+    longest = max(len(line) for name in names for line in name.splitlines() or [""])
+    each = max(0.5 * most, LETTER * longest)
+    level = each * len(points) <= WIDEST
+    width = max(4.5, 1.2 + (each if level else 0.5 * most) * len(points), 0.8 + 2.3 * most)
     figure, grid = axes_grid(len(panels), 1, width=width, height=1 + 2.8 * len(panels))
     for axes, (label, metrics) in zip(grid, panels.items(), strict=True):
         for number, metric in enumerate(metrics):
@@ -77,7 +83,11 @@ def bars(data: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
             _bars(axes, scaled, number, 0.8 / len(metrics), words(metric), form)
         axes.set(ylabel=label)
         axes.margins(y=0.12)  # for the numbers above the bars
-        axes.set_xticks(range(len(points)), points, rotation=30, ha="right", rotation_mode="anchor")
+        axes.set_xticks(range(len(points)), names)
+        if not level:
+            axes.tick_params(axis="x", labelrotation=30)
+            for tick in axes.get_xticklabels():
+                tick.set(ha="right", rotation_mode="anchor")
         if len(metrics) > 1:
             axes.legend(
                 loc="lower left", bbox_to_anchor=(0, 1), ncols=len(metrics), fontsize="small"

@@ -22,13 +22,13 @@ from tests.support.command import PATIENCE, run, run_here, start, steps_done, wa
 
 SWEEP = "sweep.py"
 SLOW = "tests.support.networks:slow"
-EVERY, STEPS = 5, 60
+EVERY, STEPS = 5, 40
 SIZE = {
     "dataset": "digits",
     "train_subset": 100,
     "test_subset": 40,
     "batch_size": 10,
-    "epochs": 6,
+    "epochs": 4,
     "checkpoint_every": EVERY,
     "log_every": 1,
 }
@@ -161,7 +161,7 @@ def test_killed_and_interrupted_and_killed_again_it_is_the_same_study(file, undi
     process = start(*common, "--resume", script=SWEEP)
     code, out, err = end_by(process, signal.SIGINT, lambda: training(folder.trials, began))
     assert code == 130, out + err
-    assert f"with --resume goes on with {folder.path}" in out
+    assert f"interrupted; go on with: python scripts/sweep.py {file} --resume" in out
     assert "Traceback" not in out + err
     for run_dir in prepared:
         check_went_on(run_dir, began)
