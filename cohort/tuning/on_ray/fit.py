@@ -31,6 +31,7 @@ from cohort.tuning.on_ray.unsaved import Unsaved
 from cohort.tuning.on_ray.watch import Watch
 from cohort.tuning.trials import TrialSpec
 
+WAITING = "TUNE_MAX_PENDING_TRIALS_PG"
 KEPT = 4
 """Checkpoints of a trial that others may still go on from when it has written newer ones."""
 
@@ -60,6 +61,7 @@ def fit(
     watch: Watch,
     interruption: Interruption,
     at_once: int | None,
+    ahead: int,
     max_failures: int,
 ) -> None:
     """Run these trials to their ends, or until interrupted.
@@ -72,11 +74,12 @@ def fit(
         watch: told of what happens to them.
         interruption: whether the study is to stop.
         at_once: how many may run at a time, if not as many as there are places for.
+        ahead: how many may wait for places beside those that run, their processes ready.
         max_failures: how often the process of a trial may die.
     """
     searcher = trials if isinstance(trials, Searcher) else None
     listed = None if isinstance(trials, Searcher) else [spec.to_dict() for spec in trials]
-    with _notes() as notes, _silent():
+    with _notes() as notes, _silent(), _waiting(ahead):
         tune.Tuner(
             tune.with_resources(tune.with_parameters(train_trial, setting=setting), placing),
             param_space={} if listed is None else {"trial": tune.grid_search(listed)},
@@ -108,6 +111,18 @@ def _notes() -> Iterator[str]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _waiting(ahead: int) -> Iterator[None]:
+    """Tune reads it when it starts; by itself it takes one, and short trials run one by one."""
+    before = os.environ.get(WAITING)
+    os.environ[WAITING] = str(ahead)
+    try:
+        yield
+    finally:
+        del os.environ[WAITING]
+        os.environ.update({} if before is None else {WAITING: before})
 
 
 @contextmanager

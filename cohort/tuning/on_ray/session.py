@@ -23,6 +23,9 @@ from cohort.tuning.state import Ended, ended_trials, known_points, known_trials,
 from cohort.tuning.study import OptunaSearch, Study
 from cohort.tuning.trials import TrialSpec, prepared_of, trials_of
 
+AHEAD = 8
+"""Trials of a list that wait beside those that run."""
+
 
 @dataclass(frozen=True)
 class Session:
@@ -93,6 +96,8 @@ class Session:
             watch=Watch(self.study, self.folder, progress, self.interruption.requested),
             interruption=self.interruption,
             at_once=self.study.max_concurrent,
+            # A search that learns from trials is not asked for more of them than can run.
+            ahead=1 if isinstance(self.study.search, OptunaSearch) else AHEAD,
             max_failures=self.study.max_failures,
         )
 
