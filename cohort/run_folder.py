@@ -34,24 +34,12 @@ class RunFolder:
         """
         folder = cls(path)
         folder.check_free()
-        try:
-            folder.path.mkdir(parents=True, exist_ok=True)
-            # Of two runs that find the same folder empty, only one can make this file.
-            folder.metrics.touch(exist_ok=False)
-        except FileExistsError as error:
-            raise ConfigError(
-                f"--run-dir {path} is taken by another run; name a new one"
-            ) from error
-        except OSError as error:
-            raise ConfigError(
-                f"--run-dir {path} cannot be written: {error.strerror or error}"
-            ) from error
+        make_folder(folder.metrics, "", "--run-dir", "run")
         return folder
 
     def check_free(self) -> None:
         """Raise ConfigError if a new run cannot be put here, without touching anything."""
-        occupied = self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir()))
-        if occupied:
+        if is_occupied(self.path):
             raise ConfigError(
                 f"--run-dir {self.path} already holds something; name a folder that is new or "
                 f"empty, or go on with the run in it by --resume {self.path}"
@@ -110,6 +98,31 @@ class RunFolder:
         except ValueError as error:
             raise ConfigError(f"{self.summary} is not valid JSON: {error}") from error
         return summary
+
+
+def is_occupied(path: Path) -> bool:
+    """Whether there is something other than an empty folder."""
+    return path.exists() and (not path.is_dir() or any(path.iterdir()))
+
+
+def make_folder(first: Path, text: str, flag: str, what: str) -> None:
+    """Make a folder if need be, and its first file, which says that it is taken.
+
+    Raises ConfigError, naming the flag, if another ``what`` was quicker, or it cannot be written.
+    """
+    try:
+        first.parent.mkdir(parents=True, exist_ok=True)
+        # Of two that find the same folder empty, only one can make this file.
+        with first.open("x") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise ConfigError(
+            f"{flag} {first.parent} is taken by another {what}; name a new one"
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"{flag} {first.parent} cannot be written: {error.strerror or error}"
+        ) from error
 
 
 def default_path(name: str) -> Path:

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from cohort.errors import ConfigError
 from cohort.reporting.records import read_metrics
-from cohort.run_folder import to_json
+from cohort.run_folder import is_occupied, make_folder, to_json
 from cohort.tuning.space import Point
 from cohort.tuning.trials import TrialSpec
 
@@ -37,20 +37,8 @@ class StudyFolder:
         """
         folder = cls(path)
         folder.check_free()
-        try:
-            folder.path.mkdir(parents=True, exist_ok=True)
-            # The first file of all: from here on there is a study to go on with, however this ends.
-            # Of two studies that find the same folder empty, only one can make it.
-            with folder.study.open("x") as file:
-                file.write(text)
-        except FileExistsError as error:
-            raise ConfigError(
-                f"--study-dir {path} is taken by another study; name a new one"
-            ) from error
-        except OSError as error:
-            raise ConfigError(
-                f"--study-dir {path} cannot be written: {error.strerror or error}"
-            ) from error
+        # The first file of all: from here on there is a study to go on with, however this ends.
+        make_folder(folder.study, text, "--study-dir", "study")
         return folder
 
     def check_free(self) -> None:
@@ -60,7 +48,7 @@ class StudyFolder:
                 f"--study-dir {self.path} already holds a study; go on with it by --resume, or name "
                 "another folder"
             )
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if is_occupied(self.path):
             raise ConfigError(
                 f"--study-dir {self.path} already holds something; name a folder that is new or empty"
             )

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 
+import psutil
 import pytest
 
 from cohort import CohortConfig, RunError, train_cohort
@@ -139,7 +140,6 @@ def test_all_students_dying_at_once_start_again(ray_and_fuse, undisturbed, tmp_p
 
 def students_of_this_run():
     """Processes of Student actors below this one."""
-    psutil = pytest.importorskip("psutil")
     return [
         process
         for process in psutil.Process().children(recursive=True)

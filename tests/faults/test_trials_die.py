@@ -4,10 +4,14 @@ import pytest
 
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.on_ray.run import run_study
-from tests.support.local_ray import local_ray
-from tests.support.meetings import MEETING
-from tests.support.networks import FUSE
-from tests.support.small_studies import hashes, run_dirs, study_of, summary_of, undisturbed
+from tests.support.small_studies import (
+    hashes,
+    meeting_ray,
+    run_dirs,
+    study_of,
+    summary_of,
+    undisturbed,
+)
 
 NETWORKS = "tests.support.networks"
 MEETINGS = "tests.support.meetings"
@@ -15,13 +19,8 @@ MEETINGS = "tests.support.meetings"
 
 @pytest.fixture(scope="module", autouse=True)
 def meeting_place(tmp_path_factory):
-    """A Ray of four cores whose processes know where to meet, and where the fuse is."""
-    place = tmp_path_factory.mktemp("meeting")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(MEETING, str(place))
-        patch.setenv(FUSE, str(place / "fuse"))
-        with local_ray(4):
-            yield place
+    with meeting_ray(4, tmp_path_factory.mktemp("meeting")) as place:
+        yield place
 
 
 @pytest.fixture

@@ -12,23 +12,22 @@ from cohort.reporting.records import read_metrics
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.on_ray.run import run_study
 from tests.support.command import run_here
-from tests.support.local_ray import local_ray
-from tests.support.meetings import MEETING
-from tests.support.networks import FUSE
-from tests.support.small_studies import hashes, run_dirs, study_of, summary_of, undisturbed
+from tests.support.small_studies import (
+    hashes,
+    meeting_ray,
+    run_dirs,
+    study_of,
+    summary_of,
+    undisturbed,
+)
 
 MEETINGS = "tests.support.meetings"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def meeting_place(tmp_path_factory):
-    """A Ray of two cores whose processes know where to meet, and where the fuse is."""
-    place = tmp_path_factory.mktemp("meeting")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(MEETING, str(place))
-        patch.setenv(FUSE, str(place / "fuse"))
-        with local_ray(2):
-            yield place
+    with meeting_ray(2, tmp_path_factory.mktemp("meeting")) as place:
+        yield place
 
 
 def test_jobs_on_ray_train_and_cohorts_starve_nobody(tmp_path):
