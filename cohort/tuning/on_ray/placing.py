@@ -1,5 +1,6 @@
 """The places of a study's trials on a cluster: checked before anything starts, then reserved. Needs ray."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ class Placing:
         self._runs = runs
         self._locate = locate
         self._this_node = _this_node_resource()
+        self._known: dict[str, Demand] = {}
 
     def check(self, specs: Sequence[TrialSpec]) -> list[Demand]:
         """What these trials take.
@@ -57,7 +59,13 @@ class Placing:
         return demands
 
     def demand(self, spec: TrialSpec) -> Demand:
-        """What a trial takes."""
+        """What a trial takes: looked into once for all seeds, for it means to read the data."""
+        key = json.dumps([spec.command, {**spec.values, "seed": None}], sort_keys=True)
+        if key not in self._known:
+            self._known[key] = self._demand(spec)
+        return self._known[key]
+
+    def _demand(self, spec: TrialSpec) -> Demand:
         config = self._locate(config_of(spec, None, self._runs))
         waits = any(referred(value) for value in spec.values.values())
         largest = 0 if waits else _tried_out(config)
