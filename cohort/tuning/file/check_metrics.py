@@ -9,11 +9,13 @@ from cohort.tuning.report import BarsFigure, HeatmapFigure, LinesFigure
 from cohort.tuning.study import NoScheduler, Study
 from cohort.tuning.trials import TrialSpec, referred
 
-EVALUATED = re.compile(r"([a-z]\w*_)?(test|validation)_(accuracy|temperature|c?(nll|brier|ece))")
+EVALUATED = re.compile(
+    r"([a-z]\w*_)?(test|validation)_(accuracy|diversity|temperature|c?(nll|brier|ece))"
+)
 """Measurements of every evaluation: of the mean student, student K, or an ensemble."""
 CONCLUDED = re.compile(
     r"(student_\d+_|best_)?(train_entropy|parameters|dee\w*|step|epoch)"
-    r"|steps|epochs|wall_seconds|images_per_second|restarts"
+    r"|teacher_diversity|steps|epochs|wall_seconds|images_per_second|restarts|dropped"
 )
 """Measurements of a run that has ended."""
 
