@@ -10,7 +10,7 @@ from cohort.jobs.recorder import Recorder
 from cohort.learning.learner import WEIGHTS_FILE
 from cohort.learning.student_files import CARD_FILE, ModelCard
 from cohort.run_folder import atomic_write
-from cohort.runs import prefixed, versions, write_reason
+from cohort.runs import prefixed, versions, write_failure, write_reason
 
 BEST_FOLDER = "best"
 """Below the student's own, which has the last weights."""
@@ -26,12 +26,11 @@ def conclude(recorder: Recorder, job: Job, train: Callable[[], None]) -> dict[st
         summary = _head(recorder, job, "finished" if recorder.final else "interrupted")
         if recorder.final:
             summary |= _ending(recorder, job)
+        recorder.folder.write_summary(summary)
     except Exception as error:
         reason = write_reason(recorder.folder, error, getattr(error, "details", None))
-        failed = _head(recorder, job, "failed")
-        recorder.folder.write_summary({**failed, "error": reason})
+        write_failure(recorder.folder, _head(recorder, job, "failed"), reason)
         raise RunError(reason) from error
-    recorder.folder.write_summary(summary)
     return summary
 
 

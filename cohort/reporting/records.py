@@ -1,5 +1,6 @@
 """The source of truth of a run: one JSON object a line, from which everything else is drawn."""
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -51,8 +52,9 @@ class MetricsLog:
         self._file.flush()
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; what could not be written, on a full disk, was complained of by then."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self

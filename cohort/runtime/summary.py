@@ -8,7 +8,7 @@ from cohort.learning.learner import WEIGHTS_FILE
 from cohort.learning.student_files import CARD_FILE, ModelCard
 from cohort.models.registry import with_places
 from cohort.run_folder import atomic_write
-from cohort.runs import network_name, prefixed, versions, write_reason
+from cohort.runs import network_name, prefixed, versions, write_failure, write_reason
 from cohort.runtime.config import CohortConfig, Network
 from cohort.runtime.coordinator import Coordinator
 
@@ -27,12 +27,12 @@ def conclude(
         if finished:
             summary["students"] = _finish_students(coordinator, config, step)
             summary["ensemble"] = prefixed(coordinator.evaluation["ensemble"])
+        coordinator.folder.write_summary(summary)
     except Exception as error:
         failed = _summary(coordinator, config, max(coordinator.saved_at, 0), "failed")
         reason = write_reason(coordinator.folder, error)
-        coordinator.folder.write_summary({**failed, "error": reason})
+        write_failure(coordinator.folder, failed, reason)
         raise RunError(reason) from error
-    coordinator.folder.write_summary(summary)
     return summary
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +45,14 @@ def test_a_number_that_is_not_finite_becomes_null(tmp_path):
     (read,) = read_metrics(tmp_path / "m")
     assert read["loss"] is None
     assert read["exits"] == {"ce": [None, 0.5]}
+
+
+def test_a_full_disk_is_complained_of_once():
+    """Not again on closing, which would stand in the way of the first complaint."""
+    log = MetricsLog(Path("/dev/full"))
+    with pytest.raises(OSError, match="No space left"):
+        log.write(record(1))
+    log.close()
 
 
 def test_opening_again_appends(tmp_path):
