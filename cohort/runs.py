@@ -126,6 +126,14 @@ def write_config(folder: RunFolder, config: RunConfig) -> None:
         raise ConfigError(f"{folder.config} cannot be written: {error.strerror}") from error
 
 
+def images_per_second(folder: RunFolder, measured: float | None) -> float | None:
+    """As measured, or, if too little was left to train for that, as before the run was resumed."""
+    if measured is not None or not folder.summary.is_file():
+        return measured
+    before: float | None = folder.read_summary().get("images_per_second")
+    return before
+
+
 def write_failure(folder: RunFolder, summary: Mapping[str, Any], reason: str) -> None:
     """Write summary.json of a run that failed, if the disk takes it."""
     with contextlib.suppress(OSError):

@@ -107,13 +107,14 @@ def test_networks(refused, flags, words):
         (["--temperature", "nan"], ["--temperature is nan", "greater than 0"]),
         (["--cutout", 9], ["--cutout is 9", "at most 8"]),
         (["--cutout", 0], ["--cutout is 0", "greater than 0"]),
+        (["--dataset", "folder", "--data-root", LONG], ["LLL", "cannot be read: File name too"]),
         (["--method", "dml"], ["--method is 'dml'", "'byot'", "'fitnet'"]),
         (["--method", "dsn", "--alpha", "0.3"], ["--alpha is 0.3 with --method dsn", "leave"]),
         (["--method", "none", "--exits", "stages.0"], ["--exits is 'stages.0' with --method none"]),
         (["--method", "none", "--temperature", 2], ["--temperature is 2.0 with --method none"]),
         (["--method", "kd"], ["--method is kd", "--teacher RUN_DIR"]),
-        (["--run-dir", LONG], ["--run-dir LLL", "name too long"]),
-        (["--method", "kd", "--teacher", LONG], ["LLL", "name too long"]),
+        (["--run-dir", LONG], ["--run-dir LLL", "File name too long"]),
+        (["--method", "kd", "--teacher", LONG], ["LLL", "File name too long"]),
         (["--teacher", "byot"], ["--teacher is 'byot' with --method byot", "leave it out"]),
         (["--evaluate"], ["--evaluate", "--help"]),
         (["--k", 2], ["--k", "--help"]),
@@ -268,7 +269,7 @@ def test_resuming_after_the_config_was_edited(resuming_refused, here, old, new, 
 
 def test_resuming_what_is_no_run(resuming_refused, here):
     check_says(resuming_refused("nowhere"), "nowhere is not the folder of a run")
-    check_says(resuming_refused(LONG), "LLL", "name too long")
+    check_says(resuming_refused(LONG), "LLL", "File name too long")
     for file in here.glob("byot/checkpoints/*/0/optimizer.pt"):
         file.write_bytes(b"")
     check_says(resuming_refused("byot"), "--resume byot", "no valid checkpoint", "--config")
@@ -301,6 +302,7 @@ def test_evaluate(refuses, here, flags, words):  # noqa: F811
     ("flags", "words"),
     [
         (["byot", "--output", "byot"], ["--output byot already holds something"]),
+        (["byot", "--output", LONG], ["LLL", "cannot be read: File name too long"]),
         (["byot", "--output", "byot/config.yaml/x"], ["--output byot/config.yaml/x cannot"]),
         (["plain", "--exit", 1, "--output", "out"], ["--exit is 1", "no exits", "leave it out"]),
         (["byot", "--exit", 0, "--output", "out"], ["--exit is 0", "exits 1 to 3"]),

@@ -100,6 +100,17 @@ def test_rewind_drops_later_steps_and_the_torn_line(tmp_path):
     assert [r["step"] for r in read_metrics(path)] == [1, 1, 2, 2, 3]
 
 
+def test_rewind_at_the_end_drops_the_evaluation_that_is_made_again(tmp_path):
+    path = tmp_path / "m"
+    phases = ("train", "test", "validation")
+    write(path, *(record(step, phase=phase) for step in (1, 2) for phase in phases))
+    MetricsLog.rewind(path, 2, ended=True)
+    assert [(r["step"], r["phase"]) for r in read_metrics(path)] == [
+        *((1, phase) for phase in phases),
+        (2, "train"),
+    ]
+
+
 def test_rewind_keeps_a_whole_last_line_that_lacks_its_newline(tmp_path):
     path = tmp_path / "m"
     write(path, record(1))
