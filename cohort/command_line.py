@@ -76,10 +76,10 @@ def run_command(command: Callable[[], int]) -> NoReturn:
         print(f"failed: {error}", file=sys.stderr)
         code = FAILED
     except OSError as error:
-        # What asking whether a file is there may raise, wherever that is asked.
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG):
+        # A path that the user named; even to ask whether something is there may raise these.
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG):
             raise
-        print(f"error: {error.filename} cannot be read: {error.strerror}", file=sys.stderr)
+        print(f"error: {error.filename} cannot be used: {error.strerror}", file=sys.stderr)
         code = USAGE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -109,9 +109,19 @@ def multi_exit(
         for map_BCHW in maps
     ]
     made = MultiExit(trunk, branches)
-    last_map = last_place(network)
-    made.last_place = None if last_map in places else last_map
+    made.last_place = _last_after(network, places)
     return made
+
+
+def _last_after(network: nn.Module, places: Sequence[str]) -> str | None:
+    """What gives the last map in the section after the last of ``places``, if that can be named."""
+    name = last_place(network)
+    while name and any(place.startswith(f"{name}.") for place in places):
+        stage = network.get_submodule(name)  # in which an exit stands, so a part of it is left
+        if not isinstance(stage, nn.Sequential):
+            return None
+        name = f"{name}.{len(stage) - 1}"
+    return None if name in places else name
 
 
 def branch(in_channels: int, features: int, stride: int) -> nn.Sequential:

@@ -107,7 +107,7 @@ def test_networks(refused, flags, words):
         (["--temperature", "nan"], ["--temperature is nan", "greater than 0"]),
         (["--cutout", 9], ["--cutout is 9", "at most 8"]),
         (["--cutout", 0], ["--cutout is 0", "greater than 0"]),
-        (["--dataset", "folder", "--data-root", LONG], ["LLL", "cannot be read: File name too"]),
+        (["--dataset", "folder", "--data-root", LONG], ["LLL", "cannot be used: File name too"]),
         (["--method", "dml"], ["--method is 'dml'", "'byot'", "'fitnet'"]),
         (["--method", "dsn", "--alpha", "0.3"], ["--alpha is 0.3 with --method dsn", "leave"]),
         (["--method", "none", "--exits", "stages.0"], ["--exits is 'stages.0' with --method none"]),
@@ -302,7 +302,7 @@ def test_evaluate(refuses, here, flags, words):  # noqa: F811
     ("flags", "words"),
     [
         (["byot", "--output", "byot"], ["--output byot already holds something"]),
-        (["byot", "--output", LONG], ["LLL", "cannot be read: File name too long"]),
+        (["byot", "--output", LONG], ["LLL", "cannot be used: File name too"]),
         (["byot", "--output", "byot/config.yaml/x"], ["--output byot/config.yaml/x cannot"]),
         (["plain", "--exit", 1, "--output", "out"], ["--exit is 1", "no exits", "leave it out"]),
         (["byot", "--exit", 0, "--output", "out"], ["--exit is 0", "exits 1 to 3"]),

@@ -136,6 +136,20 @@ def test_attention_is_compared_at_the_end_of_every_section(
     assert torch.allclose(logits, learner.network.network.classifier(pooled), atol=1e-5)
 
 
+def test_attention_of_a_teacher_with_an_exit_inside_its_last_stage(student_of, tmp_path):
+    run = job(tmp_path / "run", model="resnet20", steps=1)
+    learner, frozen = student_of("at", teacher=str(run.run_dir), model="resnet20")
+    ours, theirs = learner.forward._frozen[1]
+    assert ours.places == ("stages.0.1", "stages.1.1", "stages.2.0", "stages.2")
+    assert theirs.places == ("stages.0.1", "stages.1.1", "stages.2.0", "stages.2.2")
+    images = torch.rand(4, 1, 8, 8)
+    with torch.no_grad():
+        maps, logits = theirs.with_maps(frozen.normalise(images))
+        expected = frozen.network.classifiers[-1](maps[3].mean(dim=(2, 3)))
+    assert torch.equal(logits, frozen(images))
+    torch.testing.assert_close(logits, expected)
+
+
 def test_regressors_are_resumed_bit_for_bit_and_not_kept(teacher, tmp_path):
     options = {"method": "fitnet", "teacher": str(teacher.run_dir)}
     whole = job(tmp_path / "whole", **options)
