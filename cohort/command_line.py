@@ -6,6 +6,7 @@ error names the flag or the file and key. Flags override the file.
 
 import argparse
 import dataclasses
+import errno
 import logging
 import signal
 import sys
@@ -74,6 +75,12 @@ def run_command(command: Callable[[], int]) -> NoReturn:
     except RunError as error:
         print(f"failed: {error}", file=sys.stderr)
         code = FAILED
+    except OSError as error:
+        # A path that the user named; even to ask whether something is there may raise these.
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG):
+            raise
+        print(f"error: {error.filename} cannot be used: {error.strerror}", file=sys.stderr)
+        code = USAGE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = INTERRUPTED

@@ -39,7 +39,11 @@ class RunFolder:
 
     def check_free(self) -> None:
         """Raise ConfigError if a new run cannot be put here, without touching anything."""
-        if is_occupied(self.path):
+        try:
+            occupied = is_occupied(self.path)
+        except OSError as error:
+            raise ConfigError(f"--run-dir {self.path} cannot be read: {error.strerror}") from error
+        if occupied:
             raise ConfigError(
                 f"--run-dir {self.path} already holds something; name a folder that is new or "
                 f"empty, or go on with the run in it by --resume {self.path}"
@@ -53,9 +57,17 @@ class RunFolder:
             ConfigError: if there is no run.
         """
         folder = cls(path)
-        if not folder.config.is_file():
+        if not folder.is_there:
             raise ConfigError(f"{path} is not the folder of a run: it has no config.yaml")
         return folder
+
+    @property
+    def is_there(self) -> bool:
+        """Whether a run was started here. Raises ConfigError if that cannot be looked up."""
+        try:
+            return self.config.is_file()
+        except OSError as error:  # no permission, or no possible name
+            raise ConfigError(f"{self.path} cannot be read: {error.strerror}") from error
 
     @property
     def config(self) -> Path:

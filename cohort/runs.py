@@ -1,5 +1,6 @@
 """A run around its training: a new folder or the old one, what may change on resuming, how it ended."""
 
+import contextlib
 import dataclasses
 import platform
 import traceback
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cohort.config import DataConfig, RunConfig, flag
-from cohort.config_file import load_config, plain
+from cohort.config_file import load_config, plain, to_yaml
 from cohort.errors import ConfigError, RunError
 from cohort.imports import one_line, written_name
 from cohort.learning.checkpoint import Checkpoint, newest_checkpoint
@@ -107,5 +108,33 @@ def write_reason(folder: RunFolder, error: BaseException, details: str | None = 
     if isinstance(error, RunError) and details is None:
         return str(error)
     file = folder.path / "error.log"
-    atomic_write(file, details or "".join(traceback.format_exception(error)))
+    try:
+        atomic_write(file, details or "".join(traceback.format_exception(error)))
+    except OSError:  # a full disk, which may be what the run failed of
+        return one_line(error)
     return f"{one_line(error)} (details in {file})"
+
+
+def write_config(folder: RunFolder, config: RunConfig) -> None:
+    """Write config.yaml, without the folder's name, so that it repeats the run elsewhere.
+
+    Raises ConfigError if it cannot be written.
+    """
+    try:
+        atomic_write(folder.config, to_yaml(dataclasses.replace(config, run_dir=None)))
+    except OSError as error:
+        raise ConfigError(f"{folder.config} cannot be written: {error.strerror}") from error
+
+
+def images_per_second(folder: RunFolder, measured: float | None) -> float | None:
+    """As measured, or, if too little was left to train for that, as before the run was resumed."""
+    if measured is not None or not folder.summary.is_file():
+        return measured
+    before: float | None = folder.read_summary().get("images_per_second")
+    return before
+
+
+def write_failure(folder: RunFolder, summary: Mapping[str, Any], reason: str) -> None:
+    """Write summary.json of a run that failed, if the disk takes it."""
+    with contextlib.suppress(OSError):
+        folder.write_summary({**summary, "error": reason})

@@ -19,6 +19,7 @@ from cohort.analysis.options import (
     ANALYSES,
     EXITS,
     PAIR,
+    SCATTER,
     TRIO,
     AnalyseOptions,
     note_unable,
@@ -78,6 +79,8 @@ def lacking(run: LoadedRun) -> dict[str, str]:
     wants: dict[str, str] = {}
     if not isinstance(run.student, MultiExitStudent):
         wants |= {"separability": EXITS, "early_exit": EXITS}
+    elif len(run.dataset.test) < 2:
+        wants["separability"] = SCATTER
     members = count_members(run.students)
     if members < 2:
         wants["diversity"] = PAIR

@@ -63,10 +63,8 @@ def evaluate_run(
     Raises ConfigError if the folder holds no trained students, or the data are not there.
     """
     students, dataset = load_students(run_dir, data_root)
-    if weights is not None and not any(
-        isinstance(module, MultiExitStudent) for _, _, module in students
-    ):
-        raise ConfigError(f"--ensemble-weights was given, but no student of {run_dir} has exits")
+    if not any(isinstance(module, MultiExitStudent) for _, _, module in students):
+        _refuse_flags_of_exits(run_dir, weights, latency_rounds)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     labels_N = torch.from_numpy(dataset.test.labels)
     rows, asked, exits = [], [], {}
@@ -97,6 +95,14 @@ def evaluate_run(
     summary |= of_ensembles
     compare(rows, of_ensembles)
     return RunEvaluation(summary=summary, exits=exits, notes=notes)
+
+
+def _refuse_flags_of_exits(
+    run_dir: str | Path, weights: Sequence[float] | None, latency_rounds: int
+) -> None:
+    flags = {"--ensemble-weights": weights is not None, "--latency": latency_rounds > 0}
+    if given := [flag for flag, is_given in flags.items() if is_given]:
+        raise ConfigError(f"{given[0]} was given, but no student of {run_dir} has exits")
 
 
 def _row(

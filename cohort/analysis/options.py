@@ -18,6 +18,7 @@ ANALYSES = (
     "jacobian",
 )
 EXITS = "a student with exits"
+SCATTER = "two test images"
 PAIR = "two students, or a student with two members"
 TRIO = "three students, or a student with three members"
 

@@ -45,9 +45,14 @@ DIGITS = replace(GENERAL, network="resnet8", epochs=20)
 SYNTHETIC = replace(GENERAL, epochs=10)
 
 SELF_DISTILLATION = replace(
-    CIFAR, network="resnet18", epochs=250, batch_size=128, lr_schedule="thirds"
+    CIFAR,
+    network="resnet18",
+    epochs=250,
+    batch_size=128,
+    optimizer="momentum",
+    lr_schedule="thirds",
 )
-"""Be Your Own Teacher (arXiv 1905.08094), as in its authors' code."""
+"""Be Your Own Teacher (arXiv 1905.08094), as in its authors' code: momentum without Nesterov's."""
 
 ODS = replace(
     CIFAR, epochs=300, lr=0.05, optimizer="momentum", lr_schedule="linear", warmup_epochs=5.0

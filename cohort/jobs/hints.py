@@ -6,7 +6,7 @@ from torch import nn
 from cohort.errors import ConfigError
 from cohort.jobs.self_distill_config import SelfDistillConfig
 from cohort.learning.beside_teacher import BesideFrozenTeacher
-from cohort.models.cut import CutNetwork, candidates, cut, default_places
+from cohort.models.cut import CutNetwork, candidates, cut, default_places, last_place
 from cohort.models.modes import in_mode
 from cohort.models.multi_exit import MultiExit
 from cohort.models.normalised import Normalised
@@ -28,9 +28,7 @@ def beside_teacher(
     """
     if config.method == "kd":
         return BesideFrozenTeacher(student, teacher)
-    own_places, their_places = _places(config, student.network), _teacher_places(config, teacher)
-    if config.method == "fitnet" and config.places is None:
-        own_places, their_places = _middle(own_places), _middle(their_places)
+    own_places, their_places = _paired_places(config, student.network, teacher)
     ours = _cut(student.network, own_places, shape, config.model, "--exits")
     theirs = _cut(teacher.network, their_places, shape, config.teacher, "--teacher")
     if len(ours.places) != len(theirs.places):
@@ -43,6 +41,25 @@ def beside_teacher(
         return BesideFrozenTeacher(student, teacher, (ours, theirs))
     regressors = _regressors(ours, theirs, shape, config.seed)
     return BesideFrozenTeacher(student, teacher, (ours, theirs), regressors)
+
+
+def _paired_places(
+    config: SelfDistillConfig, student: nn.Module, teacher: Normalised
+) -> tuple[Names, Names]:
+    """Of the student and of the teacher; where the user named some, it may be one more than exits."""
+    own, theirs = _places(config, student), _teacher_places(config, teacher)
+    if config.method == "fitnet" and config.places is None:
+        return _middle(own), _middle(theirs)
+    own_end, their_end = last_place(student), _end_of(teacher.network)
+    if config.places is None and own_end and their_end:
+        return (*own, own_end), (*theirs, their_end)
+    if their_end and len(own) == len(theirs) + 1:
+        return own, (*theirs, their_end)
+    return own, theirs
+
+
+def _end_of(network: nn.Module) -> str | None:
+    return network.last_place if isinstance(network, MultiExit) else last_place(network)
 
 
 def _places(config: SelfDistillConfig, student: nn.Module) -> Names:
@@ -72,14 +89,21 @@ def _middle(places: Names) -> Names:
 
 
 def _cut(network: nn.Module, places: Names, shape: MapShape, spec: object, flag: str) -> CutNetwork:
-    if isinstance(network, MultiExit):  # cut already, at its exits
-        kept = [network.places.index(place) + 1 for place in places]
-        bounds = zip([0, *kept], [*kept, len(network.sections)], strict=True)
-        sections = [nn.Sequential(*network.sections[start:end]) for start, end in bounds]
-        classifier = network.classifiers[-1]
-        assert isinstance(classifier, nn.Linear)
-        return CutNetwork(sections, classifier, places)
-    return cut(network, places, shape, spec, flag)
+    if not isinstance(network, MultiExit):
+        return cut(network, places, shape, spec, flag)
+    # It is cut already, at its exits.
+    kept = [network.places.index(place) + 1 for place in places if place != network.last_place]
+    bounds = zip([0, *kept], [*kept, len(network.sections)], strict=True)
+    sections = [nn.Sequential(*network.sections[start:end]) for start, end in bounds]
+    classifier = network.classifiers[-1]
+    assert isinstance(classifier, nn.Linear)
+    ready = CutNetwork(sections, classifier, places[: len(kept)])
+    if len(kept) == len(places):
+        return ready
+    *front, back = sections
+    end = f"0.{len(back) - 1}.{network.last_place}"
+    tail = cut(nn.Sequential(back, classifier), (end,), _map_shapes(ready, shape)[-1], spec, flag)
+    return CutNetwork([*front, *tail.sections], classifier, places)
 
 
 def _regressors(ours: CutNetwork, theirs: CutNetwork, shape: MapShape, seed: int) -> Regressors:

@@ -37,6 +37,10 @@ class Job(ABC):
     def build_learner(self, workers: Workers, device: torch.device) -> Learner:
         """The learner of one worker at step 0: a pure function of the job."""
 
+    def example(self, device: torch.device) -> Tensor:
+        """Two black images, [2, C, H, W]."""
+        return torch.zeros(2, *self.dataset.image_shape, device=device)
+
     @abstractmethod
     def answer(self, outputs: Sequence[Tensor]) -> Tensor:
         """The student's log-posterior [N, C], from those of all its exits or members."""

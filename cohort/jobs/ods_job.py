@@ -57,7 +57,7 @@ class OdsJob(Job):
                 temperature=self.config.tau or 1.0,
             ),
             student=STUDENT,
-            forward=workers.parallel(module),
+            forward=workers.parallel(module, labels_only(0, self.example(device))),
             inputs=self.teaching(workers, device),
             shard=(workers.rank, workers.size),
             average=workers.average,

@@ -120,9 +120,14 @@ def _fitting(job: Job, mailbox: ActorProxy[Mailbox], placement: Placement) -> It
             ),
         ),
     )
+    fit = _Fit(trainer)
     try:
-        yield _Fit(trainer)
+        yield fit
     finally:
+        if (
+            fit.running
+        ):  # we failed, and the Ray, if it is not ours, and so the workers, would go on
+            mailbox.stop.remote()
         shutil.rmtree(notes, ignore_errors=True)
 
 

@@ -1,6 +1,5 @@
 """A job from its first step, or its last checkpoint, to its summary: on Ray or in this process."""
 
-import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -11,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from cohort.config_file import to_yaml
 from cohort.errors import ConfigError
 from cohort.interruption import Interruption
 from cohort.jobs.config import JobConfig, Network
@@ -23,8 +21,8 @@ from cohort.jobs.work import work
 from cohort.learning.data_parallel import Workers
 from cohort.learning.student_files import load_student, own_factory
 from cohort.reporting.journal import Journal
-from cohort.run_folder import RunFolder, atomic_write, default_path
-from cohort.runs import Resumed, check_extends, check_restores, dataset_label
+from cohort.run_folder import RunFolder, default_path
+from cohort.runs import Resumed, check_extends, check_restores, dataset_label, write_config
 from cohort.watcher import Nobody, Watcher
 
 OnStep = Callable[[dict[str, Any]], None]
@@ -83,8 +81,7 @@ def run_job(
     with _session(config), Interruption().listening() as interruption:
         placement = _placement(job)
         folder = resumed[0] if resumed else _new_folder(config, name)
-        # The text repeats the run elsewhere.
-        atomic_write(folder.config, to_yaml(dataclasses.replace(config, run_dir=None)))
+        write_config(folder, config)
         with Journal(
             folder,
             job.plan,

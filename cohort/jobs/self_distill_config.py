@@ -97,6 +97,11 @@ def _check_method(config: SelfDistillConfig) -> None:
                 f"{flag(key)} is {getattr(config, key)} with --method {method}, whose loss has no "
                 "such term; leave it out"
             )
+    if config.temperature is not None and alpha is None and CONSTANTS[method]["alpha"] == 0:
+        raise ConfigError(
+            f"--temperature is {config.temperature} with --method {method}, which leaves posteriors "
+            "out of the loss unless told otherwise; give their share by --alpha too, or leave it out"
+        )
     if config.exits is not None and method not in WITH_PLACES:
         raise ConfigError(
             f"--exits is {config.exits!r} with --method {method}, which has none; leave it out, or "

@@ -10,7 +10,7 @@ from cohort.jobs.recorder import Recorder
 from cohort.learning.learner import WEIGHTS_FILE
 from cohort.learning.student_files import CARD_FILE, ModelCard
 from cohort.run_folder import atomic_write
-from cohort.runs import prefixed, versions, write_reason
+from cohort.runs import images_per_second, prefixed, versions, write_failure, write_reason
 
 BEST_FOLDER = "best"
 """Below the student's own, which has the last weights."""
@@ -26,12 +26,11 @@ def conclude(recorder: Recorder, job: Job, train: Callable[[], None]) -> dict[st
         summary = _head(recorder, job, "finished" if recorder.final else "interrupted")
         if recorder.final:
             summary |= _ending(recorder, job)
+        recorder.folder.write_summary(summary)
     except Exception as error:
         reason = write_reason(recorder.folder, error, getattr(error, "details", None))
-        failed = _head(recorder, job, "failed")
-        recorder.folder.write_summary({**failed, "error": reason})
+        write_failure(recorder.folder, _head(recorder, job, "failed"), reason)
         raise RunError(reason) from error
-    recorder.folder.write_summary(summary)
     return summary
 
 
@@ -42,7 +41,7 @@ def _head(recorder: Recorder, job: Job, status: str) -> dict[str, Any]:
         "epochs": job.plan.epoch(recorder.step),
         "seed": job.config.seed,
         "wall_seconds": recorder.wall_seconds,
-        "images_per_second": recorder.journal.images_per_second,
+        "images_per_second": images_per_second(recorder.folder, recorder.journal.images_per_second),
         "restarts": recorder.progress.restarts,
         "dropped": [],
         **job.named_constants(),

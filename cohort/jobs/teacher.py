@@ -68,7 +68,7 @@ def students_of(run_dir: str, flag: str, or_else: str = "") -> list[Path]:
     ``or_else`` is what the flag takes besides.
     """
     folder = RunFolder(run_dir)
-    if not folder.config.is_file():
+    if not folder.is_there:
         raise ConfigError(
             f"{flag} {run_dir} is not the folder of a run; name that of a finished one{or_else}"
         )

@@ -58,23 +58,27 @@ def write_checkpoint(
     """Write ``root/step_XXXXXXXX`` and remove all but the ``keep`` newest.
 
     ``snapshots`` gives (student, files) one at a time, so one student's state is in memory at once.
+    Raises OSError, and leaves what was there, if it cannot be written.
     """
     final = root / f"step_{step:08d}"
     partial = root / f".{final.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    students, digests = [], {}
-    for student, files in snapshots:
-        students.append(student)
-        for name, content in files.items():
-            _write_synced(partial / str(student) / name, content)
-            digests[f"{student}/{name}"] = hashlib.sha256(content).hexdigest()
-    manifest = {"step": step, "students": students, "files": digests, "progress": dict(progress)}
-    _write_synced(partial / MANIFEST, json.dumps(manifest, indent=1).encode())
+    try:
+        students, digests = _write_files(partial, snapshots)
+        manifest = {
+            "step": step,
+            "students": students,
+            "files": digests,
+            "progress": dict(progress),
+        }
+        _write_synced(partial / MANIFEST, json.dumps(manifest, indent=1).encode())
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)  # a full disk needs the room
+        raise
     shutil.rmtree(final, ignore_errors=True)
     os.replace(partial, final)
     sync_directory(root)
-    _remove_old(root, keep)
+    _remove_others(root, final, keep)
     return Checkpoint(final, step, tuple(students), digests, dict(progress))
 
 
@@ -101,6 +105,19 @@ def _read(path: Path) -> Checkpoint | None:
         return None
 
 
+def _write_files(
+    folder: Path, snapshots: Iterable[tuple[int, Files]]
+) -> tuple[list[int], dict[str, str]]:
+    """The students, and the sha256 of each file by its path below ``folder``."""
+    students, digests = [], {}
+    for student, files in snapshots:
+        students.append(student)
+        for name, content in files.items():
+            _write_synced(folder / str(student) / name, content)
+            digests[f"{student}/{name}"] = hashlib.sha256(content).hexdigest()
+    return students, digests
+
+
 def _write_synced(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
@@ -109,7 +126,12 @@ def _write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _remove_old(root: Path, keep: int) -> None:
-    # What a killed run left half written goes too.
-    for old in [*sorted(root.glob("step_*"))[:-keep], *root.glob(".step_*.partial")]:
-        shutil.rmtree(old, ignore_errors=True)
+def _remove_others(root: Path, newest: Path, keep: int) -> None:
+    """All but ``newest`` and the ``keep`` - 1 before it."""
+    there = sorted(root.glob("step_*"))
+    # Later ones were damaged, or else the run would not have gone back behind them.
+    later = [path for path in there if path > newest]
+    old = [path for path in there if path <= newest][:-keep]
+    half_written = root.glob(".step_*.partial")  # by a run that was killed
+    for path in (*old, *later, *half_written):
+        shutil.rmtree(path, ignore_errors=True)

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from cohort.errors import ConfigError
 from cohort.imports import written_name
+from cohort.models.layers import Backbone
 from cohort.models.tracing import WHOLE, CannotCutError, Observed, Traced, observe, trace
 
 SHOWN_CANDIDATES = 16
@@ -76,12 +77,24 @@ def cut(
 def default_places(network: nn.Module) -> tuple[str, ...] | None:
     """Where exits go if the user names no places: as the network says itself, or None."""
     places: tuple[str, ...] | None = getattr(network, "exits_after", None)
-    if places is None and any(
-        (cls.__module__, cls.__name__) == ("torchvision.models.resnet", "ResNet")
-        for cls in type(network).__mro__  # without importing torchvision, which takes seconds
-    ):
+    if places is None and _is_torchvision_resnet(network):
         return "layer1", "layer2", "layer3"
     return places
+
+
+def last_place(network: nn.Module) -> str | None:
+    """The module that gives a network's last map, before it is pooled; None if it does not say."""
+    if isinstance(network, Backbone):
+        body = network.exits_after[-1].split(".")[0]
+        return f"{body}.{len(list(network.get_submodule(body).children())) - 1}"
+    return "layer4" if _is_torchvision_resnet(network) else None
+
+
+def _is_torchvision_resnet(network: nn.Module) -> bool:
+    return any(
+        (cls.__module__, cls.__name__) == ("torchvision.models.resnet", "ResNet")
+        for cls in type(network).__mro__  # without importing torchvision, which takes seconds
+    )
 
 
 def candidates(network: nn.Module) -> str:

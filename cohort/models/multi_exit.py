@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cohort.errors import ConfigError
-from cohort.models.cut import CutNetwork, cut
+from cohort.models.cut import CutNetwork, cut, last_place
 from cohort.models.exit_outputs import ExitOutputs as ExitOutputs
 from cohort.models.layers import initialise_convolutions
 from cohort.models.modes import in_mode
@@ -36,6 +36,8 @@ class MultiExit(nn.Module):
         self.places = network.places
         self.num_exits = len(self.sections)
         self.num_classes = deepest.out_features
+        self.last_place: str | None = None
+        """The module in the last section that gives its map, if known and no exit of its own."""
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Logits [B, C] of the deepest exit; no branch is run."""
@@ -106,7 +108,20 @@ def multi_exit(
         branch(map_BCHW.shape[1], trunk.classifier.in_features, stride(size(map_BCHW), last))
         for map_BCHW in maps
     ]
-    return MultiExit(trunk, branches)
+    made = MultiExit(trunk, branches)
+    made.last_place = _last_after(network, places)
+    return made
+
+
+def _last_after(network: nn.Module, places: Sequence[str]) -> str | None:
+    """What gives the last map in the section after the last of ``places``, if that can be named."""
+    name = last_place(network)
+    while name and any(place.startswith(f"{name}.") for place in places):
+        stage = network.get_submodule(name)  # in which an exit stands, so a part of it is left
+        if not isinstance(stage, nn.Sequential):
+            return None
+        name = f"{name}.{len(stage) - 1}"
+    return None if name in places else name
 
 
 def branch(in_channels: int, features: int, stride: int) -> nn.Sequential:

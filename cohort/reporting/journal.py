@@ -73,7 +73,8 @@ class Journal:
         self._students = students
         self._close()
         if self._folder.metrics.exists():
-            MetricsLog.rewind(self._folder.metrics, step)
+            ended = step == self._plan.total_steps
+            MetricsLog.rewind(self._folder.metrics, step, ended=ended)
         self._newest.clear()
         self._open(resumed_at=step)
 

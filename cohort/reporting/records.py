@@ -1,5 +1,6 @@
 """The source of truth of a run: one JSON object a line, from which everything else is drawn."""
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -51,8 +52,9 @@ class MetricsLog:
         self._file.flush()
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; what could not be written, on a full disk, was complained of by then."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -61,14 +63,21 @@ class MetricsLog:
         self.close()
 
     @staticmethod
-    def rewind(path: Path, step: int) -> None:
+    def rewind(path: Path, step: int, *, ended: bool = False) -> None:
         """Keep only the whole lines up to a step, atomically.
 
         Later ones were written after the checkpoint from which the run goes on, which will write
-        them again; a torn last one is what a killed run leaves.
+        them again; a torn last one is what a killed run leaves. ``ended``: no step is left to train,
+        and what will be written again is the evaluation at this one.
         """
         lines = ((line, _parse(line)) for line in path.read_bytes().splitlines())
-        kept = [line for line, record in lines if record is not None and record["step"] <= step]
+        kept = [
+            line
+            for line, record in lines
+            if record is not None
+            and record["step"] <= step
+            and not (ended and record["step"] == step and record["phase"] != "train")
+        ]
         atomic_write(path, b"".join(line + b"\n" for line in kept))
 
 

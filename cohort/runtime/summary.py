@@ -8,7 +8,14 @@ from cohort.learning.learner import WEIGHTS_FILE
 from cohort.learning.student_files import CARD_FILE, ModelCard
 from cohort.models.registry import with_places
 from cohort.run_folder import atomic_write
-from cohort.runs import network_name, prefixed, versions, write_reason
+from cohort.runs import (
+    images_per_second,
+    network_name,
+    prefixed,
+    versions,
+    write_failure,
+    write_reason,
+)
 from cohort.runtime.config import CohortConfig, Network
 from cohort.runtime.coordinator import Coordinator
 
@@ -27,12 +34,12 @@ def conclude(
         if finished:
             summary["students"] = _finish_students(coordinator, config, step)
             summary["ensemble"] = prefixed(coordinator.evaluation["ensemble"])
+        coordinator.folder.write_summary(summary)
     except Exception as error:
         failed = _summary(coordinator, config, max(coordinator.saved_at, 0), "failed")
         reason = write_reason(coordinator.folder, error)
-        coordinator.folder.write_summary({**failed, "error": reason})
+        write_failure(coordinator.folder, failed, reason)
         raise RunError(reason) from error
-    coordinator.folder.write_summary(summary)
     return summary
 
 
@@ -45,7 +52,9 @@ def _summary(
         "epochs": coordinator.plan.epoch(step),
         "seed": config.seed,
         "wall_seconds": coordinator.wall_seconds,
-        "images_per_second": coordinator.journal.images_per_second,
+        "images_per_second": images_per_second(
+            coordinator.folder, coordinator.journal.images_per_second
+        ),
         "restarts": coordinator.progress.restarts,
         "dropped": coordinator.progress.dropped,
         "students": [],

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from cohort.config_file import to_yaml
 from cohort.interruption import Interruption
 from cohort.learning.build import build_learner
 from cohort.learning.checkpoint import Checkpoint
 from cohort.learning.student_files import load_student
 from cohort.reporting.journal import Journal
-from cohort.run_folder import RunFolder, atomic_write, default_path
+from cohort.run_folder import RunFolder, default_path
 from cohort.runs import (
     Resumed,
     check_extends,
@@ -23,6 +22,7 @@ from cohort.runs import (
     dataset_label,
     network_name,
     reopen,
+    write_config,
 )
 from cohort.runtime.assembly import Ingredients, assemble, prepare, session, threads_per_student
 from cohort.runtime.config import CohortConfig, Network, resolve
@@ -126,8 +126,7 @@ def _run(
         config = dataclasses.replace(config, threads=threads_per_student(config))
         with assemble(config, parts, reservation) as (cohort, notice):
             folder = resumed[0] if resumed else _new_folder(config)
-            config = dataclasses.replace(config, run_dir=None)  # the text repeats the run elsewhere
-            atomic_write(folder.config, to_yaml(config))
+            write_config(folder, config)
             names = {k: network_name(network) for k, network in enumerate(config.networks)}
             with Journal(
                 folder,

@@ -111,6 +111,17 @@ def test_a_run_with_exits_takes_part_in_all(tmp_path, monkeypatch, capsys, byot)
     assert (aside["mean_abs_gradient"] > 0).tolist() == [True] * 16 + [False] * 8
 
 
+def test_a_single_test_image_makes_no_scatter(tmp_path, monkeypatch, capsys, byot):
+    run = shutil.copytree(byot, tmp_path / "run")
+    text = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(text.replace("test_subset: 90", "test_subset: 1"))
+    flags = (run, "--output", tmp_path / "out", "--analyses", "early_exit,separability")
+    code, lines, err = analyse(monkeypatch, capsys, *flags)
+    assert (code, lines) == (2, [])
+    assert err.startswith("error: ")
+    assert "separability needs two test images, which run lacks" in err
+
+
 def test_analyses_of_ones_choice(tmp_path, monkeypatch, capsys, byot):
     one, two = (shutil.copytree(byot, tmp_path / name) for name in "xy")
     out = tmp_path / "out"

@@ -11,6 +11,8 @@ from tests.support.refusal import check_says, refuses  # noqa: F401
 
 SMALL = {"train_subset": 64, "test_subset": 10, "batch_size": 32, "epochs": 2, "threads": 1}
 FLAGS = [str(word) for k, v in SMALL.items() for word in (f"--{k.replace('_', '-')}", v)]
+LONG = "L" * 300
+"""No name of a file."""
 SILENT = "tests.support.exits:Silent"
 RUNS = {
     "byot": {"checkpoint_every": 1},
@@ -105,11 +107,14 @@ def test_networks(refused, flags, words):
         (["--temperature", "nan"], ["--temperature is nan", "greater than 0"]),
         (["--cutout", 9], ["--cutout is 9", "at most 8"]),
         (["--cutout", 0], ["--cutout is 0", "greater than 0"]),
+        (["--dataset", "folder", "--data-root", LONG], ["LLL", "cannot be used: File name too"]),
         (["--method", "dml"], ["--method is 'dml'", "'byot'", "'fitnet'"]),
         (["--method", "dsn", "--alpha", "0.3"], ["--alpha is 0.3 with --method dsn", "leave"]),
         (["--method", "none", "--exits", "stages.0"], ["--exits is 'stages.0' with --method none"]),
         (["--method", "none", "--temperature", 2], ["--temperature is 2.0 with --method none"]),
         (["--method", "kd"], ["--method is kd", "--teacher RUN_DIR"]),
+        (["--run-dir", LONG], ["--run-dir LLL", "File name too long"]),
+        (["--method", "kd", "--teacher", LONG], ["LLL", "File name too long"]),
         (["--teacher", "byot"], ["--teacher is 'byot' with --method byot", "leave it out"]),
         (["--evaluate"], ["--evaluate", "--help"]),
         (["--k", 2], ["--k", "--help"]),
@@ -264,6 +269,7 @@ def test_resuming_after_the_config_was_edited(resuming_refused, here, old, new, 
 
 def test_resuming_what_is_no_run(resuming_refused, here):
     check_says(resuming_refused("nowhere"), "nowhere is not the folder of a run")
+    check_says(resuming_refused(LONG), "LLL", "File name too long")
     for file in here.glob("byot/checkpoints/*/0/optimizer.pt"):
         file.write_bytes(b"")
     check_says(resuming_refused("byot"), "--resume byot", "no valid checkpoint", "--config")
@@ -284,6 +290,7 @@ def test_resuming_what_is_no_run(resuming_refused, here):
         (["byot", "--ensemble-weights", "0,0,0"], ["is 0,0,0", "not all 0"]),
         (["byot", "--ensemble-weights", "nan,1,1"], ["is nan,1,1"]),
         (["plain", "--ensemble-weights", "1"], ["--ensemble-weights", "plain", "exits"]),
+        (["plain", "--latency", 5], ["--latency was given", "no student of plain has exits"]),
         (["byot/students/0"], ["byot/students/0 is not the folder of a run"]),
     ],
 )  # fmt: skip
@@ -295,6 +302,7 @@ def test_evaluate(refuses, here, flags, words):  # noqa: F811
     ("flags", "words"),
     [
         (["byot", "--output", "byot"], ["--output byot already holds something"]),
+        (["byot", "--output", LONG], ["LLL", "cannot be used: File name too"]),
         (["byot", "--output", "byot/config.yaml/x"], ["--output byot/config.yaml/x cannot"]),
         (["plain", "--exit", 1, "--output", "out"], ["--exit is 1", "no exits", "leave it out"]),
         (["byot", "--exit", 0, "--output", "out"], ["--exit is 0", "exits 1 to 3"]),

@@ -8,7 +8,7 @@ from cohort.jobs.self_distill_job import prepare
 from tests.support.workers import work_together
 
 STEPS = 12
-METHODS = ("byot", "fitnet", "at")
+METHODS = ("byot", "fitnet", "at", "none")
 
 
 def config(**options):
@@ -44,6 +44,8 @@ def two_workers(tmp_path_factory, teacher):
 
 
 def options_of(method, teacher):
+    if method == "none":  # of a network with a layer that no gradient reaches
+        return {"method": method, "model": "tests.support.networks:left_out"}
     return {"method": method} | ({} if method == "byot" else {"teacher": teacher})
 
 

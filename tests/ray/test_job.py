@@ -7,6 +7,7 @@ import ray
 
 from cohort import ConfigError, RunError, SelfDistillConfig, resume_self_distill, self_distill
 from cohort.reporting.records import read_metrics
+from tests.support.command import wait_until
 from tests.support.local_ray import ray_of_four  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("ray_of_four")
@@ -67,6 +68,17 @@ def test_a_busy_cluster_is_not_waited_for_for_ever(tmp_path, monkeypatch):
         ray.util.remove_placement_group(all_cores)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["status"], summary["steps"]) == ("failed", 0)
+
+
+def test_workers_do_not_go_on_without_the_one_who_records(tmp_path):
+    """The Ray is not the job's own, and stays when it fails."""
+
+    def fail(record):
+        raise ArithmeticError("this test's own")
+
+    with pytest.raises(RunError, match="this test's own"):
+        self_distill(config(tmp_path / "run", steps=None, epochs=10_000), on_step=fail)
+    wait_until(lambda: ray.available_resources().get("CPU") == 4, seconds=60)
 
 
 def test_two_workers_begin_and_one_goes_on(here, tmp_path):

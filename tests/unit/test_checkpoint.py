@@ -1,6 +1,8 @@
 """Checkpoints: the whole cohort at one step, or nothing."""
 
+import errno
 import json
+import os
 
 import pytest
 
@@ -48,8 +50,9 @@ def test_nothing_there(tmp_path):
 
 
 def test_the_newest_is_found_by_number(tmp_path):
-    for step in (9, 100, 20):
+    for step in (9, 20, 100):
         write(tmp_path, step)
+    os.utime(tmp_path / "step_00000009")  # not by the time
     assert newest_checkpoint(tmp_path).step == 100
 
 
@@ -110,6 +113,27 @@ def test_a_damaged_one_is_replaced_when_its_step_comes_again(two):
     truncate(two / "step_00000020" / MANIFEST)
     write(two, 20)
     assert newest_checkpoint(two).step == 20
+    assert names(two) == ["step_00000010", "step_00000020"]
+
+
+def test_a_damaged_later_one_does_not_take_the_place_of_a_whole_one(two):
+    """The run goes on from 10 and may be killed again before it is back at 20."""
+    flip(two / "step_00000020" / "0" / "model.safetensors")
+    write(two, 15, keep=1)
+    assert newest_checkpoint(two).step == 15
+    assert names(two) == ["step_00000015"]
+
+
+def test_a_full_disk_leaves_the_previous_and_nothing_half(two, monkeypatch):
+    def refuse(path, content):
+        if path.name == MANIFEST:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_synced(path, content)
+
+    write_synced = module._write_synced
+    monkeypatch.setattr(module, "_write_synced", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        write(two, 30, keep=1)
     assert names(two) == ["step_00000010", "step_00000020"]
 
 

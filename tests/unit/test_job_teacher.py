@@ -32,9 +32,8 @@ def student_of(teacher):
     """A learner beside the teacher, and the teacher that it is run beside."""
 
     def build(method, **options):
-        config = SelfDistillConfig(
-            **{**SMALL, **options}, method=method, teacher=str(teacher.run_dir)
-        )
+        given = {"teacher": str(teacher.run_dir), **SMALL, **options}
+        config = SelfDistillConfig(**given, method=method)
         learner = prepare(resolve(config)).build_learner(Workers(), torch.device("cpu"))
         return learner, learner.forward._frozen[0]
 
@@ -112,6 +111,43 @@ def test_fitnet_compares_one_layer_in_the_middle_unless_told_otherwise(student_o
     learner, _ = student_of("fitnet", exits="stages.0,stages.1")
     assert len(learner.adapters.regressors) == 2
     steps(learner, 1)
+
+
+@pytest.mark.parametrize("exits", [None, "stages.0,stages.1,stages.2"])
+@pytest.mark.parametrize("taught_by", ["plain", "byot"])
+def test_attention_is_compared_at_the_end_of_every_section(
+    student_of, teacher, tmp_path, taught_by, exits
+):
+    """Of the last one too: the paper compares all groups of a residual network (Fig. 5)."""
+    run = teacher if taught_by == "plain" else job(tmp_path / "run", steps=1)
+    learner, frozen = student_of("at", teacher=str(run.run_dir), exits=exits)
+    ours, theirs = learner.forward._frozen[1]
+    assert ours.places == theirs.places == ("stages.0", "stages.1", "stages.2")
+    images = torch.rand(4, 1, 8, 8)
+    with torch.no_grad():
+        maps, logits = theirs.with_maps(frozen.normalise(images))
+    assert [tuple(m.shape[2:]) for m in maps] == [(8, 8), (4, 4), (2, 2)]
+    assert torch.equal(logits, frozen(images))
+    learner.network.eval()
+    with torch.no_grad():
+        maps, logits = ours.with_maps(learner.network.normalise(images))
+    assert torch.equal(logits, learner.network(images))
+    pooled = maps[2].mean(dim=(2, 3))
+    assert torch.allclose(logits, learner.network.network.classifier(pooled), atol=1e-5)
+
+
+def test_attention_of_a_teacher_with_an_exit_inside_its_last_stage(student_of, tmp_path):
+    run = job(tmp_path / "run", model="resnet20", steps=1)
+    learner, frozen = student_of("at", teacher=str(run.run_dir), model="resnet20")
+    ours, theirs = learner.forward._frozen[1]
+    assert ours.places == ("stages.0.1", "stages.1.1", "stages.2.0", "stages.2")
+    assert theirs.places == ("stages.0.1", "stages.1.1", "stages.2.0", "stages.2.2")
+    images = torch.rand(4, 1, 8, 8)
+    with torch.no_grad():
+        maps, logits = theirs.with_maps(frozen.normalise(images))
+        expected = frozen.network.classifiers[-1](maps[3].mean(dim=(2, 3)))
+    assert torch.equal(logits, frozen(images))
+    torch.testing.assert_close(logits, expected)
 
 
 def test_regressors_are_resumed_bit_for_bit_and_not_kept(teacher, tmp_path):

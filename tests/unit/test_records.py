@@ -3,6 +3,7 @@
 import contextlib
 import math
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +45,14 @@ def test_a_number_that_is_not_finite_becomes_null(tmp_path):
     (read,) = read_metrics(tmp_path / "m")
     assert read["loss"] is None
     assert read["exits"] == {"ce": [None, 0.5]}
+
+
+def test_a_full_disk_is_complained_of_once():
+    """Not again on closing, which would stand in the way of the first complaint."""
+    log = MetricsLog(Path("/dev/full"))
+    with pytest.raises(OSError, match="No space left"):
+        log.write(record(1))
+    log.close()
 
 
 def test_opening_again_appends(tmp_path):
@@ -89,6 +98,17 @@ def test_rewind_drops_later_steps_and_the_torn_line(tmp_path):
     assert path.read_bytes() == b"".join(before[:4])
     write(path, record(3, loss=0.2))
     assert [r["step"] for r in read_metrics(path)] == [1, 1, 2, 2, 3]
+
+
+def test_rewind_at_the_end_drops_the_evaluation_that_is_made_again(tmp_path):
+    path = tmp_path / "m"
+    phases = ("train", "test", "validation")
+    write(path, *(record(step, phase=phase) for step in (1, 2) for phase in phases))
+    MetricsLog.rewind(path, 2, ended=True)
+    assert [(r["step"], r["phase"]) for r in read_metrics(path)] == [
+        *((1, phase) for phase in phases),
+        (2, "train"),
+    ]
 
 
 def test_rewind_keeps_a_whole_last_line_that_lacks_its_newline(tmp_path):

@@ -1,0 +1,49 @@
+"""A finished run that is resumed, with nothing left to train, is what it was."""
+
+import json
+
+import pytest
+
+from cohort import (
+    CohortConfig,
+    SelfDistillConfig,
+    resume_cohort,
+    resume_self_distill,
+    self_distill,
+    train_cohort,
+)
+from cohort.reporting.records import read_metrics
+
+SMALL = {
+    "train_subset": 128,
+    "test_subset": 10,
+    "validation": 10,
+    "batch_size": 16,
+    "epochs": 2,
+    "log_every": 1,
+    "threads": 1,
+}
+
+
+@pytest.mark.parametrize("command", ["cohort", "self-distillation"])
+def test_it_stays_as_it_was(tmp_path, command):
+    run_dir = tmp_path / "run"
+    if command == "cohort":
+        train_cohort(CohortConfig(**SMALL, exchange="in_process", run_dir=str(run_dir)))
+    else:
+        self_distill(SelfDistillConfig(**SMALL, workers=0, run_dir=str(run_dir)))
+    before = told(run_dir)
+    resume = resume_cohort if command == "cohort" else resume_self_distill
+    assert resume(run_dir).summary["status"] == "finished"
+    assert told(run_dir) == before
+    assert before[0]["images_per_second"] > 0
+
+
+def told(run_dir):
+    """Summary and records, but for the times at which they were written."""
+    summary = json.loads((run_dir / "summary.json").read_text())
+    records = list(read_metrics(run_dir / "metrics.jsonl"))
+    del summary["wall_seconds"]
+    for record in records:
+        del record["time"]
+    return summary, records
