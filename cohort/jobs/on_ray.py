@@ -30,6 +30,7 @@ from cohort.jobs.job import Job
 from cohort.jobs.mailbox import Mailbox, Post, messages, new_mailbox
 from cohort.jobs.placement import Placement
 from cohort.jobs.recorder import Recorder
+from cohort.jobs.shared import Shared, StoredJob
 from cohort.jobs.work import work
 from cohort.learning.data_parallel import Workers
 
@@ -54,8 +55,9 @@ def run_on_ray(job: Job, recorder: Recorder, placement: Placement) -> None:
     Raises RunError if a worker's program failed, or workers died more often than allowed.
     """
     mailbox = new_mailbox(recorder.beginning())
+    shared = Shared(mailbox, ray.put(job.dataset))
     failures: list[RunError] = []
-    with _fitting(job, mailbox, placement) as fit:
+    with job.beside(placement, shared) as job, _fitting(job, shared, placement) as fit:
         told = False
         # The last messages may come between a look into the mailbox and the end of the fit.
         while fit.running or ray.get(mailbox.waiting.remote()):
@@ -95,14 +97,14 @@ class _Fit:
 
 
 @contextlib.contextmanager
-def _fitting(job: Job, mailbox: ActorProxy[Mailbox], placement: Placement) -> Iterator[_Fit]:
+def _fitting(job: Job, shared: Shared, placement: Placement) -> Iterator[_Fit]:
     # Ray Train's own notes; checkpoints and results are in the run's folder.
     notes = tempfile.mkdtemp(prefix="cohort-")
     trainer = TorchTrainer(
         _train_loop,
         train_loop_config={
-            "job": ray.put(job),
-            "mailbox": mailbox,
+            "job": shared.store(job),
+            "mailbox": shared.mailbox,
             "threads": placement.threads,
         },
         torch_config=TorchConfig(backend="nccl" if placement.gpus else "gloo"),
@@ -134,7 +136,8 @@ def _train_loop(config: Mapping[str, Any]) -> None:
     beginning = ray.get(mailbox.begin.remote(workers.leads))
     if beginning is None:
         return
-    job: Job = ray.get(config["job"])
+    stored: StoredJob[Job] = config["job"]
+    job = stored.take()
     torch.set_num_threads(config["threads"])
     post = Post(mailbox, beginning)
     try:

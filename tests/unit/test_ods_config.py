@@ -262,6 +262,7 @@ def test_labels_may_say_that_nothing_is_perturbed():
     ("options", "words"),
     [
         ({"members": 2}, ["--members is 2", "3 students of --teachers", "--choose 0,1"]),
+        ({"choose": "2,1,0", "members": 2}, ["--members is 2", "such as --choose 2,1"]),
         ({"members": 4}, ["--members is 4", "3 students", "--members 3", "--method mean"]),
         ({"choose": "0,1", "members": 3}, ["--members is 3", "2 students", "--members 2"]),
         ({"choose": "0,3"}, ["--choose is 0,3", "different ones of 0,1,2", "--teachers"]),
