@@ -40,8 +40,9 @@ class Workers:
         """The module, its gradients averaged over all workers in every backward pass."""
         if self.size == 1 or not any(p.requires_grad for p in module.parameters()):
             return module
-        # Batch statistics are either the same everywhere or not looked at before an evaluation.
-        return DistributedDataParallel(module, broadcast_buffers=False)
+        # Batch statistics are either the same everywhere or not looked at before an evaluation. A
+        # layer may be of no use, always or at some steps; others wait for its gradient in vain.
+        return DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=True)
 
     def average(self, values: Tensor) -> Tensor:
         """The mean over all workers of a tensor that each of them has."""

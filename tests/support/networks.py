@@ -133,6 +133,14 @@ def raising(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
     return Raising(num_classes, image_shape)
 
 
+def spare(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+    """A resnet8 beside a layer of which it makes no use, and which draws no random numbers of it."""
+    network = build_network("resnet8", num_classes=num_classes, image_shape=image_shape)
+    with torch.random.fork_rng():
+        network.add_module("spare", nn.Linear(5, 5))
+    return network
+
+
 class Scale(nn.Module):
     """A layer of one's own, with a parameter of which no member can have a version."""
 
