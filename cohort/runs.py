@@ -108,4 +108,5 @@ def write_reason(folder: RunFolder, error: BaseException, details: str | None = 
         return str(error)
     file = folder.path / "error.log"
     atomic_write(file, details or "".join(traceback.format_exception(error)))
-    return f"{one_line(error)} (details in {file})"
+    reason = str(error) if isinstance(error, RunError) else one_line(error)
+    return f"{reason} (details in {file})"

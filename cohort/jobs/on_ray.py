@@ -5,7 +5,6 @@ import os
 import shutil
 import tempfile
 import threading
-import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -26,6 +25,7 @@ from ray.train.v2._internal.exceptions import (
 
 from cohort.errors import RunError
 from cohort.imports import one_line
+from cohort.jobs.failures import WorkerFailedError
 from cohort.jobs.job import Job
 from cohort.jobs.mailbox import Mailbox, Post, messages, new_mailbox
 from cohort.jobs.placement import Placement
@@ -35,18 +35,6 @@ from cohort.jobs.work import work
 from cohort.learning.data_parallel import Workers
 
 POLL_SECONDS = 0.2
-
-
-class WorkerFailedError(RunError):
-    """An error of the program on a worker, with its traceback there."""
-
-    def __init__(self, reason: str, details: str) -> None:
-        super().__init__(reason, details)
-        self.reason = reason
-        self.details = details
-
-    def __str__(self) -> str:
-        return self.reason
 
 
 def run_on_ray(job: Job, recorder: Recorder, placement: Placement) -> None:
@@ -158,7 +146,7 @@ def _may_be_a_peers(error: Exception, workers: Workers) -> bool:
 def _told(error: Exception) -> RunError:
     if isinstance(error, RunError):
         return error
-    return WorkerFailedError(one_line(error), "".join(traceback.format_exception(error)))
+    return WorkerFailedError.because_of(error, one_line(error))
 
 
 def _explained(error: Exception, max_failures: int) -> RunError:
@@ -180,4 +168,4 @@ def _explained(error: Exception, max_failures: int) -> RunError:
             "lost; try again later, or with fewer --workers"
         )
     cause = next(iter(failures.values()), error)
-    return WorkerFailedError(one_line(cause), "".join(traceback.format_exception(error)))
+    return WorkerFailedError.because_of(error, one_line(cause))

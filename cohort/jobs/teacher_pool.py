@@ -26,7 +26,7 @@ from torch import Tensor
 from cohort.data.augment import Shard
 from cohort.data.dataset import Split
 from cohort.data.source import BatchSource, as_tensor
-from cohort.errors import RunError
+from cohort.jobs.failures import WorkerFailedError
 from cohort.jobs.mailbox import packed
 from cohort.jobs.placement import Placement
 from cohort.jobs.shared import Shared, StoredJob
@@ -191,7 +191,8 @@ def teacher_pool(job: "OdsJob", placement: Placement, shared: Shared) -> Iterato
         )
         .remote
     )
-    stored = shared.store(job)  # held here as long as actors may start again
+    # Ray logs that such an argument may be gone when an actor starts again: these are held here.
+    stored = shared.store(job)
     device = "cuda" if placement.gpus else "cpu"
     actors = tuple(create(shared, stored, mine, device, placement.threads) for mine in held)
     try:
@@ -202,13 +203,14 @@ def teacher_pool(job: "OdsJob", placement: Placement, shared: Shared) -> Iterato
 
 
 def fetch(references: Sequence[Any]) -> list[Any]:
-    """What the actors answered. Raises RunError if one is dead for good."""
+    """What the actors answered. Raises WorkerFailedError, with Ray's reason, if one is dead for good."""
     try:
         return ray.get(list(references))
     except ray.exceptions.RayActorError as error:
-        raise RunError(
+        raise WorkerFailedError.because_of(
+            error,
             "an actor of --teacher-pool died, more often than --max-failures allows or while it was "
-            "being started"
+            "being started",
         ) from error
 
 

@@ -1,9 +1,11 @@
 """Teachers as actors on Ray teach what teachers in the student's process teach, though one dies."""
 
+import json
+
 import pytest
 import ray
 
-from cohort import ConfigError, OdsConfig, ods_distill
+from cohort import ConfigError, OdsConfig, RunError, ods_distill
 from cohort.data.dataset import ImageDataset
 from cohort.jobs.job import Job
 from cohort.reporting.records import read_metrics
@@ -89,6 +91,18 @@ def test_two_workers_ask_one_pool_though_one_of_them_dies(teachers, here, tmp_pa
     assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5)
     for line, expected in zip(there.summary["teachers"], here.summary["teachers"], strict=True):
         assert line == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_actor_that_dies_too_often_ends_the_run(teachers, tmp_path, ray_and_fuse):
+    fuse = ray_and_fuse.with_name(ray_and_fuse.name + OF_TEACHERS)
+    fuse.touch()
+    told = r"^an actor of --teacher-pool died, more often than --max-failures .*details in \S+error.log"
+    with pytest.raises(RunError, match=told):
+        ods_distill(config(teachers, tmp_path / "run", teacher_pool=1, max_failures=0))
+    assert not fuse.exists(), "the fault did not fire"
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["status"], summary["restarts"], summary["teacher_restarts"]) == ("failed", 0, 0)
+    assert "ActorDiedError" in (tmp_path / "run" / "error.log").read_text()
 
 
 def test_the_data_are_stored_once(teachers, tmp_path, monkeypatch):
