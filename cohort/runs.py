@@ -108,11 +108,12 @@ def write_reason(folder: RunFolder, error: BaseException, details: str | None = 
     if isinstance(error, RunError) and details is None:
         return str(error)
     file = folder.path / "error.log"
+    reason = str(error) if isinstance(error, RunError) else one_line(error)
     try:
         atomic_write(file, details or "".join(traceback.format_exception(error)))
     except OSError:  # a full disk, which may be what the run failed of
-        return one_line(error)
-    return f"{one_line(error)} (details in {file})"
+        return reason
+    return f"{reason} (details in {file})"
 
 
 def write_config(folder: RunFolder, config: RunConfig) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
@@ -16,6 +16,9 @@ from cohort.jobs.placement import Placement
 from cohort.learning.data_parallel import Workers
 from cohort.learning.learner import Learner
 from cohort.learning.plan import TrainingPlan
+
+if TYPE_CHECKING:  # it knows Ray
+    from cohort.jobs.shared import Shared
 
 Evaluation = dict[int | str, dict[str, Any]]
 """Measurements of the student, under its number, and of ensembles by their names."""
@@ -37,9 +40,9 @@ class Job(ABC):
     def build_learner(self, workers: Workers, device: torch.device) -> Learner:
         """The learner of one worker at step 0: a pure function of the job."""
 
-    def example(self, device: torch.device) -> Tensor:
-        """Two black images, [2, C, H, W]."""
-        return torch.zeros(2, *self.dataset.image_shape, device=device)
+    def restorable(self) -> Learner:
+        """A learner to try a checkpoint on, in one process; it need not be able to learn."""
+        return self.build_learner(Workers(), torch.device("cpu"))
 
     @abstractmethod
     def answer(self, outputs: Sequence[Tensor]) -> Tensor:
@@ -82,6 +85,6 @@ class Job(ABC):
         """Actors that run on the cluster beside the workers, each on a core or GPU of its own."""
         return 0
 
-    def beside(self, placement: Placement) -> AbstractContextManager[Self]:
+    def beside(self, placement: Placement, shared: "Shared") -> AbstractContextManager[Self]:
         """Inside, those actors run, and the job knows of them."""
         return nullcontext(self)

@@ -32,7 +32,7 @@ class OdsConfig(JobConfig):
     """teachers: the data that they learned, with the subsets, the validation split and the image size of their run, where --train-subset, --test-subset, --validation, --data-seed, --image-size and --data-root do not say otherwise. Or digits, cifar10, cifar100, folder (class per directory), synthetic, or package.module:function."""  # noqa: E501
     teachers: str | None = None
     """Folder of a finished run whose students teach: a deep ensemble, from launch_cohort.py --teacher none."""  # noqa: E501
-    choose: str | tuple[int, ...] | None = None
+    choose: str | int | tuple[int, ...] | None = None
     """Numbers of the students that teach, with commas between, such as 0,2,3. Default: all of the run's."""
     student: StudentKind = "be"
     """be (a BatchEnsemble: one network, of which every member has its own rank-one factors) or single (a plain network)."""  # noqa: E501
@@ -75,7 +75,8 @@ class OdsConfig(JobConfig):
         """Numbers of the teachers, if the user says which."""
         if self.choose is None:
             return None
-        numbers = self.choose.split(",") if isinstance(self.choose, str) else self.choose
+        given = str(self.choose) if isinstance(self.choose, int) else self.choose
+        numbers = given.split(",") if isinstance(given, str) else given
         try:
             chosen = tuple(int(number) for number in numbers)
         except ValueError:

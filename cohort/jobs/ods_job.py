@@ -30,6 +30,7 @@ from cohort.runs import prefixed
 from cohort.with_members import WithMembers
 
 if TYPE_CHECKING:  # it knows Ray
+    from cohort.jobs.shared import Shared
     from cohort.jobs.teacher_pool import TeacherPool
 
 
@@ -44,6 +45,13 @@ class OdsJob(Job):
 
     def build_learner(self, workers: Workers, device: torch.device) -> Learner:
         """The learner of one worker at step 0."""
+        return self._learner(workers, device, self.teaching(workers, device))
+
+    def restorable(self) -> Learner:
+        """A learner without teachers, whom no checkpoint holds."""
+        return self._learner(Workers(), torch.device("cpu"), labels_only)
+
+    def _learner(self, workers: Workers, device: torch.device, teaching: Teaching) -> Learner:
         student = self.student()
         module = TaughtStudent(student).to(device)  # and with it the student
         assert self.config.method is not None, "the config is not resolved"
@@ -57,8 +65,8 @@ class OdsJob(Job):
                 temperature=self.config.tau or 1.0,
             ),
             student=STUDENT,
-            forward=workers.parallel(module, labels_only(0, self.example(device))),
-            inputs=self.teaching(workers, device),
+            forward=workers.parallel(module),
+            inputs=teaching,
             shard=(workers.rank, workers.size),
             average=workers.average,
         )
@@ -109,14 +117,14 @@ class OdsJob(Job):
         return self.config.teacher_pool or 0
 
     @contextmanager
-    def beside(self, placement: Placement) -> Iterator[Self]:
+    def beside(self, placement: Placement, shared: "Shared") -> Iterator[Self]:
         """Inside, the pool's actors hold the teachers, and no worker does."""
         if self.config.teacher_pool is None:
             yield self
             return
         from cohort.jobs.teacher_pool import teacher_pool  # this module knows no Ray
 
-        with teacher_pool(self, placement) as pool:
+        with teacher_pool(self, placement, shared) as pool:
             yield replace(self, pool=pool, teachers=())
 
     def answer(self, outputs: Sequence[Tensor]) -> Tensor:

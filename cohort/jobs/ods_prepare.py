@@ -13,6 +13,8 @@ from cohort.jobs.shares import check_shares, smallest_batch
 from cohort.jobs.teacher import read_student
 from cohort.learning.lone_image import check_lone_image
 from cohort.learning.plan import plan_training
+from cohort.models.members import MembersStudent
+from cohort.models.members_apart import check_members_apart
 from cohort.reporting.tensorboard import summary_writer
 from cohort.runs import network_name
 from cohort.with_members import WithMembers
@@ -35,7 +37,9 @@ def prepare(config: OdsConfig) -> OdsJob:
     job = OdsJob(config, dataset, plan, "", 0, teachers)
     _try_out_teachers(job)
     student = job.student()
-    if smallest_batch(config, plan) == 1 and config.members is None:
+    if isinstance(student, MembersStudent):
+        check_members_apart(student.network, dataset.image_shape, "--model")
+    elif smallest_batch(config, plan) == 1:
         check_lone_image(student, dataset.image_shape, student, plan.batch_size)
     parameters = sum(p.numel() for p in student.parameters())
     return replace(job, network=_written_name(config), parameters=parameters)

@@ -35,7 +35,7 @@ def resolve(config: OdsConfig) -> OdsConfig:
     config = fill_in(config, ods_recipe(config.dataset))
     if config.model is None:
         config = dataclasses.replace(config, model=_common_network(config, folders))
-    return _with_method(config, len(folders))
+    return _with_method(config, [folder.name for folder in folders])
 
 
 def teacher_folders(config: OdsConfig) -> list[Path]:
@@ -91,13 +91,13 @@ def _common_network(config: OdsConfig, folders: list[Path]) -> str:
     return networks.pop()
 
 
-def _with_method(config: OdsConfig, teachers: int) -> OdsConfig:
+def _with_method(config: OdsConfig, teachers: list[str]) -> OdsConfig:
     """Members, method, and what its loss has."""
     single = config.student == "single"
     filled: dict[str, Any] = {
         "choose": config.chosen,
         "method": config.method or ("mean" if single else "one_to_one"),
-        "members": None if single else config.members or teachers,
+        "members": None if single else config.members or len(teachers),
     }
     _check_members(config, filled["method"], filled["members"], teachers)
     if filled["method"] == "labels":
@@ -112,21 +112,23 @@ def _with_method(config: OdsConfig, teachers: int) -> OdsConfig:
     return dataclasses.replace(config, **filled)
 
 
-def _check_members(config: OdsConfig, method: str, members: int | None, teachers: int) -> None:
+def _check_members(
+    config: OdsConfig, method: str, members: int | None, teachers: list[str]
+) -> None:
     if method != "one_to_one" and (members is None or members > 1):
         return
-    if teachers == 1:
+    if len(teachers) == 1:
         raise ConfigError(
             f"--teachers {config.teachers} has one student that teaches, which makes no BatchEnsemble of "
             "several; take more, or use --student single, or --method mean with --members"
         )
-    if members == teachers:
+    if members == len(teachers):
         return
-    how = f"choose {members} of them by --choose, such as --choose {','.join(map(str, range(members or 0)))}"
-    if members is not None and members > teachers:
-        how = f"use --members {teachers}, or --method mean"
+    how = f"choose {members} of them by --choose, such as --choose {','.join(teachers[:members])}"
+    if members is not None and members > len(teachers):
+        how = f"use --members {len(teachers)}, or --method mean"
     raise ConfigError(
-        f"--members is {members}, but {teachers} students of --teachers {config.teachers} teach, and "
+        f"--members is {members}, but {len(teachers)} students of --teachers {config.teachers} teach, and "
         f"one_to_one needs as many; {how}"
     )
 

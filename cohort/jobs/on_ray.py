@@ -5,7 +5,6 @@ import os
 import shutil
 import tempfile
 import threading
-import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -26,26 +25,16 @@ from ray.train.v2._internal.exceptions import (
 
 from cohort.errors import RunError
 from cohort.imports import one_line
+from cohort.jobs.failures import WorkerFailedError
 from cohort.jobs.job import Job
 from cohort.jobs.mailbox import Mailbox, Post, messages, new_mailbox
 from cohort.jobs.placement import Placement
 from cohort.jobs.recorder import Recorder
+from cohort.jobs.shared import Shared, StoredJob
 from cohort.jobs.work import work
 from cohort.learning.data_parallel import Workers
 
 POLL_SECONDS = 0.2
-
-
-class WorkerFailedError(RunError):
-    """An error of the program on a worker, with its traceback there."""
-
-    def __init__(self, reason: str, details: str) -> None:
-        super().__init__(reason, details)
-        self.reason = reason
-        self.details = details
-
-    def __str__(self) -> str:
-        return self.reason
 
 
 def run_on_ray(job: Job, recorder: Recorder, placement: Placement) -> None:
@@ -54,8 +43,9 @@ def run_on_ray(job: Job, recorder: Recorder, placement: Placement) -> None:
     Raises RunError if a worker's program failed, or workers died more often than allowed.
     """
     mailbox = new_mailbox(recorder.beginning())
+    shared = Shared(mailbox, ray.put(job.dataset))
     failures: list[RunError] = []
-    with _fitting(job, mailbox, placement) as fit:
+    with job.beside(placement, shared) as job, _fitting(job, shared, placement) as fit:
         told = False
         # The last messages may come between a look into the mailbox and the end of the fit.
         while fit.running or ray.get(mailbox.waiting.remote()):
@@ -95,14 +85,14 @@ class _Fit:
 
 
 @contextlib.contextmanager
-def _fitting(job: Job, mailbox: ActorProxy[Mailbox], placement: Placement) -> Iterator[_Fit]:
+def _fitting(job: Job, shared: Shared, placement: Placement) -> Iterator[_Fit]:
     # Ray Train's own notes; checkpoints and results are in the run's folder.
     notes = tempfile.mkdtemp(prefix="cohort-")
     trainer = TorchTrainer(
         _train_loop,
         train_loop_config={
-            "job": ray.put(job),
-            "mailbox": mailbox,
+            "job": shared.store(job),
+            "mailbox": shared.mailbox,
             "threads": placement.threads,
         },
         torch_config=TorchConfig(backend="nccl" if placement.gpus else "gloo"),
@@ -139,7 +129,8 @@ def _train_loop(config: Mapping[str, Any]) -> None:
     beginning = ray.get(mailbox.begin.remote(workers.leads))
     if beginning is None:
         return
-    job: Job = ray.get(config["job"])
+    stored: StoredJob[Job] = config["job"]
+    job = stored.take()
     torch.set_num_threads(config["threads"])
     post = Post(mailbox, beginning)
     try:
@@ -160,7 +151,7 @@ def _may_be_a_peers(error: Exception, workers: Workers) -> bool:
 def _told(error: Exception) -> RunError:
     if isinstance(error, RunError):
         return error
-    return WorkerFailedError(one_line(error), "".join(traceback.format_exception(error)))
+    return WorkerFailedError.because_of(error, one_line(error))
 
 
 def _explained(error: Exception, max_failures: int) -> RunError:
@@ -182,4 +173,4 @@ def _explained(error: Exception, max_failures: int) -> RunError:
             "lost; try again later, or with fewer --workers"
         )
     cause = next(iter(failures.values()), error)
-    return WorkerFailedError(one_line(cause), "".join(traceback.format_exception(error)))
+    return WorkerFailedError.because_of(error, one_line(cause))

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from cohort.jobs.job import STUDENT, Evaluation
@@ -16,6 +16,13 @@ from cohort.reporting.records import Phase
 from cohort.run_folder import RunFolder
 from cohort.runtime.coordinator import Progress
 from cohort.watcher import Watcher
+
+
+@dataclass
+class JobProgress(Progress):
+    """What a job has counted so far."""
+
+    teacher_restarts: int = 0
 
 
 class Recorder:
@@ -39,7 +46,7 @@ class Recorder:
         self.keep = keep
         self.watcher = watcher
         self._asked = stopping
-        self.progress = Progress(**checkpoint.progress) if checkpoint else Progress()
+        self.progress = JobProgress(**checkpoint.progress if checkpoint else {})
         self.evaluation: Evaluation = {}
         self.final: Final | None = None
         self._began = False
@@ -72,6 +79,12 @@ class Recorder:
             self.journal.start(self.step, [STUDENT])
         self._began = True
         return self.beginning()
+
+    def teachers_restarted(self, teachers: Sequence[int]) -> None:
+        """An actor of a pool died, and is started again with its teachers."""
+        self.progress.teacher_restarts += 1
+        numbers = ", ".join(map(str, teachers))
+        self.journal.notice(f"the actor of teachers {numbers} died; it starts again")
 
     def trained(self, records: Sequence[Record]) -> None:
         """Measurements that became due."""

@@ -74,8 +74,7 @@ def run_job(
     config = job.config
     if resumed is not None:
         check_extends(resumed[1], job.plan, config.run_dir)
-        learner = job.build_learner(Workers(), torch.device("cpu"))
-        check_restores(resumed[1], STUDENT, learner, config.run_dir)
+        check_restores(resumed[1], STUDENT, job.restorable(), config.run_dir)
     if verbose:
         print(f"starting {config.workers or 1} worker{'s' * (config.workers > 1)}", flush=True)
     with _session(config), Interruption().listening() as interruption:
@@ -140,8 +139,7 @@ def _train(job: Job, recorder: Recorder, placement: Placement) -> None:
         return
     from cohort.jobs.on_ray import run_on_ray
 
-    with job.beside(placement) as job:
-        run_on_ray(job, recorder, placement)
+    run_on_ray(job, recorder, placement)
 
 
 def _train_here(job: Job, recorder: Recorder, placement: Placement) -> None:

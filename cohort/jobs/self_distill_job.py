@@ -53,7 +53,7 @@ class SelfDistillJob(Job):
             self.dataset,
             _objective(self.config),
             student=STUDENT,
-            forward=workers.parallel(module, self.example(device)),
+            forward=workers.parallel(module),
             adapters=getattr(module, "regressors", None),
             shard=(workers.rank, workers.size),
             average=workers.average,

@@ -44,6 +44,7 @@ def _head(recorder: Recorder, job: Job, status: str) -> dict[str, Any]:
         "images_per_second": images_per_second(recorder.folder, recorder.journal.images_per_second),
         "restarts": recorder.progress.restarts,
         "dropped": [],
+        **({"teacher_restarts": recorder.progress.teacher_restarts} if job.actors_beside else {}),
         **job.named_constants(),
         "workers": job.config.workers,
         "students": [],

@@ -5,7 +5,8 @@ teacher makes those hands them to its fellows and to the worker through the obje
 actor answers with its teachers' posteriors. A worker asks for a step ahead of the one it learns
 from, so that teachers and student work at the same time.
 
-All is a function of seed and step: an actor that dies is started again and asked again, by Ray.
+All is a function of seed and step: an actor that dies is started again and asked again, by Ray, and
+tells the driver so.
 
 Shapes: M teachers, B batch, C channels or classes, N examples.
 """
@@ -25,8 +26,10 @@ from torch import Tensor
 from cohort.data.augment import Shard
 from cohort.data.dataset import Split
 from cohort.data.source import BatchSource, as_tensor
-from cohort.errors import RunError
+from cohort.jobs.failures import WorkerFailedError
+from cohort.jobs.mailbox import packed
 from cohort.jobs.placement import Placement
+from cohort.jobs.shared import Shared, StoredJob
 from cohort.learning.teaching import Taught
 from cohort.objectives.perturbation import InputPerturbation
 
@@ -43,14 +46,17 @@ class TeacherActor:
 
     def __init__(
         self,
-        shared: "Sequence[ray.ObjectRef[OdsJob]]",
+        shared: Shared,
+        stored: "StoredJob[OdsJob]",
         mine: Sequence[int],
         device: str,
         threads: int,
     ) -> None:
+        if ray.get_runtime_context().was_current_actor_reconstructed:
+            shared.mailbox.tell.remote(packed("teachers_restarted", mine))
         torch.set_num_threads(threads)
         self._device = torch.device(device)
-        job = ray.get(shared[0])
+        job = stored.take()
         self._mine = list(mine)
         self._teachers = job.build_teachers(self._device, mine)
         self._job = replace(job, teachers=())  # the others' weights need not stay here
@@ -170,7 +176,7 @@ class PoolTeaching:
 
 
 @contextmanager
-def teacher_pool(job: "OdsJob", placement: Placement) -> Iterator[TeacherPool]:
+def teacher_pool(job: "OdsJob", placement: Placement, shared: Shared) -> Iterator[TeacherPool]:
     """Actors that share the teachers of a job, for as long as the block lasts."""
     size, teachers = job.actors_beside, len(job.teachers)
     held = tuple(tuple(range(actor, teachers, size)) for actor in range(size))
@@ -185,11 +191,10 @@ def teacher_pool(job: "OdsJob", placement: Placement) -> Iterator[TeacherPool]:
         )
         .remote
     )
-    # In a list, since Ray warns that an argument may be gone when an actor starts again; this one is
-    # held here as long as there are actors.
-    shared = [ray.put(job)]
+    # Ray logs that such an argument may be gone when an actor starts again: these are held here.
+    stored = shared.store(job)
     device = "cuda" if placement.gpus else "cpu"
-    actors = tuple(create(shared, mine, device, placement.threads) for mine in held)
+    actors = tuple(create(shared, stored, mine, device, placement.threads) for mine in held)
     try:
         yield TeacherPool(actors, held, job.perturbation, job.config.seed)
     finally:
@@ -198,13 +203,14 @@ def teacher_pool(job: "OdsJob", placement: Placement) -> Iterator[TeacherPool]:
 
 
 def fetch(references: Sequence[Any]) -> list[Any]:
-    """What the actors answered. Raises RunError if one is dead for good."""
+    """What the actors answered. Raises WorkerFailedError, with Ray's reason, if one is dead for good."""
     try:
         return ray.get(list(references))
     except ray.exceptions.RayActorError as error:
-        raise RunError(
+        raise WorkerFailedError.because_of(
+            error,
             "an actor of --teacher-pool died, more often than --max-failures allows or while it was "
-            "being started"
+            "being started",
         ) from error
 
 

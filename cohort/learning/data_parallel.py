@@ -18,10 +18,8 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils._pytree import tree_leaves
 
 from cohort.data.dataset import Split
-from cohort.models.modes import in_mode
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -38,17 +36,13 @@ class Workers:
         """Whether this worker speaks for all."""
         return self.rank == 0
 
-    def parallel(self, module: nn.Module, example: Any) -> nn.Module:
-        """The module, its gradients averaged over all workers in every backward pass.
-
-        ``example`` is what it may be called with, to see whether it leaves parameters out.
-        """
+    def parallel(self, module: nn.Module) -> nn.Module:
+        """The module, its gradients averaged over all workers in every backward pass."""
         if self.size == 1 or not any(p.requires_grad for p in module.parameters()):
             return module
-        # Batch statistics are either the same everywhere or not looked at before an evaluation.
-        return DistributedDataParallel(
-            module, broadcast_buffers=False, find_unused_parameters=leaves_out(module, example)
-        )
+        # Batch statistics are either the same everywhere or not looked at before an evaluation. A
+        # layer may be of no use, always or at some steps; others wait for its gradient in vain.
+        return DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=True)
 
     def average(self, values: Tensor) -> Tensor:
         """The mean over all workers of a tensor that each of them has."""
@@ -83,19 +77,6 @@ class Workers:
         if self.size > 1:
             for buffer in network.buffers():
                 dist.broadcast(buffer, src=0)
-
-
-def leaves_out(module: nn.Module, example: Any) -> bool:
-    """Whether nothing that the module gives depends on some parameter that it would have trained.
-
-    The gradients of the others would then wait for that one's; looking for it costs time at every
-    step, so only whoever must does.
-    """
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    with in_mode(module, training=False):
-        given = [value for value in tree_leaves(module(example)) if isinstance(value, Tensor)]
-    sums = [value.sum() for value in given if value.requires_grad]
-    return any(g is None for g in torch.autograd.grad(sums, trained, allow_unused=True))
 
 
 class SynchronisedBatchNorm(nn.modules.batchnorm._BatchNorm):

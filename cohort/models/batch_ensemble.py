@@ -4,13 +4,14 @@ Shapes: B batch, C classes, M members, O output channels; what the layers do: ``
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from cohort.errors import ConfigError
+from cohort.models.called_layers import check_layers_are_called
 from cohort.models.member_layers import MEMBER_LAYERS, MemberLayer
 from cohort.with_members import MemberInit
 
@@ -51,7 +52,12 @@ class BatchEnsemble(nn.Module):
 
 
 def batch_ensemble(
-    network: nn.Module, members: int, *, init: MemberInit = "normal", flag: str = "--model"
+    network: nn.Module,
+    members: int,
+    *,
+    init: MemberInit = "normal",
+    image_shape: Sequence[int] | None = None,
+    flag: str = "--model",
 ) -> BatchEnsemble:
     """A batch ensemble of ``network``, whose layers are replaced in place.
 
@@ -63,6 +69,9 @@ def batch_ensemble(
         members: M, 2 or more.
         init: r and s from ``normal``, N(1, 0.5) with 0.5 the standard deviation, or of random
             ``sign``, as likely 1 as -1; drawn from torch's global generator.
+        image_shape: (C, H, W) of images to try the network on, which shows whether it takes the
+            weight out of a layer instead of calling it: members would share that. None: it is not
+            tried.
         flag: what the user gave the network with, for messages.
 
     Raises:
@@ -77,6 +86,8 @@ def batch_ensemble(
             f"{flag} is a {type(network).__name__} without a convolution or linear layer, "
             "of which alone a batch ensemble is made"
         )
+    if image_shape is not None:
+        check_layers_are_called(network, image_shape, flag)
 
     def converted(layer: nn.Module) -> nn.Module:
         kind = MEMBER_LAYERS.get(type(layer))
@@ -99,10 +110,12 @@ def replace_layers(network: nn.Module, replace: Replace) -> nn.Module:
 
 def _check_layer(module: nn.Module, name: str, flag: str) -> None:
     own = {key for key, parameter in module._parameters.items() if parameter is not None}
-    known = type(module) in MEMBER_LAYERS or isinstance(module, AS_THEY_ARE)
+    # One that was given another forward would keep it, and not become what members share.
+    layer = type(module) in MEMBER_LAYERS and "forward" not in vars(module)
+    known = layer or isinstance(module, AS_THEY_ARE)
     if own and not (known and own <= {"weight", "bias"}):
         where = f"module {name!r}" if name else "the network itself"
         raise ConfigError(
             f"{flag} cannot be a batch ensemble: {where} is a {type(module).__name__} with parameters of "
-            "its own; only Conv1d, Conv2d, Conv3d, Linear, normalisation and PReLU may have some"
+            "its own; only plain Conv1d, Conv2d, Conv3d, Linear, normalisation and PReLU may have some"
         )

@@ -115,7 +115,9 @@ def build_with_members(
     network = build_network(
         spec.network, num_classes=num_classes, image_shape=image_shape, flag=flag
     )
-    ensemble = batch_ensemble(network, spec.members, init=spec.init, flag=flag)
+    ensemble = batch_ensemble(
+        network, spec.members, init=spec.init, image_shape=image_shape, flag=flag
+    )
     for bias in member_biases(ensemble):
         nn.init.zeros_(bias)
     return ensemble

@@ -139,6 +139,8 @@ def _ending(summary: Summary) -> str:
     ]
     if summary.get("restarts"):
         parts.append(f"{summary['restarts']} restarts")
+    if summary.get("teacher_restarts"):
+        parts.append(f"{summary['teacher_restarts']} restarts of teachers")
     if summary.get("dropped"):
         parts.append(f"without students {', '.join(map(str, summary['dropped']))}")
     return ", ".join(parts)

@@ -121,6 +121,14 @@ def test_values(refused, flags, words):
             ["--model", SCALED],
             ["--model cannot be a batch ensemble", "'scale'", "Scale with param"],
         ),
+        (
+            ["--model", "tests.support.networks:OwnProduct"],
+            ["--model cannot be a batch ensemble", "the weight of 'fc' itself", "call the layer"],
+        ),
+        (
+            ["--model", "tests.support.networks:PlacesFirst", "--choose", "0,1"],
+            ["--model cannot be a batch ensemble", "a member's answer depends", "first dimension"],
+        ),
         (["--model", "tests.support.networks:nothing"], ["tests.support.networks:nothing"]),
     ],
 )

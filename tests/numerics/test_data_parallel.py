@@ -12,7 +12,6 @@ from cohort.data.dataset import Split
 from cohort.learning.data_parallel import (
     SynchronisedBatchNorm,
     Workers,
-    leaves_out,
     synchronised_batch_norm,
 )
 
@@ -68,7 +67,7 @@ def check_a_step(workers):
     shared = network()
     with synchronised_batch_norm(shared, workers):
         assert isinstance(shared[1], SynchronisedBatchNorm)
-        parallel = workers.parallel(shared, images[mine])
+        parallel = workers.parallel(shared)
         loss, gradients, buffers = one_step(parallel, shared, images[mine], labels[mine])
     assert type(shared[1]) is nn.BatchNorm2d
     assert type(shared[7]) is nn.BatchNorm1d
@@ -85,9 +84,7 @@ def check_local_statistics_differ(workers):
     expected = one_step(alone, alone, images, labels)
     mine = slice(workers.rank * BATCH // SIZE, (workers.rank + 1) * BATCH // SIZE)
     shared = network()
-    loss, _, _ = one_step(
-        workers.parallel(shared, images[mine]), shared, images[mine], labels[mine]
-    )
+    loss, _, _ = one_step(workers.parallel(shared), shared, images[mine], labels[mine])
     assert abs(float(workers.average(loss) - expected[0])) > 1e-3
     workers.synchronise_buffers(shared)
     for buffer in shared.buffers():
@@ -112,25 +109,11 @@ def test_two_workers(tmp_path, check):
 
 def test_one_worker_needs_no_group():
     workers, module = Workers(), network()
-    assert workers.parallel(module, batch()[0]) is module
+    assert workers.parallel(module) is module
     assert workers.agree(wish=True, device=torch.device("cpu"))
     assert torch.equal(workers.average(torch.ones(2)), torch.ones(2))
     with synchronised_batch_norm(module, workers):
         assert type(module[1]) is nn.BatchNorm2d
-
-
-def test_parameters_that_are_left_out_are_noticed():
-    module, (images, _) = network(), batch()
-    before = copy.deepcopy(module.state_dict())
-    assert not leaves_out(module, images)
-    module.frozen = nn.Linear(2, 2).requires_grad_(False)
-    module.forward = lambda x: (nn.Sequential.forward(module[:8], x), None)
-    assert not leaves_out(module, images)
-    module.aside = nn.Linear(2, 2)
-    assert leaves_out(module, images)
-    assert all(torch.equal(before[name], module.state_dict()[name]) for name in before)
-    assert all(p.grad is None for p in module.parameters())
-    assert module[1].training
 
 
 def test_in_evaluation_mode_it_is_torchs_own():

@@ -10,6 +10,7 @@ from tests.support.workers import work_together
 
 STEPS = 12
 KINDS = ("conf_ods", "gaussian")
+SPARE = "tests.support.networks:spare"
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +30,11 @@ def config(teachers, **options):
 
 @pytest.fixture(scope="module")
 def two_workers(tmp_path_factory, teachers):
-    """What two workers tell, by perturbation."""
-    jobs = [prepare(resolve(config(teachers, perturbation=kind, workers=2))) for kind in KINDS]
+    """What two workers tell, by perturbation; and with a network that has a layer to spare."""
+    ways = {kind: {"perturbation": kind} for kind in KINDS} | {SPARE: {"model": SPARE, "steps": 3}}
+    jobs = [prepare(resolve(config(teachers, **way, workers=2))) for way in ways.values()]
     told = work_together(jobs, 2, tmp_path_factory.mktemp("two") / "workers")
-    return dict(zip(KINDS, told, strict=True))
+    return dict(zip(ways, told, strict=True))
 
 
 @pytest.mark.parametrize("perturbation", KINDS)
@@ -61,3 +63,11 @@ def test_two_workers_follow_one(teachers, two_workers, tmp_path, perturbation):
     for line, expected in zip(lines, one.summary["teachers"], strict=True):
         assert line == pytest.approx(expected, rel=1e-5)
     assert told.final.best.step in (6, 12)
+
+
+def test_nobody_waits_for_a_layer_that_is_never_run(two_workers):
+    """Its gradient never comes; the network learns what it learns without such a layer."""
+    losses = [
+        [record["loss"] for record in two_workers[of].records[:3]] for of in (SPARE, KINDS[0])
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)

@@ -1,8 +1,13 @@
 """Teachers as actors on Ray teach what teachers in the student's process teach, though one dies."""
 
-import pytest
+import json
 
-from cohort import ConfigError, OdsConfig, ods_distill
+import pytest
+import ray
+
+from cohort import ConfigError, OdsConfig, RunError, ods_distill
+from cohort.data.dataset import ImageDataset
+from cohort.jobs.job import Job
 from cohort.reporting.records import read_metrics
 from tests.support.local_ray import local_ray
 from tests.support.networks import FUSE, OF_TEACHERS
@@ -65,6 +70,7 @@ def test_a_pool_teaches_the_same_though_an_actor_dies(teachers, here, tmp_path, 
     there = ods_distill(config(teachers, tmp_path / "run", workers=1, teacher_pool=2))
     assert not fuse.exists(), "the fault did not fire"
     assert there.summary["restarts"] == 0  # no worker died
+    assert there.summary["teacher_restarts"] == 1
     assert_same(there, here)
 
 
@@ -85,6 +91,32 @@ def test_two_workers_ask_one_pool_though_one_of_them_dies(teachers, here, tmp_pa
     assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5)
     for line, expected in zip(there.summary["teachers"], here.summary["teachers"], strict=True):
         assert line == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_actor_that_dies_too_often_ends_the_run(teachers, tmp_path, ray_and_fuse):
+    fuse = ray_and_fuse.with_name(ray_and_fuse.name + OF_TEACHERS)
+    fuse.touch()
+    told = r"^an actor of --teacher-pool died, more often than --max-failures .*details in \S+error.log"
+    with pytest.raises(RunError, match=told):
+        ods_distill(config(teachers, tmp_path / "run", teacher_pool=1, max_failures=0))
+    assert not fuse.exists(), "the fault did not fire"
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["status"], summary["restarts"], summary["teacher_restarts"]) == ("failed", 0, 0)
+    assert "ActorDiedError" in (tmp_path / "run" / "error.log").read_text()
+
+
+def test_the_data_are_stored_once(teachers, tmp_path, monkeypatch):
+    """For workers and actors together; a job without images is small."""
+    stored, put = [], ray.put
+    monkeypatch.setattr(ray, "put", lambda value: stored.append(value) or put(value))
+    ods_distill(config(teachers, tmp_path / "run", teacher_pool=2, steps=1))
+    data = [value for value in stored if isinstance(value, ImageDataset)]
+    assert [len(dataset.train) for dataset in data] == [96]
+    jobs = [value.dataset for value in stored if isinstance(value, Job)]
+    assert len(jobs) == 2
+    for dataset in jobs:
+        assert (len(dataset.train), len(dataset.test), dataset.validation) == (0, 0, None)
+        assert dataset.image_shape == (1, 8, 8)
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,34 @@ def raising(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
     return Raising(num_classes, image_shape)
 
 
+def spare(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+    """A resnet8 beside a layer of which it makes no use, and which draws no random numbers of it."""
+    network = build_network("resnet8", num_classes=num_classes, image_shape=image_shape)
+    with torch.random.fork_rng():
+        network.add_module("spare", nn.Linear(5, 5))
+    return network
+
+
+class PlacesFirst(nn.Module):
+    """Has places, not examples, along the first dimension of what its linear layer is given."""
+
+    def __init__(self, num_classes: int, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(image_shape[0], 4, 3, padding=1)
+        self.fc = nn.Linear(4, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.fc(self.conv(x).flatten(2).permute(2, 0, 1)).mean(0)
+        return logits
+
+
+class OwnProduct(PlacesFirst):
+    """Multiplies by the weight of its linear layer, which it does not call."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(self.conv(x).mean((2, 3)), self.fc.weight)
+
+
 class Scale(nn.Module):
     """A layer of one's own, with a parameter of which no member can have a version."""
 

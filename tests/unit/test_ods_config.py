@@ -172,6 +172,17 @@ def test_teachers_are_chosen_in_any_order(tmp_path):
     assert numbers(None) == list(range(12))  # 10 after 9, not after 1
     assert numbers("11, 2,0") == [11, 2, 0]
     assert numbers((3, 1)) == [3, 1]
+    assert numbers(7) == [7]
+
+
+def test_one_number_in_a_file_is_one_teacher(three, tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text(f"{{teachers: {three}, choose: 2, student: single}}")
+    config = load_config(file, OdsConfig)
+    assert [folder.name for folder in teacher_folders(config)] == ["2"]
+    assert resolve(config).choose == (2,)
+    flags = ["--teachers", three, "--choose", "2"]
+    assert parse(OdsConfig, "", flags).config.chosen == (2,)
 
 
 # Written down
@@ -262,6 +273,7 @@ def test_labels_may_say_that_nothing_is_perturbed():
     ("options", "words"),
     [
         ({"members": 2}, ["--members is 2", "3 students of --teachers", "--choose 0,1"]),
+        ({"choose": "2,1,0", "members": 2}, ["--members is 2", "such as --choose 2,1"]),
         ({"members": 4}, ["--members is 4", "3 students", "--members 3", "--method mean"]),
         ({"choose": "0,1", "members": 3}, ["--members is 3", "2 students", "--members 2"]),
         ({"choose": "0,3"}, ["--choose is 0,3", "different ones of 0,1,2", "--teachers"]),

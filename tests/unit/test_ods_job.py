@@ -24,6 +24,7 @@ from cohort.data.augment import members
 from cohort.jobs.ods_job import OdsJob
 from cohort.jobs.ods_prepare import prepare
 from cohort.jobs.ods_resolve import resolve
+from cohort.learning.checkpoint import newest_checkpoint
 from cohort.learning.data_parallel import Workers
 from cohort.reporting.records import read_metrics
 from cohort.seeding import generator
@@ -488,6 +489,22 @@ def test_resumed_it_ends_as_undisturbed(distilled, teachers, tmp_path, step):
     assert records_of(resumed, "train") == records_of(distilled, "train")
     assert the_student(resumed) == the_student(distilled)
     assert resumed.summary["teachers"] == distilled.summary["teachers"]
+
+
+def test_a_checkpoint_is_tried_without_teachers(teachers, tmp_path, monkeypatch):
+    """They are built for the training alone, and not by a driver whose workers or actors have them."""
+    run = job(tmp_path / "run", teachers, epochs=2, steps=3)
+    built, build = [], OdsJob.build_teachers
+    monkeypatch.setattr(
+        OdsJob, "build_teachers", lambda *args, **named: built.append(1) or build(*args, **named)
+    )
+    tried = prepared(teachers).restorable()
+    tried.restore(newest_checkpoint(run.run_dir / "checkpoints").load(0))
+    assert built == []
+    kept = safetensors.torch.load_file(run.run_dir / "students/0/model.safetensors")
+    assert all(torch.equal(tried.network.state_dict()[name], kept[name]) for name in kept)
+    resume_ods_distill(run.run_dir, given={"steps": 6})
+    assert built == [1]
 
 
 def test_other_teachers_on_resuming_must_fit(teachers, without_validation, tmp_path):

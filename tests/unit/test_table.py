@@ -90,14 +90,14 @@ def test_a_summary_of_a_run_that_failed_early_still_prints():
 def test_print_summary(terminal):
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=120 if terminal else 40)
-    summary = {**SUMMARY, "restarts": 2, "dropped": [1, 3]}
+    summary = {**SUMMARY, "restarts": 2, "teacher_restarts": 1, "dropped": [1, 3]}
     print_summary(console, summary, ALONE)
     lines = out.getvalue().splitlines()
     row = next(line for line in lines if "resnet32" in line and "+2.20" in line)
     assert "464,154" in row
     assert lines[-1] == (
         "finished, 880 steps in 0:03:20, 412 images/s per student, "
-        "2 restarts, without students 1, 3"
+        "2 restarts, 1 restarts of teachers, without students 1, 3"
     )
 
 
