@@ -114,10 +114,8 @@ def _fitting(job: Job, shared: Shared, placement: Placement) -> Iterator[_Fit]:
     try:
         yield fit
     finally:
-        if (
-            fit.running
-        ):  # we failed, and the Ray, if it is not ours, and so the workers, would go on
-            mailbox.stop.remote()
+        if fit.running:  # we failed; the workers, if the Ray is not ours, would go on
+            shared.mailbox.stop.remote()
         shutil.rmtree(notes, ignore_errors=True)
 
 
