@@ -4,10 +4,13 @@
 """
 
 import contextlib
+import errno
+import fcntl
 import json
 import math
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -69,6 +72,23 @@ class RunFolder:
         except OSError as error:  # no permission, or no possible name
             raise ConfigError(f"{self.path} cannot be read: {error.strerror}") from error
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, no other process trains this run; however this one ends, the folder is free again.
+
+        Raises:
+            ConfigError: if another process does.
+        """
+        directory = os.open(self.path, os.O_RDONLY)
+        try:
+            if not _is_free(directory):
+                raise ConfigError(
+                    f"--resume {self.path}: another process trains this run; wait for its end, or stop it"
+                )
+            yield
+        finally:
+            os.close(directory)
+
     @property
     def config(self) -> Path:
         """The resolved config; ``--config`` on it repeats the run."""
@@ -110,6 +130,18 @@ class RunFolder:
         except ValueError as error:
             raise ConfigError(f"{self.summary} is not valid JSON: {error}") from error
         return summary
+
+
+def _is_free(directory: int) -> bool:
+    """Whether no other process had locked it; it is locked now."""
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # some network disks have no locks, or none of folders
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EBADF, errno.EINVAL):
+            raise
+    return True
 
 
 def is_occupied(path: Path) -> bool:

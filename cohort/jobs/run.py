@@ -80,15 +80,18 @@ def run_job(
     with _session(config), Interruption().listening() as interruption:
         placement = _placement(job)
         folder = resumed[0] if resumed else _new_folder(config, name)
-        write_config(folder, config)
-        with Journal(
-            folder,
-            job.plan,
-            {STUDENT: job.network},
-            tensorboard=config.tensorboard,
-            on_step=on_step,
-            verbose=verbose,
-        ) as journal:
+        with (
+            folder.held(),
+            Journal(
+                folder,
+                job.plan,
+                {STUDENT: job.network},
+                tensorboard=config.tensorboard,
+                on_step=on_step,
+                verbose=verbose,
+            ) as journal,
+        ):
+            write_config(folder, config)
             recorder = Recorder(
                 folder,
                 journal,

@@ -126,16 +126,19 @@ def _run(
         config = dataclasses.replace(config, threads=threads_per_student(config))
         with assemble(config, parts, reservation) as (cohort, notice):
             folder = resumed[0] if resumed else _new_folder(config)
-            write_config(folder, config)
             names = {k: network_name(network) for k, network in enumerate(config.networks)}
-            with Journal(
-                folder,
-                parts.plan,
-                names,
-                tensorboard=config.tensorboard,
-                on_step=on_step,
-                verbose=verbose,
-            ) as journal:
+            with (
+                folder.held(),
+                Journal(
+                    folder,
+                    parts.plan,
+                    names,
+                    tensorboard=config.tensorboard,
+                    on_step=on_step,
+                    verbose=verbose,
+                ) as journal,
+            ):
+                write_config(folder, config)
                 if notice:
                     journal.notice(notice)
                 coordinator = Coordinator(

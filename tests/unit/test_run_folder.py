@@ -50,6 +50,24 @@ def test_of_two_runs_that_find_a_folder_empty_one_gets_it(tmp_path, monkeypatch)
         RunFolder.create(tmp_path)
 
 
+def test_a_folder_is_held_by_one_until_it_lets_go(tmp_path):
+    folder = RunFolder.create(tmp_path / "run")
+    second = RunFolder(folder.path).held()
+    with folder.held(), pytest.raises(ConfigError, match="another process trains this run"), second:
+        raise AssertionError("two hold it")
+    with folder.held():
+        assert [path.name for path in folder.path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_a_disk_without_locks_holds_nobody_up(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("cohort.run_folder.fcntl.flock", no_locks)
+    with RunFolder(tmp_path).held(), RunFolder(tmp_path).held():
+        pass
+
+
 def test_create_below_a_file_says_why(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="cannot be written: Not a directory"):
