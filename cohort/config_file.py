@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -56,9 +57,15 @@ def validate(
     """A config from plain values; ``flags`` names the keys that came from the command line."""
     _check_command(values, cls, file)
     try:
-        return TypeAdapter(cls).validate_python(dict(values))
+        return adapter(cls).validate_python(dict(values))
     except ValidationError as error:
         raise ConfigError(_sentence(error.errors()[0], cls, flags, file)) from error
+
+
+@functools.cache
+def adapter(cls: type[Config]) -> TypeAdapter[Config]:
+    """What reads the class from plain values; to make it takes far longer than to read with it."""
+    return TypeAdapter(cls)
 
 
 def to_yaml(config: RunConfig) -> str:
