@@ -60,8 +60,8 @@ def test_another_order_teaches_something_else(teachers):
 
 def test_members_fit_their_own_teachers(teachers):
     """Trained on the teachers' posteriors alone, a member ends nearest to its own teacher."""
-    options = {"alpha": 1.0, "tau": 1.0, "perturbation": "none", "epochs": 40, "lr": 0.1}
-    learner, _ = taught(teachers, 120, **options)
+    options = {"alpha": 1.0, "tau": 1.0, "perturbation": "none", "epochs": 20, "lr": 0.1}
+    learner, _ = taught(teachers, 60, **options)
     images = torch.from_numpy(prepared(teachers).dataset.train.images) / 255
     learner.network.eval()
     with torch.no_grad():
