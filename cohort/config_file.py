@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -56,9 +57,21 @@ def validate(
     """A config from plain values; ``flags`` names the keys that came from the command line."""
     _check_command(values, cls, file)
     try:
-        return TypeAdapter(cls).validate_python(dict(values))
+        return from_values(cls, values)
     except ValidationError as error:
         raise ConfigError(_sentence(error.errors()[0], cls, flags, file)) from error
+
+
+def from_values(cls: type[Config], values: Mapping[str, Any]) -> Config:
+    """A config or a section of one from plain values. Raises pydantic's ValidationError."""
+    config: Config = _reader(cls).validate_python(dict(values))
+    return config
+
+
+@functools.cache
+def _reader(cls: type[Any]) -> TypeAdapter[Any]:
+    # To make one takes far longer than to read with it.
+    return TypeAdapter(cls)
 
 
 def to_yaml(config: RunConfig) -> str:

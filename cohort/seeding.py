@@ -24,3 +24,14 @@ def generator(seed: int, *purpose: int | str) -> torch.Generator:
     Random numbers are always drawn on the CPU and moved, so that a GPU sees the same ones.
     """
     return torch.Generator().manual_seed(derive_seed(seed, *purpose))
+
+
+def seed_global(device: torch.device, seed: int) -> None:
+    """Seed torch's global generators that a network on ``device`` draws from.
+
+    ``torch.manual_seed`` does the same, and for each kind of accelerator that is not there it also
+    formats the stack of calls, at every step.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(seed)

@@ -21,7 +21,7 @@ from cohort.errors import RunError
 from cohort.learning.evaluation import combined, log_posteriors_over
 from cohort.learning.records import StepRecords
 from cohort.objectives.objective import Objective
-from cohort.seeding import derive_seed
+from cohort.seeding import derive_seed, seed_global
 
 WEIGHTS_FILE = "model.safetensors"
 OPTIMIZER_FILE = "optimizer.pt"
@@ -199,7 +199,7 @@ class Learner:
         # Dropout and the like draw from (seed, student, step): no random state is carried along.
         # Workers that share a batch draw apart, for their examples are not the same.
         apart = self.source.shard[:1] if self.source.shard[0] else ()
-        torch.manual_seed(derive_seed(self.seed, purpose, self.student, step, *apart))
+        seed_global(self.device, derive_seed(self.seed, purpose, self.student, step, *apart))
         images, _ = self._batch_of(step)
         with self._autocast:
             return self.forward(images if self.inputs is None else self.inputs(step, images))

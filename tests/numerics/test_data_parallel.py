@@ -14,6 +14,7 @@ from cohort.learning.data_parallel import (
     Workers,
     synchronised_batch_norm,
 )
+from tests.support.workers import in_processes
 
 SIZE = 2
 BATCH = 8
@@ -56,7 +57,7 @@ def in_group(rank, folder, check):
 
 
 def together(tmp_path, check):
-    torch.multiprocessing.spawn(in_group, (str(tmp_path), check), nprocs=SIZE)
+    in_processes(in_group, (str(tmp_path), check), SIZE)
 
 
 def check_a_step(workers):

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import yaml
+from torch import nn
 
 from cohort import CohortConfig, train_cohort
 from cohort.learning.student_files import ModelCard
+from tests.support.exits import conv
 
 SMALL = {
     "dataset": "digits",
@@ -16,6 +18,17 @@ SMALL = {
     "epochs": 2,
     "threads": 1,
 }
+
+
+def small(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+    """Quicker than resnet8, where the network is not the point."""
+    return nn.Sequential(
+        conv(image_shape[0], 8),
+        conv(8, 16, 2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, num_classes),
+    )
 
 
 def deep_ensemble(run_dir, **options):

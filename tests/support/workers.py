@@ -1,6 +1,8 @@
 """Data-parallel workers in processes of their own, without Ray: what they tell, and what is left."""
 
+import multiprocessing
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -8,6 +10,14 @@ import torch.distributed as dist
 
 from cohort.jobs.work import work
 from cohort.learning.data_parallel import Workers
+
+PRELOADED = [
+    "cohort.jobs.work",
+    "cohort.jobs.ods_job",
+    "cohort.jobs.self_distill_job",
+    "torch._dynamo",
+]
+"""What workers need; the last is imported by every optimiser."""
 
 
 class Told:
@@ -42,8 +52,17 @@ class Told:
 def work_together(jobs, size, folder):
     """What ``size`` workers tell of each prepared job, one after the other in the same processes."""
     Path(folder).mkdir()
-    torch.multiprocessing.spawn(_work, (jobs, size, str(folder)), nprocs=size)
+    in_processes(_work, (jobs, size, str(folder)), size)
     return pickle.loads((Path(folder) / "told").read_bytes())
+
+
+def in_processes(function: Callable[..., None], arguments: tuple[object, ...], size: int) -> None:
+    """Call ``function(rank, *arguments)`` in as many processes; raises what one of them raises.
+
+    They are forked from one that has imported torch, and done nothing with it, once for all tests.
+    """
+    multiprocessing.set_forkserver_preload(PRELOADED)
+    torch.multiprocessing.start_processes(function, arguments, size, start_method="forkserver")
 
 
 def _work(rank, jobs, size, folder):

@@ -15,10 +15,12 @@ from cohort.learning.learner import WEIGHTS_FILE, weights_bytes
 from cohort.learning.student_files import CARD_FILE, ModelCard, load_student
 from cohort.models import Normalised, build_student
 from cohort.models.early_exit import MultiExitStudent
+from cohort.models.member_layers import member_biases
 from tests.support.exits import Tiny
 
 SHAPE, MEAN, STD = (1, 8, 8), (0.25,), (0.5,)
 TINY = "tests.support.exits:Tiny+exits=body.0/body.1"
+MEMBERS = "tests.support.exits:Tiny+members=2"
 FORMATS = ["safetensors", "torch_export", "onnx"]
 
 
@@ -74,8 +76,9 @@ def same(exported, student, format, *exit):
         torch.testing.assert_close(exported(pixels), expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("exit", [1, 3])
+@pytest.mark.parametrize(
+    ("format", "exit"), [(format, 1) for format in FORMATS] + [("safetensors", 3)]
+)
 @torch.no_grad()
 def test_one_exit_alone_gives_the_same(folder, student, tmp_path, format, exit):
     file = export_exit(folder, exit, tmp_path / "new" / "out", format)
@@ -95,6 +98,16 @@ def test_a_plain_student_of_a_named_network(tmp_path, format):
     same(read(export_exit(folder, None, tmp_path / "out", format), format), student, format)
     with pytest.raises(ConfigError, match=r"--exit is 1, but the student in \S+ has no exits"):
         export_exit(folder, 1, tmp_path / "out2", format)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@torch.no_grad()
+def test_a_batch_ensemble_answers_with_its_members_mean(tmp_path, format):
+    student = trained(MEMBERS)
+    for bias in member_biases(student):
+        nn.init.normal_(bias)
+    folder = save(tmp_path / "0", student, card(MEMBERS))
+    same(read(export_exit(folder, None, tmp_path / "out", format), format), student, format)
 
 
 @torch.no_grad()

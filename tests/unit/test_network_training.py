@@ -26,6 +26,13 @@ SMALL = [
 ]
 """A small member of each family whose members can be small, and which takes images of 8x8."""
 FAMILIES = [*SMALL, "vgg11_bn", "mobilenet", "inception_v1"]
+SMALLEST_IMAGES = [
+    *[(name, DIGITS) for name in SMALL],
+    ("inception_v1", DIGITS),
+    ("mobilenet", (1, 32, 32)),
+    ("vgg11_bn", (1, 32, 32)),
+]
+"""Every family, with images as small as it takes."""
 
 
 def build(name, *, num_classes=10, image_shape=CIFAR) -> nn.Module:
@@ -35,15 +42,7 @@ def build(name, *, num_classes=10, image_shape=CIFAR) -> nn.Module:
 # Training
 
 
-@pytest.mark.parametrize(
-    ("name", "image_shape"),
-    [
-        *[(name, DIGITS) for name in SMALL],
-        ("inception_v1", DIGITS),
-        ("mobilenet", (1, 32, 32)),
-        ("vgg11_bn", (1, 32, 32)),
-    ],
-)
+@pytest.mark.parametrize(("name", "image_shape"), SMALLEST_IMAGES)
 def test_two_steps_of_sgd_reach_every_parameter_and_lower_the_loss(name, image_shape):
     torch.manual_seed(0)
     network = build(name, num_classes=3, image_shape=image_shape)
@@ -71,17 +70,17 @@ def test_logits_for_a_size_that_is_not_a_power_of_two(name):
 @pytest.mark.parametrize("image_shape", [CIFAR, (3, 20, 28)])
 def test_logits_and_gradients_for_any_image_size(name, image_shape):
     network = build(name, num_classes=7, image_shape=image_shape)
-    logits = network(torch.rand(3, *image_shape))
-    assert logits.shape == (3, 7)
+    logits = network(torch.rand(2, *image_shape))
+    assert logits.shape == (2, 7)
     logits.square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_bf16_autocast_trains(name):
-    network = build(name, image_shape=(1, 32, 32))
+@pytest.mark.parametrize(("name", "image_shape"), SMALLEST_IMAGES)
+def test_bf16_autocast_trains(name, image_shape):
+    network = build(name, image_shape=image_shape)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        logits = network(torch.rand(2, 1, 32, 32))
+        logits = network(torch.rand(2, *image_shape))
     logits.float().sum().backward()
     assert all(p.dtype == torch.float32 and p.grad is not None for p in network.parameters())
 

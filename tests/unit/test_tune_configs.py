@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ each = pytest.mark.parametrize("name", NAMES)
 each_size = pytest.mark.parametrize("smoke", [False, True], ids=["full", "smoke"])
 
 
+@cache
 def load(name, smoke):
     return load_study(FOLDER / f"{name}.yaml", smoke=smoke)
 

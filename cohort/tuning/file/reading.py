@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from cohort.config_file import closest, names_of
+from cohort.config_file import closest, from_values, names_of
 from cohort.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def record(cls: type[Section], values: Mapping[str, Any], place: Place) -> Secti
     """A section from plain values and from sections below it that have been read."""
     check_keys(values, names_of(cls), place)
     try:
-        return TypeAdapter(cls).validate_python(dict(values))
+        return from_values(cls, values)
     except ValidationError as error:
         raise refusal(error, place) from error
 
