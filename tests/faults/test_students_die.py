@@ -102,9 +102,7 @@ def test_a_dropped_student_leaves_the_others_learning(ray_and_fuse, tmp_path):
     assert [student["student"] for student in summary["students"]] == [0, 2]
     seen = {(step, student) for step, student, _ in losses(tmp_path / "run")}
     assert seen == {(s, k) for s in range(1, 21) for k in (0, 1, 2) if s <= 10 or k != 1}
-    saved = newest_checkpoint(RunFolder(tmp_path / "run").checkpoints)
-    assert saved is not None
-    assert saved.students == (0, 2)
+    assert checkpoint_of(tmp_path / "run").students == (0, 2)
 
 
 @pytest.mark.parametrize(
@@ -119,35 +117,38 @@ def test_a_run_that_deaths_end_keeps_its_checkpoint(tmp_path, options, sentence,
     alone = {"k": 1, "teacher": "none", "students": f"{NETWORKS}:always_dying", "steps": 40}
     with pytest.raises(RunError, match=sentence):
         train_cohort(config(tmp_path / "run", **alone, **options))
-    folder = RunFolder(tmp_path / "run")
-    summary = json.loads(folder.summary.read_text())
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     done = 10 * (1 + restarts)
     assert (summary["status"], summary["steps"], summary["restarts"]) == ("failed", done, restarts)
-    checkpoint = newest_checkpoint(folder.checkpoints)
-    assert checkpoint is not None
-    assert checkpoint.step == done
+    assert checkpoint_of(tmp_path / "run").step == done
 
 
-ALONE = {"k": 1, "teacher": "none", "students": f"{NETWORKS}:diverging"}
-TOGETHER = {"students": ("resnet8", f"{NETWORKS}:diverging"), "exchange": "in_process"}
+def test_a_loss_that_is_not_finite_names_student_and_step(tmp_path):
+    """See test_bit_identity for students that exchange posteriors on Ray, here and below."""
+    students = ("resnet8", f"{NETWORKS}:diverging")
+    with pytest.raises(RunError, match="student 1: the loss is not finite at step 11"):
+        train_cohort(config(tmp_path / "run", students=students, exchange="in_process"))
+    assert checkpoint_of(tmp_path / "run").step == 10
 
 
 @pytest.mark.parametrize(
-    ("options", "student"), [(ALONE, 0), (TOGETHER, 1)], ids=["on Ray", "in_process"]
+    "options",
+    [
+        {"k": 1, "teacher": "none", "students": f"{NETWORKS}:raising"},
+        {"exchange": "in_process", "students": (f"{NETWORKS}:raising", "resnet8")},
+    ],
+    ids=["on Ray", "in_process"],
 )
-def test_a_loss_that_is_not_finite_names_student_and_step(tmp_path, options, student):
-    """See test_bit_identity for students that exchange posteriors on Ray."""
-    with pytest.raises(RunError, match=f"student {student}: the loss is not finite at step 11"):
-        train_cohort(config(tmp_path / "run", **options))
-    checkpoint = newest_checkpoint(RunFolder(tmp_path / "run").checkpoints)
-    assert checkpoint is not None
-    assert checkpoint.step == 10
-
-
-@pytest.mark.parametrize("exchange", ["collective", "in_process"])
-def test_an_error_in_the_network_ends_the_run_with_its_own_words(tmp_path, exchange):
-    students = (f"{NETWORKS}:raising", "resnet8")
+def test_an_error_in_the_network_ends_the_run_with_its_own_words(tmp_path, options):
     with pytest.raises(RunError, match=r"ArithmeticError: the network of this test raises here"):
-        train_cohort(config(tmp_path / "run", students=students, exchange=exchange))
+        train_cohort(config(tmp_path / "run", **options))
     log = (tmp_path / "run" / "error.log").read_text()
     assert "in act" in log
+    assert checkpoint_of(tmp_path / "run").step == 10
+
+
+def checkpoint_of(run_dir):
+    """The newest."""
+    checkpoint = newest_checkpoint(RunFolder(run_dir).checkpoints)
+    assert checkpoint is not None
+    return checkpoint
