@@ -87,24 +87,41 @@ class Groups:
                 self.whole &= all(placed) or group["state"] != "CREATED"
 
 
-def test_three_cohorts_share_two_nodes(meeting_place):
-    """And a median of more trials than there are stops nobody, and waits for nobody."""
+def test_cohorts_share_nodes_and_one_that_asha_stops_gives_its_places_back(meeting_place, tmp_path):
+    """Two at a time; the hopeless one is stopped, and can go on alone as if it had not been."""
+    cases = {
+        "good": {"lr": 0.05, "students": f"{MEETINGS}:meeting"},
+        "hopeless": {"lr": 1e-6, "students": f"{MEETINGS}:hesitating"},
+        "waiting": {"lr": 0.06, "students": "resnet8"},
+    }
     study = study_of(
         meeting_place,
-        {"k": 2, "students": f"{MEETINGS}:meeting"},
-        space={"lr": {"grid": [0.05, 0.02, 1e-6]}},
-        scheduler={"kind": "median", "grace_epochs": 1, "min_trials": 4},
+        {"k": 2, "epochs": 4, "students": None},
+        space={"arm": {"cases": cases}},
+        scheduler={"kind": "asha", "grace_epochs": 1, "reduction_factor": 2},
     )
     with Groups() as groups:
-        result = run_study(study, study_dir=meeting_place / "three")
+        result = run_study(study, study_dir=meeting_place / "asha")
     assert result.exit_code == 0
-    assert list(result.results.trials["status"]) == ["finished"] * 3
-    assert decisions("three") == []
+    assert list(result.results.trials["status"][:2]) == ["finished", "stopped"]
+    assert result.results.trials["status"][2] in ("finished", "stopped")
     assert len(list((meeting_place / "four").iterdir())) >= 4, "two were never at work at once"
-    assert all(len(hashes(run_dir)) == 2 for run_dir in run_dirs(meeting_place / "three").values())
     assert "CREATED" in groups.states
     assert groups.whole
     assert "RESCHEDULING" not in groups.states, "a group was half placed"
+    assert len(actors("Student")) >= 6
+    assert actors("ImplicitFunc")
+
+    folders = run_dirs(meeting_place / "asha")
+    assert len(hashes(folders["arm-good"])) == 2
+    hopeless = folders["arm-hopeless"]
+    (stopped,) = [d for d in decisions("asha") if d["trial"] == hopeless.name]
+    assert (stopped["kind"], stopped["step"]) == ("stopped", 10)
+    assert [row["step"] for row in history(hopeless)] == [10]
+    shutil.copytree(hopeless, tmp_path / "copy")
+    gone_on = resume_cohort(tmp_path / "copy", given={"exchange": "in_process"})
+    assert gone_on.summary["steps"] == 40
+    assert hashes(gone_on.run_dir) == undisturbed(hopeless, tmp_path / "undisturbed")
 
 
 def test_a_cohort_that_never_fits_is_refused(meeting_place):
@@ -116,36 +133,3 @@ def test_a_cohort_that_never_fits_is_refused(meeting_place):
     with pytest.raises(ConfigError, match=f"^{sentence}$"):
         run_study(study, study_dir=meeting_place / "refused")
     assert not (meeting_place / "refused").exists()
-
-
-def test_a_cohort_that_asha_stops_gives_its_places_back_and_can_go_on(meeting_place, tmp_path):
-    cases = {
-        "first": {"lr": 0.05, "exchange": "in_process"},
-        "hopeless": {"lr": 1e-6, "exchange": "object_store"},
-        "last": {"lr": 0.06, "exchange": "in_process"},
-    }
-    study = study_of(
-        meeting_place,
-        {"k": 2, "epochs": 4},
-        space={"arm": {"cases": cases}},
-        scheduler={"kind": "asha", "grace_epochs": 1, "reduction_factor": 2},
-        resources={
-            "cpus": 2
-        },  # a student of the hopeless one takes the node that the last one needs
-        max_concurrent=1,
-    )
-    result = run_study(study, study_dir=meeting_place / "asha")
-    assert result.exit_code == 0
-    assert list(result.results.trials["status"][:2]) == ["finished", "stopped"]
-    assert result.results.trials["status"][2] in ("finished", "stopped")
-    hopeless = run_dirs(meeting_place / "asha")["arm-hopeless"]
-    (stopped,) = [d for d in decisions("asha") if d["trial"] == hopeless.name]
-    assert (stopped["kind"], stopped["step"]) == ("stopped", 10)
-    assert [row["step"] for row in history(hopeless)] == [10]
-    assert len(actors("Student")) >= 2
-    assert actors("ImplicitFunc")
-
-    shutil.copytree(hopeless, tmp_path / "copy")
-    gone_on = resume_cohort(tmp_path / "copy", given={"exchange": "in_process"})
-    assert gone_on.summary["steps"] == 40
-    assert hashes(gone_on.run_dir) == undisturbed(hopeless, tmp_path / "undisturbed")

@@ -31,18 +31,23 @@ def meeting_place(tmp_path_factory):
 
 
 def test_jobs_on_ray_train_and_cohorts_starve_nobody(tmp_path):
-    """At once they would want three cores, and each holds what it has until it gets the rest."""
+    """At once they would want three cores, and each holds what it has until it gets the rest.
+
+    A median of more trials than there are stops nobody, hopeless as it may be, and waits for nobody.
+    """
     job = {"command": "self_distill", "model": "resnet8", "method": "none", "workers": 1}
     cases = {
         "job": job,
-        "cohort": {"command": "launch_cohort", "students": "resnet8", "k": 2},
+        "cohort": {"command": "launch_cohort", "students": "resnet8", "k": 2, "lr": 1e-6},
     }
-    study = study_of(tmp_path, command=None, space={"arm": {"cases": cases}})
+    median = {"kind": "median", "grace_epochs": 1, "min_trials": 3}
+    study = study_of(tmp_path, command=None, space={"arm": {"cases": cases}}, scheduler=median)
     result = run_study(study, study_dir=tmp_path / "study")
     assert result.exit_code == 0
     table = result.results.trials
     assert list(table["arm"]) == list(cases)
     assert list(table["status"]) == ["finished"] * 2
+    assert StudyFolder(tmp_path / "study").decisions() == []
     for run_dir in run_dirs(tmp_path / "study").values():
         assert summary_of(run_dir)["restarts"] == 0
 

@@ -22,13 +22,27 @@ PATIENCE = 240.0
 
 
 class Meeting(Wrapped):
-    """Waits at forward 3 until four processes have come there: two cohorts of two students."""
+    """Waits at forward 3 until four processes have come there: two cohorts of two students.
+
+    Says when it has gone on after its first epoch of ten steps, which the study then knows of.
+    """
 
     def act(self, logits: Tensor) -> Tensor:
         if self.forwards == 3:
             come_to("four")
             wait_for(lambda: len(list(place("four").iterdir())) >= 4)
+        if self.forwards == 12:
+            come_to("second-epoch")
         return logits
+
+
+class Hesitating(Meeting):
+    """Does not end its first epoch before others have begun their second."""
+
+    def act(self, logits: Tensor) -> Tensor:
+        if self.forwards == 9:
+            wait_for(lambda: place("second-epoch").exists())
+        return super().act(logits)
 
 
 class Interrupting(Wrapped):
@@ -97,6 +111,10 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def meeting(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
     return Meeting(num_classes, image_shape)
+
+
+def hesitating(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+    return Hesitating(num_classes, image_shape)
 
 
 def interrupting(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
