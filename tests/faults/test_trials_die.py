@@ -6,6 +6,7 @@ from cohort.tuning.folder import StudyFolder
 from cohort.tuning.on_ray.run import run_study
 from tests.support.meetings import OF_TRIALS
 from tests.support.small_studies import (
+    QUICK,
     hashes,
     meeting_ray,
     run_dirs,
@@ -53,7 +54,7 @@ def test_trials_whose_process_dies_go_on_from_their_checkpoint_unless_it_always_
     once = {"students": f"{NETWORKS}:dying", "checkpoint_every": 10}
     study = study_of(
         tmp_path,
-        {"k": 2, "exchange": "in_process"},
+        {**QUICK, "k": 2, "exchange": "in_process"},
         space={"dies": {"cases": {"always": always, "once": once}}},
         max_failures=1,
     )
@@ -80,7 +81,7 @@ def test_a_cohort_survives_the_death_of_its_trial_and_then_of_a_student(
     of_trials = meeting_place / f"fuse{OF_TRIALS}"
     of_trials.touch()
     students = [f"{MEETINGS}:killing_its_trial", f"{NETWORKS}:dying"]
-    study = study_of(tmp_path, {"k": 2, "students": students, "epochs": 3})
+    study = study_of(tmp_path, {**QUICK, "k": 2, "students": students, "epochs": 3})
     result = run_study(study, study_dir=tmp_path / "study")
     assert not of_trials.exists(), "the trial was not killed"
     assert not (meeting_place / "fuse").exists(), "no student was killed after it"

@@ -13,6 +13,7 @@ from cohort.tuning.folder import StudyFolder
 from cohort.tuning.on_ray.run import run_study
 from tests.support.command import run_here
 from tests.support.small_studies import (
+    QUICK,
     hashes,
     meeting_ray,
     run_dirs,
@@ -56,7 +57,7 @@ def test_an_interrupted_search_goes_on_without_repeating_a_trial(meeting_place, 
     pytest.importorskip("optuna")
     study = study_of(
         tmp_path,
-        {"k": 2, "exchange": "in_process", "students": f"{MEETINGS}:interrupting"},
+        {**QUICK, "k": 2, "exchange": "in_process", "students": f"{MEETINGS}:interrupting"},
         space={"lr": {"loguniform": [0.01, 0.1]}},
         search={"kind": "optuna", "samples": 3},
         max_concurrent=1,
@@ -122,7 +123,7 @@ def times(run_dir):
 
 def test_a_trial_that_fails_leaves_the_others_alone(monkeypatch, capsys, tmp_path):
     """And is tried again when the study goes on."""
-    alone = {"k": 1, "teacher": "none", "exchange": "in_process", "optimizer": "sgd"}
+    alone = {**QUICK, "k": 1, "teacher": "none", "exchange": "in_process", "optimizer": "sgd"}
     study_of(tmp_path, alone, space={"lr": {"grid": [1e30, 0.02]}}, max_concurrent=1)
     folder = StudyFolder(tmp_path / "study")
 
