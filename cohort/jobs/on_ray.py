@@ -134,10 +134,12 @@ def _train_loop(config: Mapping[str, Any]) -> None:
     try:
         work(job, workers, get_device(), post)
     except Exception as error:
-        if not _may_be_a_peers(error, workers):
-            # Ray Train would begin again; what the program does wrong, it would do wrong again.
-            post.failed(_told(error))
-        raise
+        if _may_be_a_peers(error, workers):
+            raise
+        # Ray Train would begin again; what the program does wrong, it would do wrong again.
+        post.failed(_told(error))
+        if workers.size > 1:
+            raise  # or the others would wait for this one
 
 
 def _may_be_a_peers(error: Exception, workers: Workers) -> bool:

@@ -10,7 +10,6 @@ Shapes: N examples, C classes. Log-posteriors may be -inf; labels are int64 in [
 import math
 
 import torch
-from scipy.optimize import brentq
 from torch import Tensor
 
 from cohort.metrics.classification import check_labels, evaluate_posterior
@@ -42,6 +41,8 @@ def fit_temperature(log_posterior_NC: Tensor, labels_N: Tensor) -> float:
         >>> [round(float(p), 4) for p in at_temperature(sure, temperature)[0].exp()]
         [0.75, 0.25]
     """
+    from scipy.optimize import brentq  # here: slow to import, and every trial imports this module
+
     check_labels(log_posterior_NC, labels_N)
     if log_posterior_NC.isnan().any():
         raise ValueError("a temperature cannot be fitted to log-posteriors that are NaN")

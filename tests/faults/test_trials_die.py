@@ -4,7 +4,9 @@ import pytest
 
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.on_ray.run import run_study
+from tests.support.meetings import OF_TRIALS
 from tests.support.small_studies import (
+    QUICK,
     hashes,
     meeting_ray,
     run_dirs,
@@ -45,55 +47,46 @@ def deaths(monkeypatch):
     return told
 
 
-def decisions(study_dir):
-    return StudyFolder(study_dir).decisions()
-
-
-def test_a_trial_whose_process_dies_goes_on_from_its_checkpoint(
-    fuse, meeting_place, deaths, tmp_path
+def test_trials_whose_process_dies_go_on_from_their_checkpoint_unless_it_always_does(
+    fuse, deaths, tmp_path
 ):
-    base = {"k": 2, "exchange": "in_process", "students": f"{NETWORKS}:dying"}
-    study = study_of(tmp_path, base, space={"lr": {"grid": [0.05]}})
-    result = run_study(study, study_dir=tmp_path / "study")
-    assert result.exit_code == 0
-    (death,) = deaths
-    assert "died (1 of 3) and goes on" in death
-    (run_dir,) = run_dirs(tmp_path / "study").values()
-    assert hashes(run_dir) == undisturbed(run_dir, tmp_path / "undisturbed")
-    assert decisions(tmp_path / "study") == []
-
-
-def test_students_of_a_trial_whose_process_dies_end_with_it(fuse, meeting_place, deaths, tmp_path):
-    base = {"k": 2, "students": ["resnet8", f"{MEETINGS}:killing_its_trial"]}
-    result = run_study(study_of(tmp_path, base), study_dir=tmp_path / "study")
-    assert result.exit_code == 0
-    assert len(deaths) == 1
-    (run_dir,) = run_dirs(tmp_path / "study").values()
-    assert summary_of(run_dir)["restarts"] == 0
-    assert hashes(run_dir) == undisturbed(run_dir, tmp_path / "undisturbed")
-
-
-def test_a_trial_survives_its_student(fuse, deaths, tmp_path):
-    base = {"k": 2, "students": ["resnet8", f"{NETWORKS}:dying"]}
-    result = run_study(study_of(tmp_path, base), study_dir=tmp_path / "study")
-    assert result.exit_code == 0
-    assert deaths == []
-    (run_dir,) = run_dirs(tmp_path / "study").values()
-    assert summary_of(run_dir)["restarts"] == 1
-    assert hashes(run_dir) == undisturbed(run_dir, tmp_path / "undisturbed")
-
-
-def test_a_trial_that_always_dies_fails_and_the_others_do_not(tmp_path):
+    always = {"students": f"{NETWORKS}:always_dying", "checkpoint_every": 100}
+    once = {"students": f"{NETWORKS}:dying", "checkpoint_every": 10}
     study = study_of(
         tmp_path,
-        {"k": 2, "exchange": "in_process", "checkpoint_every": 100},
-        space={"students": {"grid": [f"{NETWORKS}:always_dying", "resnet8"]}},
+        {**QUICK, "k": 2, "exchange": "in_process"},
+        space={"dies": {"cases": {"always": always, "once": once}}},
         max_failures=1,
     )
     result = run_study(study, study_dir=tmp_path / "study")
     assert result.exit_code == 1
     assert list(result.results.trials["status"]) == ["failed", "finished"]
-    (failed,) = decisions(tmp_path / "study")
-    assert failed["kind"] == "failed"
+    going_on = [death for death in deaths if "died (1 of 1) and goes on" in death]
+    assert len(going_on) == 2
+    (last,) = set(deaths) - set(going_on)
+    assert "dies=always seed=0 failed" in last
+    folders = run_dirs(tmp_path / "study")
+    (failed,) = StudyFolder(tmp_path / "study").decisions()
+    assert (failed["kind"], failed["trial"]) == ("failed", folders["dies-always"].name)
     assert "died" in failed["reason"]
     assert result.failed == (failed["trial"],)
+    run_dir = folders["dies-once"]
+    assert hashes(run_dir) == undisturbed(run_dir, tmp_path / "undisturbed")
+
+
+def test_a_cohort_survives_the_death_of_its_trial_and_then_of_a_student(
+    meeting_place, deaths, tmp_path
+):
+    """The first students end with the trial; one of the next dies, and only that is a restart."""
+    of_trials = meeting_place / f"fuse{OF_TRIALS}"
+    of_trials.touch()
+    students = [f"{MEETINGS}:killing_its_trial", f"{NETWORKS}:dying"]
+    study = study_of(tmp_path, {**QUICK, "k": 2, "students": students, "epochs": 3})
+    result = run_study(study, study_dir=tmp_path / "study")
+    assert not of_trials.exists(), "the trial was not killed"
+    assert not (meeting_place / "fuse").exists(), "no student was killed after it"
+    assert result.exit_code == 0
+    assert len(deaths) == 1
+    (run_dir,) = run_dirs(tmp_path / "study").values()
+    assert summary_of(run_dir)["restarts"] == 1
+    assert hashes(run_dir) == undisturbed(run_dir, tmp_path / "undisturbed")

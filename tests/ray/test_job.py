@@ -1,17 +1,39 @@
-"""A job on Ray Train trains what the same job in one process trains."""
+"""A job on Ray Train trains what the same job without Ray trains, though its workers die."""
 
 import json
+import shutil
+from types import SimpleNamespace
 
 import pytest
 import ray
+import safetensors.torch
 
 from cohort import ConfigError, RunError, SelfDistillConfig, resume_self_distill, self_distill
+from cohort.jobs.mailbox import new_mailbox
+from cohort.jobs.on_ray import _may_be_a_peers, _train_loop
+from cohort.jobs.self_distill_config import resolve
+from cohort.jobs.self_distill_job import prepare
+from cohort.learning.checkpoint import newest_checkpoint
+from cohort.learning.data_parallel import Workers
+from cohort.learning.student_files import WEIGHTS_FILE, weights_sha256
 from cohort.reporting.records import read_metrics
 from tests.support.command import wait_until
-from tests.support.local_ray import ray_of_four  # noqa: F401
+from tests.support.local_ray import local_ray
+from tests.support.networks import FUSE
+from tests.support.workers import work_together
 
-pytestmark = pytest.mark.usefixtures("ray_of_four")
-STEPS = 12
+NETWORKS = "tests.support.networks"
+STEPS, FAILED_AT = 24, 20
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fuse(tmp_path_factory):
+    """Its place is in the environment before Ray starts, so that workers inherit it."""
+    place = tmp_path_factory.mktemp("fuse") / "fuse"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FUSE, str(place))
+        with local_ray(2):
+            yield place
 
 
 def config(run_dir, **options):
@@ -23,11 +45,20 @@ def config(run_dir, **options):
         steps=STEPS,
         log_every=1,
         eval_every=5,
+        checkpoint_every=10,
         threads=1,
         lr=0.02,
-        run_dir=str(run_dir),
+        lr_schedule="constant",
+        model=f"{NETWORKS}:mortal_stages",
+        exits="stages.0,stages.1",
+        run_dir=None if run_dir is None else str(run_dir),
     )
     return SelfDistillConfig(**{**defaults, **options})
+
+
+def plain(run_dir, network, **options):
+    """Without exits."""
+    return config(run_dir, model=f"{NETWORKS}:{network}", method="none", exits=None, **options)
 
 
 def records_of(run_dir):
@@ -37,37 +68,89 @@ def records_of(run_dir):
     return records
 
 
+def losses(run_dir):
+    records = [record for record in records_of(run_dir) if record["phase"] == "train"]
+    return [(record["step"], record["loss"]) for record in records]
+
+
+def summary_of(run_dir):
+    summary = json.loads((run_dir / "summary.json").read_text())
+    return summary["status"], summary["restarts"], summary["steps"]
+
+
 @pytest.fixture(scope="module")
-def here(tmp_path_factory):
-    """Without Ray."""
-    return self_distill(config(tmp_path_factory.mktemp("here") / "run", workers=0))
+def failed(tmp_path_factory, fuse):
+    """A run of two workers, one of which dies at step 12, and again after both went on from 10."""
+    run_dir = tmp_path_factory.mktemp("failed") / "run"
+    fuse.touch()
+    with pytest.raises(RunError, match="died; that makes 2 deaths, and --max-failures is 1"):
+        self_distill(config(run_dir, workers=2, max_failures=1))
+    fuse.unlink()
+    return run_dir
 
 
-def test_one_worker_equals_no_ray_bit_for_bit(here, tmp_path):
-    there = self_distill(config(tmp_path / "run", workers=1))
+def test_killed_workers_change_nothing_until_the_budget_is_exhausted(failed, tmp_path):
+    assert summary_of(failed) == ("failed", 1, FAILED_AT)
+    job = prepare(resolve(config(None, workers=2, steps=FAILED_AT)))
+    (undisturbed,) = work_together([job], 2, tmp_path / "undisturbed")
+    expected = [(record["step"], record["loss"]) for record in undisturbed.records]
+    assert losses(failed)[:FAILED_AT] == expected
+    saved = newest_checkpoint(failed / "checkpoints")
+    assert saved.step == FAILED_AT
+    weights = safetensors.torch.load(saved.load(0)[WEIGHTS_FILE])
+    restored = SimpleNamespace(state_dict=lambda: weights)
+    assert weights_sha256(restored) == undisturbed.final.weights_sha256
+
+
+def test_one_worker_ends_what_two_began_bit_for_bit_as_no_ray_does(failed, tmp_path):
+    places = {workers: tmp_path / str(workers) for workers in (0, 1)}
+    for place in places.values():
+        shutil.copytree(failed, place)
+    here, there = (resume_self_distill(d, given={"workers": n}) for n, d in places.items())
+    assert there.summary["steps"] == STEPS
     assert records_of(there.run_dir) == records_of(here.run_dir)
     assert there.summary["students"] == here.summary["students"]
     assert there.summary["ensemble"] == here.summary["ensemble"]
 
-
-def test_more_workers_than_the_cluster_has_cores_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"--workers is 32.*4 cores place at most 4; use") as no:
-        self_distill(config(tmp_path / "run", workers=32))
-    assert "--address of a larger cluster" in str(no.value)
-    assert not (tmp_path / "run").exists()
+    alone = self_distill(config(tmp_path / "alone", workers=0))
+    assert [step for step, _ in losses(there.run_dir)] == list(range(1, STEPS + 1))
+    of_both = [[loss for _, loss in losses(run.run_dir)] for run in (there, alone)]
+    assert of_both[0] == pytest.approx(of_both[1], rel=5e-3)
 
 
-def test_a_busy_cluster_is_not_waited_for_for_ever(tmp_path, monkeypatch):
-    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "2")
-    all_cores = ray.util.placement_group([{"CPU": 4}])
-    ray.get(all_cores.ready())
-    try:
-        with pytest.raises(RunError, match="did not start in time: the cluster's cores"):
-            self_distill(config(tmp_path / "run", workers=1))
-    finally:
-        ray.util.remove_placement_group(all_cores)
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert (summary["status"], summary["steps"]) == ("failed", 0)
+@pytest.mark.parametrize(
+    ("network", "sentence", "workers"),
+    [
+        ("diverging", "^student 0: the loss is not finite at step 11", 0),
+        ("raising", "^ArithmeticError: the network of this test raises here .details in", 1),
+    ],
+)
+def test_what_the_program_does_wrong_is_not_tried_again(tmp_path, network, sentence, workers):
+    before = len(train_workers())
+    with pytest.raises(RunError, match=sentence):
+        self_distill(plain(tmp_path / "run", network, workers=workers))
+    assert summary_of(tmp_path / "run") == ("failed", 0, 10)
+    assert len(train_workers()) == before + workers
+
+
+def train_workers():
+    """All that ever were."""
+    every = ray._private.state.actors().values()
+    return [actor for actor in every if "RayTrainWorker" in actor["ActorClassName"]]
+
+
+def test_of_several_workers_none_tries_it_again(monkeypatch):
+    """An error of the program is told from what a peer's death does; who starts again ends at once."""
+    assert not _may_be_a_peers(ArithmeticError(), Workers(0, 2))
+    assert _may_be_a_peers(RuntimeError("Connection closed by peer"), Workers(0, 2))
+    assert not _may_be_a_peers(RuntimeError(), Workers(0, 1))
+
+    mailbox = new_mailbox((0, None))
+    ray.get(mailbox.fail.remote(b""))
+    context = SimpleNamespace(get_world_rank=lambda: 0, get_world_size=lambda: 2)
+    monkeypatch.setattr("ray.train.get_context", lambda: context)
+    _train_loop({"mailbox": mailbox})  # without a job
+    assert ray.get(mailbox.waiting.remote()) == 1  # the failure; it did not even begin
 
 
 def test_workers_do_not_go_on_without_the_one_who_records(tmp_path):
@@ -76,18 +159,26 @@ def test_workers_do_not_go_on_without_the_one_who_records(tmp_path):
     def fail(record):
         raise ArithmeticError("this test's own")
 
+    endless = plain(tmp_path / "run", "slow", steps=None, epochs=10_000)
     with pytest.raises(RunError, match="this test's own"):
-        self_distill(config(tmp_path / "run", steps=None, epochs=10_000), on_step=fail)
-    wait_until(lambda: ray.available_resources().get("CPU") == 4, seconds=60)
+        self_distill(endless, on_step=fail)
+    wait_until(lambda: ray.available_resources().get("CPU") == 2, seconds=60)
 
 
-def test_two_workers_begin_and_one_goes_on(here, tmp_path):
-    self_distill(config(tmp_path / "run", workers=2, steps=6))
-    result = resume_self_distill(tmp_path / "run", given={"steps": STEPS, "workers": 1})
-    assert result.summary["steps"] == STEPS
-    records, undisturbed = (
-        [r for r in records_of(d) if r["phase"] == "train"] for d in (result.run_dir, here.run_dir)
-    )
-    assert [record["step"] for record in records] == list(range(1, STEPS + 1))
-    losses = [record["loss"] for record in undisturbed]
-    assert [record["loss"] for record in records] == pytest.approx(losses, rel=5e-3)
+def test_more_workers_than_the_cluster_has_cores_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"--workers is 32.*2 cores place at most 2; use") as no:
+        self_distill(config(tmp_path / "run", workers=32))
+    assert "--address of a larger cluster" in str(no.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_busy_cluster_is_not_waited_for_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "2")
+    all_cores = ray.util.placement_group([{"CPU": 2}])
+    ray.get(all_cores.ready())
+    try:
+        with pytest.raises(RunError, match="did not start in time: the cluster's cores"):
+            self_distill(config(tmp_path / "run", workers=1))
+    finally:
+        ray.util.remove_placement_group(all_cores)
+    assert summary_of(tmp_path / "run") == ("failed", 0, 0)

@@ -1,29 +1,37 @@
 """Teachers as actors on Ray teach what teachers in the student's process teach, though one dies."""
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import ray
+import torch
 
 from cohort import ConfigError, OdsConfig, RunError, ods_distill
 from cohort.data.dataset import ImageDataset
+from cohort.data.source import BatchSource
 from cohort.jobs.job import Job
+from cohort.jobs.ods_prepare import prepare
+from cohort.jobs.ods_resolve import resolve
+from cohort.jobs.shared import Shared
+from cohort.jobs.teacher_pool import TeacherActor, TeacherPool
 from cohort.reporting.records import read_metrics
 from tests.support.local_ray import local_ray
 from tests.support.networks import FUSE, OF_TEACHERS
 from tests.support.teacher_runs import deep_ensemble
 
-STEPS = 12
+STEPS = 16
 
 
 @pytest.fixture(scope="module", autouse=True)
-def ray_and_fuse(tmp_path_factory):
+def fuse(tmp_path_factory):
     """The fuse's place is in the environment before Ray starts, so that actors inherit it."""
-    fuse = tmp_path_factory.mktemp("fuse") / "fuse"
+    place = tmp_path_factory.mktemp("fuse") / "fuse"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(FUSE, str(fuse))
+        patch.setenv(FUSE, str(place))
         with local_ray(4):
-            yield fuse
+            yield place
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +45,10 @@ def teachers(tmp_path_factory):
 
 def config(teachers, run_dir, **options):
     defaults = dict(  # noqa: C408
-        teachers=teachers, model="resnet8", batch_size=32, steps=STEPS, checkpoint_every=5,
-        log_every=1, threads=1, run_dir=str(run_dir),
+        teachers=teachers, model="tests.support.networks:dying", batch_size=32, steps=STEPS,
+        checkpoint_every=5, log_every=1, threads=1, run_dir=run_dir and str(run_dir),
     )  # fmt: skip
     return OdsConfig(**{**defaults, **options})
-
-
-@pytest.fixture(scope="module")
-def here(teachers, tmp_path_factory):
-    """Without Ray."""
-    return ods_distill(config(teachers, tmp_path_factory.mktemp("here") / "run", workers=0))
 
 
 def records_of(result):
@@ -56,60 +58,35 @@ def records_of(result):
     return records
 
 
-def assert_same(there, here):
+@pytest.fixture
+def stored(monkeypatch):
+    """What is put into the object store by this process."""
+    values, put = [], ray.put
+    monkeypatch.setattr(ray, "put", lambda value: values.append(value) or put(value))
+    return values
+
+
+def test_a_pool_teaches_the_same_though_an_actor_dies_and_the_worker(
+    teachers, tmp_path, fuse, stored
+):
+    """Two actors for three teachers; the one killed is asked again, and so is the one that is not."""
+    here = ods_distill(config(teachers, tmp_path / "here", workers=0))
+    assert len(records_of(here)) > STEPS
+    of_teachers = fuse.with_name(fuse.name + OF_TEACHERS)
+    of_teachers.touch()
+    fuse.touch()
+    there = ods_distill(config(teachers, tmp_path / "there", workers=1, teacher_pool=2))
+    assert not of_teachers.exists(), "no actor died"
+    assert not fuse.exists(), "the worker did not die"
+    assert (there.summary["restarts"], there.summary["teacher_restarts"]) == (1, 1)
     assert records_of(there) == records_of(here)
     for key in ("students", "teachers", "teacher_diversity", "best", "ensemble"):
         assert there.summary[key] == here.summary[key], key
+    check_data_are_stored_once(stored)
 
 
-def test_a_pool_teaches_the_same_though_an_actor_dies(teachers, here, tmp_path, ray_and_fuse):
-    """Two actors for three teachers; one is killed in the middle and started again."""
-    assert len(records_of(here)) > STEPS
-    fuse = ray_and_fuse.with_name(ray_and_fuse.name + OF_TEACHERS)
-    fuse.touch()
-    there = ods_distill(config(teachers, tmp_path / "run", workers=1, teacher_pool=2))
-    assert not fuse.exists(), "the fault did not fire"
-    assert there.summary["restarts"] == 0  # no worker died
-    assert there.summary["teacher_restarts"] == 1
-    assert_same(there, here)
-
-
-def test_two_workers_ask_one_pool_though_one_of_them_dies(teachers, here, tmp_path, ray_and_fuse):
-    """The actor lives on; both workers go back to the checkpoint and ask it again."""
-    ray_and_fuse.touch()
-    network = "tests.support.networks:dying"  # a resnet8 with the same weights
-    options = {"workers": 2, "teacher_pool": 1, "model": network}
-    there = ods_distill(config(teachers, tmp_path / "run", **options))
-    assert not ray_and_fuse.exists(), "the fault did not fire"
-    assert there.summary["restarts"] == 1
-    steps = [r["step"] for r in records_of(there) if r["phase"] == "train"]
-    assert steps == list(range(1, STEPS + 1))
-    losses = [
-        [r["loss"] for r in records_of(run) if r["phase"] == "train"] for run in (there, here)
-    ]
-    assert losses[0] == pytest.approx(losses[1], rel=5e-3)
-    assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5)
-    for line, expected in zip(there.summary["teachers"], here.summary["teachers"], strict=True):
-        assert line == pytest.approx(expected, rel=1e-5)
-
-
-def test_an_actor_that_dies_too_often_ends_the_run(teachers, tmp_path, ray_and_fuse):
-    fuse = ray_and_fuse.with_name(ray_and_fuse.name + OF_TEACHERS)
-    fuse.touch()
-    told = r"^an actor of --teacher-pool died, more often than --max-failures .*details in \S+error.log"
-    with pytest.raises(RunError, match=told):
-        ods_distill(config(teachers, tmp_path / "run", teacher_pool=1, max_failures=0))
-    assert not fuse.exists(), "the fault did not fire"
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert (summary["status"], summary["restarts"], summary["teacher_restarts"]) == ("failed", 0, 0)
-    assert "ActorDiedError" in (tmp_path / "run" / "error.log").read_text()
-
-
-def test_the_data_are_stored_once(teachers, tmp_path, monkeypatch):
+def check_data_are_stored_once(stored):
     """For workers and actors together; a job without images is small."""
-    stored, put = [], ray.put
-    monkeypatch.setattr(ray, "put", lambda value: stored.append(value) or put(value))
-    ods_distill(config(teachers, tmp_path / "run", teacher_pool=2, steps=1))
     data = [value for value in stored if isinstance(value, ImageDataset)]
     assert [len(dataset.train) for dataset in data] == [96]
     jobs = [value.dataset for value in stored if isinstance(value, Job)]
@@ -117,6 +94,58 @@ def test_the_data_are_stored_once(teachers, tmp_path, monkeypatch):
     for dataset in jobs:
         assert (len(dataset.train), len(dataset.test), dataset.validation) == (0, 0, None)
         assert dataset.image_shape == (1, 8, 8)
+
+
+def test_an_actor_that_dies_too_often_ends_the_run(teachers, tmp_path, fuse):
+    of_teachers = fuse.with_name(fuse.name + OF_TEACHERS)
+    of_teachers.touch()
+    told = r"^an actor of --teacher-pool died, more often than --max-failures .*details in \S+error.log"
+    with pytest.raises(RunError, match=told):
+        ods_distill(config(teachers, tmp_path / "run", teacher_pool=1, max_failures=0))
+    assert not of_teachers.exists(), "the fault did not fire"
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["status"], summary["restarts"], summary["teacher_restarts"]) == ("failed", 0, 0)
+    assert "ActorDiedError" in (tmp_path / "run" / "error.log").read_text()
+
+
+class Here:
+    """A handle of an actor in this process."""
+
+    def __init__(self, actor):
+        self._actor = actor
+
+    def __getattr__(self, method):
+        def remote(*arguments):
+            given = [ray.get(a) if isinstance(a, ray.ObjectRef) else a for a in arguments]
+            return ray.put(getattr(self._actor, method)(*given))
+
+        return SimpleNamespace(remote=remote)
+
+
+@pytest.mark.parametrize("perturbation", ["conf_ods", "gaussian", "none"])
+def test_a_pool_teaches_every_worker_its_part_of_the_batch(teachers, perturbation, monkeypatch):
+    job = prepare(resolve(config(teachers, None, teacher_pool=2, perturbation=perturbation)))
+    held = ((0, 2), (1,))
+    shared = Shared(None, ray.put(job.dataset))  # nobody is told
+    stored = shared.store(job)
+    first_time = SimpleNamespace(was_current_actor_reconstructed=False)
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: first_time)
+    actors = [TeacherActor(shared, stored, mine, "cpu", 1) for mine in held]
+    pool = TeacherPool(tuple(map(Here, actors)), held, job.perturbation, job.config.seed)
+    for rank in (0, 1):
+        alone = replace(job, config=replace(job.config, teacher_pool=None))
+        worker = SimpleNamespace(rank=rank, size=2)
+        expected = alone.teaching(worker, torch.device("cpu"))
+        asked = replace(job, pool=pool, teachers=()).teaching(worker, torch.device("cpu"))
+        images = BatchSource(
+            job.dataset.train, batch_size=32, seed=job.plan.seed, augmentation=job.dataset.augmentation,
+            device="cpu", shard=(rank, 2),
+        )  # fmt: skip
+        for step in range(4):
+            batch = images.batch(step)[0]
+            assert len(batch) == 16
+            for one, other in zip(asked(step, batch), expected(step, batch), strict=True):
+                assert (one is other is None) or torch.equal(one, other)
 
 
 @pytest.mark.parametrize(

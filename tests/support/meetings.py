@@ -15,18 +15,34 @@ from torch import Tensor, nn
 from tests.support.networks import FUSE, Wrapped, consume_fuse
 
 MEETING = "COHORT_TEST_MEETING"
+OF_TRIALS = "-of-trials"
+"""Behind the name of the fuse that kills a trial."""
 PATIENCE = 240.0
 """Seconds after which what is waited for will not come any more."""
 
 
 class Meeting(Wrapped):
-    """Waits at forward 3 until nine processes have come there: three cohorts of three students."""
+    """Waits at forward 3 until four processes have come there: two cohorts of two students.
+
+    Says when it has gone on after its first epoch of ten steps, which the study then knows of.
+    """
 
     def act(self, logits: Tensor) -> Tensor:
         if self.forwards == 3:
-            come_to("nine")
-            wait_for(lambda: len(list(place("nine").iterdir())) >= 9)
+            come_to("four")
+            wait_for(lambda: len(list(place("four").iterdir())) >= 4)
+        if self.forwards == 12:
+            come_to("second-epoch")
         return logits
+
+
+class Hesitating(Meeting):
+    """Does not end its first epoch before others have begun their second."""
+
+    def act(self, logits: Tensor) -> Tensor:
+        if self.forwards == 9:
+            wait_for(lambda: place("second-epoch").exists())
+        return super().act(logits)
 
 
 class Interrupting(Wrapped):
@@ -47,10 +63,14 @@ class Interrupting(Wrapped):
 
 
 class KillingItsTrial(Wrapped):
-    """Burns a fuse to kill the process of the trial whose student it is, the only one."""
+    """Burns a fuse to kill the process of the trial whose student it is, the only one.
+
+    Before, it arms the fuse of a ``dying`` peer, whose 12th forward has passed: the next one's.
+    """
 
     def act(self, logits: Tensor) -> Tensor:
-        if self.forwards == 12 and consume_fuse():
+        if self.forwards == 13 and consume_fuse(OF_TRIALS):
+            Path(os.environ[FUSE]).touch()
             (trial,) = [p for p in beside() if "ImplicitFunc" in "".join(p.cmdline()[:1])]
             trial.send_signal(signal.SIGKILL)
             wait_for(lambda: False)
@@ -91,6 +111,10 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def meeting(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
     return Meeting(num_classes, image_shape)
+
+
+def hesitating(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+    return Hesitating(num_classes, image_shape)
 
 
 def interrupting(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from cohort.models import build_network
@@ -117,6 +118,35 @@ def left_out(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
     """A network with a layer that it does not use."""
     network = Wrapped(num_classes, image_shape)
     network.aside = nn.Linear(2, 2)
+    return network
+
+
+class Mortal(nn.Module):
+    """A layer that dies at its twelfth forward in training, in the last worker, while there is a fuse."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forwards = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.forwards += self.training
+        now = self.training and self.forwards == DEATH_STEP and is_last()
+        if now and Path(os.environ[FUSE]).exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return x
+
+
+def is_last() -> bool:
+    """Whether this process is the last worker of a job, or the only one."""
+    return not dist.is_initialized() or dist.get_rank() == dist.get_world_size() - 1
+
+
+def mortal_stages(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+    """A mortal network that can be cut after its stages."""
+    network = build_network("resnet8", num_classes=num_classes, image_shape=image_shape)
+    stages = network.get_submodule("stages")
+    assert isinstance(stages, nn.Sequential)
+    stages[0].append(Mortal())
     return network
 
 

@@ -28,6 +28,8 @@ BASE = {
     "epochs": 2,
 }
 """Ten steps an epoch, evaluated and saved after each."""
+QUICK = {"dataset": "synthetic", "image_size": 8}
+"""Read without scikit-learn, which takes a second to import, but not learned as soon as the digits."""
 
 
 def study_of(folder, base=(), **sections):
