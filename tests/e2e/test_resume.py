@@ -107,7 +107,7 @@ def check_tells_nothing_of_ray(out, tmp_path):
 def check_compares_with_the_same_alone(out, run_dir):
     assert "step 64/64 (100 %)" in out
     assert re.search(r"ensemble alone +", out)
-    assert re.search(r"0 alone +", out)
+    assert re.search(r"0 alone +tests\.support\.networks:slow", out)
     assert summary_of(run_dir / "alone")["status"] == "finished"
 
 

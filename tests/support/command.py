@@ -135,4 +135,4 @@ def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
+        time.sleep(0.05)  # looking costs as well
