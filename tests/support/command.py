@@ -1,4 +1,4 @@
-"""The real command line in a process of its own, watched through the records it writes."""
+"""The real command line, in a process of its own or in this one, watched through the records it writes."""
 
 import atexit
 import contextlib
