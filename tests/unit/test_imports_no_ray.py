@@ -45,8 +45,11 @@ def import_all(package):
 
 for name in names:
     sys.argv = [f"{folder}/{name}.py", "--help"]
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
-        runpy.run_path(sys.argv[0], run_name="__main__")
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        try:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        except SystemExit as end:
+            assert end.code == 0
     tell(name, out=out.getvalue())
 
 import cohort.tuning
