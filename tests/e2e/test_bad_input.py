@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+import ray
 import torch
 from torchvision import datasets
 
@@ -20,6 +21,14 @@ from tests.support.refusal import check_says, refuses  # noqa: F401
 
 SCRIPT = ROOT / "scripts" / LAUNCH
 IN_PROCESS = ("--exchange", "in_process")
+STUDY = """
+command: launch_cohort
+base: {dataset: digits, train_subset: 100, test_subset: 40, epochs: 1}
+space: {k: {grid: [2, 3]}}
+seeds: [0]
+metric: test_accuracy
+mode: max
+"""
 
 
 @pytest.fixture
@@ -323,6 +332,22 @@ def test_a_bad_config_file(refused, tmp_path, text, words):
 @pytest.mark.parametrize("name", ["none.yaml", "."])
 def test_a_config_file_that_cannot_be_read(refused, name):
     check_says(refused("--config", name), f"--config {name} cannot be read")
+
+
+# The cluster
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"), [(LAUNCH, ["--students", "resnet8"]), ("sweep.py", ["mine.yaml"])]
+)
+@pytest.mark.parametrize(
+    ("address", "words"), [("127.0.0.1:1", "refused"), ("elsewhere", "host:port")]
+)
+def test_nobody_answers(refuses, tmp_path, script, arguments, address, words):  # noqa: F811
+    assert not ray.is_initialized(), "one that runs in this process would be taken"
+    (tmp_path / "mine.yaml").write_text(STUDY)
+    line = refuses(script, *arguments, "--address", address)
+    check_says(line, f"--address is {address!r}", "no Ray cluster answers", words)
 
 
 # The process itself

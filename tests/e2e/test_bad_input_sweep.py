@@ -7,9 +7,8 @@ import yaml
 
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.locks import only_session
-from tests.support.command import run
 from tests.support.local_ray import local_ray
-from tests.support.refusal import check_says, contents, refuses  # noqa: F401
+from tests.support.refusal import check_says, refuses  # noqa: F401
 
 SWEEP = "sweep.py"
 STUDY = {
@@ -132,16 +131,6 @@ def test_another_process_works_on_the_study(refused, file, tmp_path):
 
 
 # The cluster, the data and the networks
-
-
-def test_nobody_answers(file, tmp_path):
-    """In a process that has no Ray."""
-    before = contents(tmp_path)
-    for address, words in (("127.0.0.1:1", "refused"), ("elsewhere", "host:port")):
-        code, out, err = run(file, "--address", address, cwd=tmp_path, script=SWEEP)
-        assert (code, err.count("\n")) == (2, 1), out + err
-        check_says(err, f"--address is '{address}'", "no Ray cluster answers", words)
-    assert contents(tmp_path) == before
 
 
 def test_more_students_than_the_cluster_has_places(refused, two_cores, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import partial
 
 import numpy as np
 import pytest
@@ -23,8 +24,15 @@ def check_refused(done, sentence):
     assert len(err.splitlines()) == 1
 
 
-def test_one_table_and_all_raw_times(tmp_path):
-    code, out, err = run(*SMOKE, "--output", "bench.json", cwd=tmp_path, script=COHORT)
+@pytest.fixture
+def here(tmp_path, monkeypatch, capsys):
+    """A benchmark in this process, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return partial(run_here, monkeypatch, capsys)
+
+
+def test_one_table_and_all_raw_times(ray_of_four, here, tmp_path):
+    code, out, err = here(*SMOKE, "--output", "bench.json", script=COHORT)
     assert code == 0, err
     assert [mode for mode in MODES if f"│ {mode} " in out] == MODES
     result = json.loads((tmp_path / "bench.json").read_text())
@@ -63,9 +71,9 @@ def test_bad_input_to_a_process(script, tmp_path):
     check_refused(done, "--rounds is 0; it must be greater than 0")
 
 
-def test_every_method_and_two_step_distillation(tmp_path):
+def test_every_method_and_two_step_distillation(here, tmp_path):
     flags = ["--train-subset", "64", "--batch-size", "8", "--rounds", "3", "--steps", "2"]
-    code, out, err = run(*flags, "--output", "new/bench.json", cwd=tmp_path, script=STEPS)
+    code, out, err = here(*flags, "--output", "new/bench.json", script=STEPS)
     assert code == 0, err
     methods = ["none", "dsn", "byot", "kd", "fitnet", "at"]
     shown = [*methods, "two-step distillation: teacher then student"]
@@ -98,10 +106,10 @@ def test_steps_bad_input_is_one_sentence_and_exit_code_2(flags, sentence, monkey
     check_refused(run_here(monkeypatch, capsys, *flags, script=STEPS), sentence)
 
 
-def test_every_way_to_distil_an_ensemble_and_the_parts_of_ods(tmp_path):
+def test_every_way_to_distil_an_ensemble_and_the_parts_of_ods(here, tmp_path):
     flags = ["--model", "resnet8", "--members", "2", "--batch-size", "2", "--rounds", "3"]
     flags += ["--stacked-teachers", "--output", "ods.json"]
-    code, out, err = run(*flags, cwd=tmp_path, script=ODS)
+    code, out, err = here(*flags, script=ODS)
     assert code == 0, err
     methods = ["single", "labels", "kd", "gaussian", "ods", "conf_ods"]
     parts = ["perturbation", "teachers", "clean", "perturbed", "update"]

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import re
 import signal
 from pathlib import Path
@@ -14,10 +13,11 @@ from cohort import OdsConfig, load_student, ods_distill
 from cohort.config import flag
 from cohort.models.members import MembersStudent
 from cohort.reporting.records import read_metrics
-from tests.support.command import ODS_DISTILL, run, start, steps_done, stop_at, wait_until
+from tests.support.command import ODS_DISTILL, here, run, start, stop_at
+from tests.support.networks import FUSE
 from tests.support.teacher_runs import SMALL
 
-STUDENT = "tests.support.networks:slow"
+STUDENT = "tests.support.networks:interrupted"
 TRAINING = {"epochs": 8, "batch_size": 32, "log_every": 1, "checkpoint_every": 2, "threads": 1}
 FLAGS = [
     *("--student", "be", "--model", STUDENT, "--members", 2, "--choose", "2,0"),
@@ -32,7 +32,7 @@ def teachers(tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("teachers") / "run"
     sizes = [word for key, value in SMALL.items() for word in (flag(key), value)]
     apart = ("--teacher", "none", "--k", 3, "--students", "resnet8", "--exchange", "in_process")
-    code, out, err = run(*apart, *sizes, "--validation", 40, "--run-dir", run_dir)
+    code, out, err = here(*apart, *sizes, "--validation", 40, "--run-dir", run_dir)
     assert (code, err) == (0, ""), out + err
     return run_dir
 
@@ -78,24 +78,27 @@ def test_every_flag_is_in_the_help():
     assert "--config" in out
 
 
-def test_interrupted_and_resumed_without_ray_it_is_the_same(teachers, undisturbed, tmp_path):
+def test_interrupted_and_resumed_without_ray_it_is_the_same(
+    teachers, undisturbed, tmp_path, monkeypatch
+):
     """SIGKILL, then Ctrl-C, then to the end, which prints the table."""
-    run_dir = tmp_path / "run"
+    run_dir, fuse = tmp_path / "run", tmp_path / "fuse"
     common = (*FLAGS, "--teachers", teachers, "--workers", 0, "--run-dir", run_dir)
     process = start(*common, script=ODS_DISTILL)
     assert stop_at(process, run_dir, 7, signal.SIGKILL) == -9
     assert not (run_dir / "summary.json").exists()
 
-    process = start("--resume", run_dir, script=ODS_DISTILL)
-    wait_until(lambda: steps_done(run_dir) >= 13)
-    os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, out + err
+    monkeypatch.setenv(FUSE, str(fuse))
+    fuse.touch()
+    code, out, err = here("--resume", run_dir, script=ODS_DISTILL)
+    assert code == 130, out + err
+    assert not fuse.exists()
     assert f"ods_distill.py --resume {run_dir}" in out
     assert "Traceback" not in out + err
     assert summary_of(run_dir)["status"] == "interrupted"
+    assert 7 < summary_of(run_dir)["steps"] < undisturbed.summary["steps"]
 
-    code, out, err = run("--resume", run_dir, script=ODS_DISTILL)
+    code, out, err = here("--resume", run_dir, script=ODS_DISTILL)
     assert (code, err) == (0, ""), out + err
     summary = summary_of(run_dir)
     assert hash_of(summary) == hash_of(undisturbed.summary)
@@ -135,7 +138,7 @@ def test_two_workers_are_killed_and_one_process_ends_what_they_began(
     common = (*FLAGS, "--teachers", teachers, "--workers", 2, "--run-dir", run_dir)
     process = start(*common, script=ODS_DISTILL)
     assert stop_at(process, run_dir, 9, signal.SIGKILL) == -9
-    code, out, err = run("--resume", run_dir, "--workers", 0, script=ODS_DISTILL)
+    code, out, err = here("--resume", run_dir, "--workers", 0, script=ODS_DISTILL)
     assert (code, err) == (0, ""), out + err
     ours, theirs = losses(run_dir), losses(undisturbed.run_dir)
     assert [step for step, *_ in ours] == [step for step, *_ in theirs]
@@ -159,17 +162,18 @@ def test_what_a_run_leaves_behind(undisturbed):
         assert posterior.tolist() == pytest.approx([1] * 3, rel=1e-5)
 
 
-def test_the_config_repeats_the_run(undisturbed, tmp_path):
+def test_the_config_repeats_the_run(undisturbed, tmp_path, monkeypatch):
     """From another directory, to the same weights."""
     file = undisturbed.run_dir / "config.yaml"
-    given = ("--config", file, "--run-dir", tmp_path / "again")
-    code, out, err = run(*given, cwd=tmp_path, script=ODS_DISTILL)
+    monkeypatch.chdir(tmp_path)
+    given = ("--config", file, "--run-dir", "again")
+    code, out, err = here(*given, script=ODS_DISTILL)
     assert (code, err) == (0, ""), out + err
     assert hash_of(summary_of(tmp_path / "again")) == hash_of(undisturbed.summary)
 
 
 def test_evaluate_gives_the_summary_s_numbers(undisturbed):
-    code, out, err = run(undisturbed.run_dir, script="evaluate.py")
+    code, out, err = here(undisturbed.run_dir, script="evaluate.py")
     assert (code, err) == (0, ""), out + err
     (student,) = undisturbed.summary["students"]
     (line,) = [line for line in out.splitlines() if f"{STUDENT}+members=2" in line]
@@ -179,6 +183,6 @@ def test_evaluate_gives_the_summary_s_numbers(undisturbed):
 def test_analyse_finds_members_and_teachers(undisturbed, tmp_path):
     output = tmp_path / "out"
     what = ("--analyses", "diversity,jacobian", "--examples", 16, "--draws", 2)
-    code, out, err = run(undisturbed.run_dir, *what, "--output", output, script="analyse.py")
+    code, out, err = here(undisturbed.run_dir, *what, "--output", output, script="analyse.py")
     assert (code, err) == (0, ""), out + err
     assert len(list(output.iterdir())) >= 2

@@ -10,20 +10,14 @@ import pytest
 import ray
 
 from cohort import CohortConfig, train_cohort
-from tests.support.command import (
-    PATIENCE,
-    run,
-    run_here,
-    start,
-    steps_done,
-    stop_at,
-    wait_until,
-)
+from tests.support.command import PATIENCE, run_here, start, steps_done, stop_at, wait_until
 
 FLAGS = [
     *("--students", "tests.support.networks:slow", "--train-subset", 128, "--test-subset", 32),
     *("--batch-size", 16, "--epochs", 8, "--checkpoint-every", 5, "--log-every", 1, "--threads", 1),
 ]
+HERE = ("--exchange", "in_process")
+ON_RAY = ("--exchange", "object_store")
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +35,12 @@ def undisturbed(tmp_path_factory):
     return hashes(train_cohort(config).summary)
 
 
+@pytest.fixture
+def here(monkeypatch, capsys):
+    """A command in this process."""
+    return partial(run_here, monkeypatch, capsys)
+
+
 def hashes(summary):
     return [student["weights_sha256"] for student in summary["students"]]
 
@@ -54,54 +54,68 @@ def more(run_dir):
     return steps_done(run_dir) + 8
 
 
-def test_killed_interrupted_terminated_and_killed_again(undisturbed, ray_of_four, tmp_path):
-    """SIGKILL of the driver, Ctrl-C, and on another Ray SIGKILL, SIGTERM, SIGKILL: one result."""
+def test_killed_interrupted_terminated_and_killed_again(undisturbed, ray_of_four, here, tmp_path):
+    """SIGKILL; Ctrl-C on a Ray of its own; SIGTERM; SIGKILL on another Ray; the end: one result.
+
+    With and without Ray in turn, for what a run goes on from is the same.
+    """
     run_dir = tmp_path / "run"
-    assert stop_at(start(*FLAGS, "--run-dir", run_dir), run_dir, 3, signal.SIGKILL) == -9
+    assert stop_at(start(*FLAGS, *HERE, "--run-dir", run_dir), run_dir, 3, signal.SIGKILL) == -9
     assert not (run_dir / "summary.json").exists()
 
-    step, process = more(run_dir), start("--resume", run_dir)
+    step, process = more(run_dir), start("--resume", run_dir, *ON_RAY)
     wait_until(lambda: steps_done(run_dir) >= step or process.poll() is not None)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to Ray's processes as well
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, out + err
+    assert err == "stopping after this step; a second signal stops at once\n"
+    check_tells_nothing_of_ray(out, tmp_path)
     assert f"--resume {run_dir}" in out
-    assert "Traceback" not in out + err
     summary = summary_of(run_dir)
     assert summary["status"] == "interrupted"
     saved = sorted((run_dir / "checkpoints").iterdir())[-1]
     assert int(saved.name.removeprefix("step_")) == summary["steps"] == steps_done(run_dir)
 
+    step = more(run_dir)
+    assert stop_at(start("--resume", run_dir, *HERE), run_dir, step, signal.SIGTERM) == 130
+    assert summary_of(run_dir)["status"] == "interrupted"
+
     address = ray.get_runtime_context().gcs_address
-    step, moved = more(run_dir), start("--resume", run_dir, "--address", address)
+    step, moved = more(run_dir), start("--resume", run_dir, *ON_RAY, "--address", address)
     assert stop_at(moved, run_dir, step, signal.SIGKILL) == -9
     wait_until(nobody_trains)  # a cluster that goes on has its cores back
 
-    step = more(run_dir)
-    assert stop_at(start("--resume", run_dir), run_dir, step, signal.SIGTERM) == 130
-    assert summary_of(run_dir)["status"] == "interrupted"
-
-    step = more(run_dir)
-    assert stop_at(start("--resume", run_dir), run_dir, step, signal.SIGKILL) == -9
-
-    code, out, err = run("--resume", run_dir)
-    assert code == 0, out + err
+    code, out, err = here("--resume", run_dir, *ON_RAY, "--baseline")
+    assert (code, err) == (0, ""), out + err
     assert hashes(summary_of(run_dir)) == undisturbed
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     trained = [(r["step"], r["student"]) for r in lines if r["phase"] == "train"]
     assert sorted(trained) == [(step, k) for step in range(1, 65) for k in (0, 1)]
+    check_tells_nothing_of_ray(out, tmp_path)
+    check_compares_with_the_same_alone(out, run_dir)
 
 
 def nobody_trains():
     return ray.available_resources().get("CPU") == 4
 
 
-def test_a_finished_run_can_be_extended(tmp_path, monkeypatch, capsys):
+def check_tells_nothing_of_ray(out, tmp_path):
+    text = out.replace(str(tmp_path), "")
+    assert not re.search(r"ray|raylet|WARNING|INFO|Traceback|\(pid", text), text
+
+
+def check_compares_with_the_same_alone(out, run_dir):
+    assert "step 64/64 (100 %)" in out
+    assert re.search(r"ensemble alone +", out)
+    assert re.search(r"0 alone +tests\.support\.networks:slow", out)
+    assert summary_of(run_dir / "alone")["status"] == "finished"
+
+
+def test_a_finished_run_can_be_extended(here, tmp_path):
     """Fewer steps first, then all: as if they had been asked for at once."""
     flags = ("--train-subset", 128, "--test-subset", 32, "--batch-size", 16, "--epochs", 3)
-    flags += ("--threads", 1, "--exchange", "in_process")
-    here = partial(run_here, monkeypatch, capsys)
-    assert run(*flags, "--steps", 10, "--run-dir", tmp_path / "a")[0] == 0
+    flags += ("--threads", 1, *HERE)
+    assert here(*flags, "--steps", 10, "--run-dir", tmp_path / "a")[0] == 0
     assert here("--resume", tmp_path / "a", "--steps", 24)[0] == 0
     assert here(*flags, "--run-dir", tmp_path / "b")[0] == 0
     assert hashes(summary_of(tmp_path / "a")) == hashes(summary_of(tmp_path / "b"))
@@ -110,27 +124,19 @@ def test_a_finished_run_can_be_extended(tmp_path, monkeypatch, capsys):
     assert "24 steps are done" in err
 
 
-def test_the_terminal_shows_progress_and_nothing_of_ray(tmp_path):
-    flags = ("--k", 2, "--epochs", 2, "--train-subset", 128, "--test-subset", 32, "--baseline")
-    code, out, err = run(*flags, "--run-dir", tmp_path / "run")
-    assert code == 0, out + err
-    assert err == ""
-    assert not re.search(r"ray|raylet|WARNING|INFO|\(pid", out.replace(str(tmp_path), ""))
-    assert "step 4/4 (100 %)" in out
-    assert re.search(r"ensemble alone +", out)
-    assert re.search(r"0 alone +resnet8", out)
-    assert (tmp_path / "run" / "alone" / "summary.json").exists()
-
-
-def test_a_cohort_that_does_not_fit_is_refused(tmp_path):
-    before = list(tmp_path.iterdir())
-    for flags, words in (
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
         (("--k", 900), ("--k is 900", "at most", "8 a core")),
         (("--gpus", 77), ("--gpus is 77", "--gpus")),
-        (("--address", "127.0.0.1:1"), ("--address is '127.0.0.1:1'", "no Ray cluster answers")),
-    ):
-        code, out, err = run(*flags, "--students", "resnet8", cwd=tmp_path)
-        assert code == 2, out + err
-        assert len(err.splitlines()) == 1
-        assert all(word in err for word in words), err
-    assert list(tmp_path.iterdir()) == before
+    ],
+)
+def test_a_cohort_that_does_not_fit_is_refused(
+    ray_of_four, here, tmp_path, monkeypatch, flags, words
+):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = here(*flags, "--students", "resnet8")
+    assert code == 2, out + err
+    assert len(err.splitlines()) == 1
+    assert all(word in err for word in words), err
+    assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,7 @@ from cohort.reporting.records import read_metrics
 from tests.support.command import (
     PATIENCE,
     SELF_DISTILL,
-    run,
+    here,
     start,
     steps_done,
     stop_at,
@@ -63,14 +63,14 @@ def losses(run_dir):
 
 
 def test_killed_interrupted_and_resumed(undisturbed, tmp_path):
-    """SIGKILL of the driver, then Ctrl-C, then to the end without Ray: one run's result."""
+    """SIGKILL, then Ctrl-C on Ray Train, then to the end without Ray: one run's result."""
     run_dir = tmp_path / "run"
-    process = start(*FLAGS, "--run-dir", run_dir, script=SELF_DISTILL)
+    process = start(*FLAGS, "--workers", 0, "--run-dir", run_dir, script=SELF_DISTILL)
     assert stop_at(process, run_dir, 12, signal.SIGKILL) == -9
     assert not (run_dir / "summary.json").exists()
 
     step = steps_done(run_dir) + 15  # which only the run that goes on will record
-    process = start("--resume", run_dir, script=SELF_DISTILL)
+    process = start("--resume", run_dir, "--workers", 1, script=SELF_DISTILL)
     wait_until(lambda: steps_done(run_dir) >= step or process.poll() is not None)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to Ray's processes as well
     out, err = process.communicate(timeout=PATIENCE)
@@ -81,7 +81,7 @@ def test_killed_interrupted_and_resumed(undisturbed, tmp_path):
     saved = sorted((run_dir / "checkpoints").iterdir())[-1]
     assert int(saved.name.removeprefix("step_")) == summary_of(run_dir)["steps"]
 
-    code, out, err = run("--resume", run_dir, "--workers", 0, script=SELF_DISTILL)
+    code, out, err = here("--resume", run_dir, "--workers", 0, script=SELF_DISTILL)
     assert (code, err) == (0, ""), out + err
     assert re.search(r"everything is in", out)
     summary = summary_of(run_dir)

@@ -12,13 +12,18 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import ray
 import yaml
 
+from cohort import CohortConfig, self_distill, train_cohort
 from cohort.reporting.records import read_metrics
+from cohort.tuning.file.load import load_study
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.measurements import state_of
-from cohort.tuning.results.table import comparable
-from tests.support.command import PATIENCE, run, run_here, start, steps_done, wait_until
+from cohort.tuning.results.table import comparable, trials_table, write_parquet
+from cohort.tuning.state import known_trials
+from cohort.tuning.trials import config_of, prepared_of
+from tests.support.command import PATIENCE, here, start, steps_done, wait_until
 
 SWEEP = "sweep.py"
 SLOW = "tests.support.networks:slow"
@@ -31,6 +36,7 @@ SIZE = {
     "epochs": 4,
     "checkpoint_every": EVERY,
     "log_every": 1,
+    "threads": 1,
 }
 IN_PROCESS = {"k": 2, "exchange": "in_process", "students": SLOW}
 ONE = {"command": "self_distill", "workers": 0, "model": SLOW}
@@ -48,7 +54,7 @@ STUDY = {
     "seeds": [0, 1],
     "metric": "test_accuracy",
     "mode": "max",
-    "max_concurrent": 2,  # on a machine with more cores too, some trials come after others
+    "max_concurrent": 1,
     "report": {
         "baseline": {"arm": "mutual"},
         "metrics": ["test_accuracy", "test_nll"],
@@ -57,18 +63,16 @@ STUDY = {
 }
 
 
-@pytest.fixture(scope="module")
-def file(tmp_path_factory):
-    return written(tmp_path_factory.mktemp("study") / "tiny.yaml", STUDY)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(file):
-    """The study's folder, and what the command printed."""
-    path = file.parent / "undisturbed"
-    code, out, err = run(file, "--study-dir", path, script=SWEEP)
-    assert (code, err) == (0, ""), out + err
-    return StudyFolder(path), out
+def undisturbed(file, path):
+    """The folder of a study that trains without Tune: one run after the other, in this process."""
+    study, folder = load_study(file), StudyFolder.create(path, file.read_text())
+    trials = known_trials(study, folder)
+    runs = {spec.name: folder.run(spec) for spec in prepared_of(study)}
+    for spec in [*prepared_of(study), *trials]:
+        config = config_of(spec, runs.get(spec.name, folder.trial(spec)), folder.runs)
+        (train_cohort if isinstance(config, CohortConfig) else self_distill)(config)
+    write_parquet(trials_table(study, folder, trials), folder.table_parquet)
+    return folder
 
 
 def written(path, document):
@@ -119,7 +123,8 @@ def end_by(process, number, condition):
     # A terminal's Ctrl-C reaches the whole group; of SIGKILL the others have to find out themselves.
     (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
     out, err = process.communicate(timeout=PATIENCE)
-    wait_until(lambda: not workers_of(process))  # they train until they notice
+    # They train until they notice, on a Ray of the command's own or on the one that it joined.
+    wait_until(lambda: not workers_of(process) and ray.available_resources().get("CPU") == 4)
     return process.returncode, out, err
 
 
@@ -144,13 +149,17 @@ def check_went_on(run_dir, moment):
     assert recorded[-1] > moment, (run_dir, moment, recorded)
 
 
-def test_killed_and_interrupted_and_killed_again_it_is_the_same_study(file, undisturbed, tmp_path):
-    """SIGKILL of the preparation, Ctrl-C, SIGKILL amid the trials, and to the end: one table."""
-    folder = StudyFolder(tmp_path / "study")
+def test_killed_and_interrupted_and_killed_again_it_is_the_same_study(ray_of_four, tmp_path):
+    """SIGKILL of the preparation, Ctrl-C, SIGKILL amid the trials, and to the end: one table.
+
+    On a Ray that goes on when the command is killed, and, at Ctrl-C, on one of the command's own.
+    """
+    file, folder = written(tmp_path / "tiny.yaml", STUDY), StudyFolder(tmp_path / "study")
     common = (file, "--study-dir", folder.path)
+    joined = ("--address", ray.get_runtime_context().gcs_address)
 
     began = time.time()
-    process = start(*common, script=SWEEP)
+    process = start(*common, *joined, script=SWEEP)
     code, *_ = end_by(process, signal.SIGKILL, lambda: training(folder.runs, began))
     assert code == -signal.SIGKILL
     prepared = past_a_checkpoint(folder.runs)
@@ -162,7 +171,8 @@ def test_killed_and_interrupted_and_killed_again_it_is_the_same_study(file, undi
     code, out, err = end_by(process, signal.SIGINT, lambda: training(folder.trials, began))
     assert code == 130, out + err
     assert f"interrupted; go on with: python scripts/sweep.py {file} --resume" in out
-    assert "Traceback" not in out + err
+    assert "Traceback" not in out
+    assert err == "stopping after this step; a second signal stops at once\n"
     for run_dir in prepared:
         check_went_on(run_dir, began)
     interrupted = past_a_checkpoint(folder.trials)
@@ -178,7 +188,8 @@ def test_killed_and_interrupted_and_killed_again_it_is_the_same_study(file, undi
     prepared_files = untouched(folder.runs)
 
     resumed = began = time.time()
-    process = start(*common, "--resume", script=SWEEP)
+    written(file, STUDY | {"max_concurrent": 2})  # from here on side by side
+    process = start(*common, "--resume", *joined, script=SWEEP)
 
     def one_finished_another_trains():
         return runs_in(folder.trials, "finished") and training(folder.trials, began)
@@ -190,7 +201,8 @@ def test_killed_and_interrupted_and_killed_again_it_is_the_same_study(file, undi
     finished = untouched(folder.trials)
 
     began = time.time()
-    code, out, err = run(*common, "--resume", script=SWEEP)
+    written(file, STUDY)  # and again one by one
+    code, out, err = here(*common, "--resume", script=SWEEP)
     assert (code, err) == (0, ""), out + err
     assert f"study tiny: 4 trials, {len(finished)} ended" in out
     for run_dir in killed:
@@ -200,21 +212,23 @@ def test_killed_and_interrupted_and_killed_again_it_is_the_same_study(file, undi
     assert finished.items() <= untouched(folder.trials).items()
     assert prepared_files == untouched(folder.runs)
     assert folder.decisions() == []
-    theirs, _ = undisturbed
-    pd.testing.assert_frame_equal(table(folder), table(theirs), check_exact=True)
+    check_table(folder, undisturbed(file, tmp_path / "undisturbed"))
+    check_means_and_differences(folder, out)
+    check_files(folder, out)
+    check_evaluates(folder)
 
 
-def table(folder):
-    """What must be equal, with the digests of all weights."""
-    trials = pd.read_parquet(folder.table_parquet)
-    assert trials["status"].tolist() == ["finished"] * 4
-    assert trials["student_0_weights_sha256"].nunique() == 4
-    return comparable(trials)
+def check_table(folder, other):
+    """It is that of the undisturbed study, with the digests of all weights."""
+    tables = [pd.read_parquet(each.table_parquet) for each in (folder, other)]
+    for trials in tables:
+        assert trials["status"].tolist() == ["finished"] * 4
+        assert trials["student_0_weights_sha256"].nunique() == 4
+    pd.testing.assert_frame_equal(*map(comparable, tables), check_exact=True)
 
 
-def test_the_tables_are_what_the_runs_measured(undisturbed):
+def check_means_and_differences(folder, out):
     """Means over students and seeds, standard errors and differences, from the runs' summaries."""
-    folder, out = undisturbed
     trials = pd.read_csv(folder.table_csv)
     measured = {}
     for row in trials.to_dict("records"):
@@ -241,17 +255,20 @@ def test_the_tables_are_what_the_runs_measured(undisturbed):
     assert math.isnan(summary.loc["mutual", "test_accuracy_diff"])
 
 
-def test_what_a_study_leaves_behind(undisturbed, monkeypatch, capsys):
-    """Tables and figure, named on the terminal, and run folders as any other's."""
-    folder, out = undisturbed
+def check_files(folder, out):
+    """Tables and figure, named on the terminal."""
     files = [folder.table_csv, folder.table_parquet, folder.summary_csv]
     files += [folder.figure.with_suffix(suffix) for suffix in (".svg", ".png")]
     for each in files:
         assert str(each) in out.splitlines()
     assert "mutual" in files[3].read_text()
     assert files[4].read_bytes().startswith(b"\x89PNG")
+
+
+def check_evaluates(folder):
+    """The run folders are as any other's."""
     for run_dir in runs_in(folder.trials, "finished"):
-        code, out, err = run_here(monkeypatch, capsys, run_dir, script="evaluate.py")
+        code, out, err = here(run_dir, script="evaluate.py")
         assert (code, err) == (0, ""), out + err
         for line in summary_of(run_dir)["students"]:
             assert re.search(rf"{SLOW}.* {100 * line['test_accuracy']:.2f} ", out), out

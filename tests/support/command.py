@@ -1,6 +1,8 @@
-"""The real command line in a process of its own, watched through the records it writes."""
+"""The real command line, in a process of its own or in this one, watched through the records it writes."""
 
 import atexit
+import contextlib
+import io
 import os
 import runpy
 import shutil
@@ -79,16 +81,34 @@ def run_here(
     script: str = LAUNCH,
 ) -> tuple[int, str, str]:
     """The same in this process, which is quicker where the process is not what is tested."""
-    file = str(ROOT / "scripts" / script)
-    monkeypatch.setattr(sys, "argv", [file, *map(str, arguments)])
-    monkeypatch.setattr(sys, "path", list(sys.path))
     capsys.readouterr()
+    code = _run_script(monkeypatch, script, arguments)
+    return code, *capsys.readouterr()
+
+
+def here(*arguments: object, script: str | Path = LAUNCH) -> tuple[int, str, str]:
+    """``run_here`` where there are no fixtures of a single test."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        code = _run_script(patch, script, arguments)
+    return code, out.getvalue(), err.getvalue()
+
+
+def _run_script(
+    patch: pytest.MonkeyPatch, script: str | Path, arguments: tuple[object, ...]
+) -> int:
+    file = str(ROOT / "scripts" / script)
+    patch.setattr(sys, "argv", [file, *map(str, arguments)])
+    patch.setattr(sys, "path", list(sys.path))
     try:
         runpy.run_path(file, run_name="__main__")
-        code = 0
     except SystemExit as ended:
-        code = int(ended.code or 0)
-    return code, *capsys.readouterr()
+        return int(ended.code or 0)
+    return 0
 
 
 def steps_done(run_dir: Path) -> int:
@@ -115,4 +135,4 @@ def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
+        time.sleep(0.05)  # looking costs as well

@@ -46,6 +46,15 @@ class Slow(Wrapped):
         return logits
 
 
+class Interrupted(Slow):
+    """Burns a fuse to interrupt its own process, as Ctrl-C does."""
+
+    def act(self, logits: Tensor) -> Tensor:
+        if self.forwards == DEATH_STEP and consume_fuse():
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().act(logits)
+
+
 class Dying(Wrapped):
     def act(self, logits: Tensor) -> Tensor:
         if self.forwards == DEATH_STEP and consume_fuse():
@@ -94,6 +103,10 @@ def consume_fuse(whose: str = "") -> bool:
 
 def slow(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
     return Slow(num_classes, image_shape)
+
+
+def interrupted(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+    return Interrupted(num_classes, image_shape)
 
 
 class Pause(nn.Module):

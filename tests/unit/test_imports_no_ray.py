@@ -1,124 +1,135 @@
-"""The core and training in one process know no Ray, and --help needs neither Ray nor torch."""
+"""The core and training in one process know no Ray, and --help needs neither Ray nor torch.
 
+One process goes from the lightest to the heaviest, and tells after each step what it has imported:
+what a step brings in is not there before it.
+"""
+
+import json
 import subprocess
 import sys
 
 import pytest
 
-CORE = """
-import importlib, pkgutil, sys
-import cohort
-
-PACKAGES = ("analysis", "data", "learning", "metrics", "models", "objectives")
-imported = 0
-for package in PACKAGES:
-    package = importlib.import_module(f"cohort.{package}")
-    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-        importlib.import_module(module.name)
-        imported += 1
-assert imported > 30, imported
-assert "ray" not in sys.modules, "the core imported Ray"
-assert "matplotlib.pyplot" not in sys.modules, "pyplot changes what is global"
-
-from cohort import CohortConfig, load_student, train_cohort
-
-result = train_cohort(
-    CohortConfig(exchange="in_process", steps=1, train_subset=64, test_subset=10, run_dir="run")
-)
-assert result.summary["status"] == "finished"
-load_student(result.run_dir / "students" / "0")
-assert "ray" not in sys.modules, "a cohort in one process imported Ray"
-"""
-
-JOB = """
-import sys
-from cohort import SelfDistillConfig, self_distill
-
-result = self_distill(
-    SelfDistillConfig(workers=0, steps=1, train_subset=64, test_subset=10, run_dir="run")
-)
-assert result.summary["status"] == "finished"
-assert result.student().network.num_exits == 3
-
-from cohort import CohortConfig, OdsConfig, ods_distill, train_cohort
-
-train_cohort(
-    CohortConfig(
-        teacher="none", exchange="in_process", steps=1, train_subset=64, test_subset=10, run_dir="de"
-    )
-)
-ods_distill(OdsConfig(teachers="de", workers=0, steps=1, run_dir="ods"))
-assert "ray" not in sys.modules, "a job in this process imported Ray"
-"""
-
-STUDIES = """
-import importlib, pkgutil, sys
-import cohort.tuning
-
+HELPS = {
+    "launch_cohort": "--mimicry-weight",
+    "self_distill": "--exits",
+    "ods_distill": "--teacher-pool",
+    "evaluate": "--ensemble-weights",
+    "export": "--format",
+    "analyse": "--sigmas",
+    "sweep": "--study-dir",
+    "bench_cohort": "--rounds",
+    "bench_self_distill": "--rounds",
+    "bench_ods": "--stacked-teachers",
+}
+"""A flag of each script."""
 HEAVY = {"ray", "torch", "torchvision", "sklearn", "pandas", "matplotlib", "scipy", "optuna"}
+
+ONE_PROCESS = """
+import contextlib, importlib, io, json, pkgutil, runpy, sys
+
+file, folder, *names = sys.argv[1:]
+steps = {}
+
+def tell(step, **what):
+    steps[step] = what | {"modules": list(sys.modules)}
+    with open(file, "w") as told:
+        json.dump(steps, told)
 
 def import_all(package):
     package = importlib.import_module(package)
-    names = [m.name for m in pkgutil.iter_modules(package.__path__) if not m.ispkg]
-    for name in names:
+    found = [m.name for m in pkgutil.iter_modules(package.__path__) if not m.ispkg]
+    for name in found:
         importlib.import_module(f"{package.__name__}.{name}")
-    return len(names)
+    return len(found)
 
-assert import_all("cohort.tuning") > 5 and import_all("cohort.tuning.file") > 5
+for name in names:
+    sys.argv = [f"{folder}/{name}.py", "--help"]
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        try:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        except SystemExit as end:
+            assert end.code == 0
+    tell(name, out=out.getvalue())
+
+import cohort.tuning
+imported = [import_all("cohort.tuning"), import_all("cohort.tuning.file")]
 import cohort.reporting.study_progress
 from cohort import Study, load_study
-assert not HEAVY & set(sys.modules), sorted(HEAVY & set(sys.modules))
-assert import_all("cohort.tuning.results") > 3
-assert "ray" not in sys.modules
+tell("a study is read", imported=imported)
+
+PACKAGES = ("analysis", "data", "learning", "metrics", "models", "objectives")
+tell("the core", imported=[import_all(f"cohort.{package}") for package in PACKAGES])
+
+tell("a study is shown", imported=[import_all("cohort.tuning.results")])
+
+from cohort import CohortConfig, OdsConfig, SelfDistillConfig, load_student
+from cohort import ods_distill, self_distill, train_cohort
+from cohort.models.early_exit import MultiExitStudent
+
+small = {"steps": 1, "train_subset": 64, "test_subset": 10}
+ensemble = train_cohort(
+    CohortConfig(teacher="none", exchange="in_process", run_dir="cohort", **small)
+)
+load_student(ensemble.run_dir / "students" / "0")
+tell("a cohort", status=ensemble.summary["status"])
+
+result = self_distill(SelfDistillConfig(workers=0, run_dir="exits", **small))
+tell(
+    "a job",
+    status=result.summary["status"],
+    exits=isinstance(result.student(), MultiExitStudent) and result.student().network.num_exits,
+)
+
+result = ods_distill(OdsConfig(teachers="cohort", workers=0, steps=1, run_dir="members"))
+tell("a student of an ensemble", status=result.summary["status"])
 """
 
-HELP = """
-import runpy, sys
-sys.argv = [{script!r}, "--help"]
-try:
-    runpy.run_path({script!r}, run_name="__main__")
-except SystemExit as end:
-    assert end.code == 0
-heavy = {{"ray", "torch", "torchvision", "sklearn", "pandas", "matplotlib"}} & set(sys.modules)
-assert not heavy, sorted(heavy)
-"""
 
-
-def run(code, cwd):
+@pytest.fixture(scope="module")
+def steps(request, tmp_path_factory):
+    """What the process told of each step; of those that it did not come to, nothing."""
+    cwd, scripts = tmp_path_factory.mktemp("imports"), request.config.rootpath / "scripts"
+    told = cwd / "told.json"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, check=False
+        [sys.executable, "-c", ONE_PROCESS, str(told), str(scripts), *HELPS],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return json.loads(told.read_text())
 
 
-def test_the_core_and_a_cohort_in_one_process_never_import_ray(tmp_path):
-    run(CORE, tmp_path)
+@pytest.mark.parametrize(("script", "a_flag"), HELPS.items())
+def test_help_imports_neither_torch_nor_ray(steps, script, a_flag):
+    assert a_flag in steps[script]["out"]
+    assert HEAVY.isdisjoint(steps[script]["modules"])
 
 
-def test_a_job_without_workers_never_imports_ray(tmp_path):
-    run(JOB, tmp_path)
+def test_a_study_is_read_without_torch_and_shown_without_ray(steps):
+    tuning, file = steps["a study is read"]["imported"]
+    assert tuning > 5
+    assert file > 5
+    assert HEAVY.isdisjoint(steps["a study is read"]["modules"])
+    (results,) = steps["a study is shown"]["imported"]
+    assert results > 3
+    assert "ray" not in steps["a study is shown"]["modules"]
 
 
-def test_a_study_is_read_without_torch_and_shown_without_ray(tmp_path):
-    run(STUDIES, tmp_path)
+def test_the_core_imports_no_ray_and_no_pyplot(steps):
+    assert sum(steps["the core"]["imported"]) > 30
+    assert "torch" in steps["the core"]["modules"]
+    assert "ray" not in steps["the core"]["modules"]
+    assert "matplotlib.pyplot" not in steps["the core"]["modules"], "it changes what is global"
 
 
-@pytest.mark.parametrize(
-    ("script", "a_flag"),
-    [
-        ("launch_cohort", "--mimicry-weight"),
-        ("self_distill", "--exits"),
-        ("ods_distill", "--teacher-pool"),
-        ("evaluate", "--ensemble-weights"),
-        ("export", "--format"),
-        ("analyse", "--sigmas"),
-        ("sweep", "--study-dir"),
-        ("bench_cohort", "--rounds"),
-        ("bench_self_distill", "--rounds"),
-        ("bench_ods", "--stacked-teachers"),
-    ],
-)
-def test_help_imports_neither_torch_nor_ray(script, a_flag, tmp_path, request):
-    file = request.config.rootpath / "scripts" / f"{script}.py"
-    assert a_flag in run(HELP.format(script=str(file)), tmp_path)
+@pytest.mark.parametrize("what", ["a cohort", "a job", "a student of an ensemble"])
+def test_training_in_one_process_never_imports_ray(steps, what):
+    assert steps[what]["status"] == "finished"
+    assert "ray" not in steps[what]["modules"]
+
+
+def test_the_job_s_student_has_exits(steps):
+    assert steps["a job"]["exits"] == 3
