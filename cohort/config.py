@@ -17,6 +17,8 @@ DecayOn = Literal["all", "weights"]
 Teacher = Literal["peers", "ensemble", "ensemble_logits", "none"]
 Perturbation = Literal["none", "gaussian", "ods", "conf_ods"]
 OdsNorm = Literal["rms", "l2"]
+LOCAL = "local"
+"""An address: no running cluster's."""
 
 
 @dataclass(frozen=True, kw_only=True)

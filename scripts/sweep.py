@@ -58,7 +58,7 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--address",
         metavar="TEXT",
-        help="Running Ray cluster to join: auto or host:port. Default: start a local Ray.",
+        help="Running Ray cluster to join: auto or host:port. Default: local, a Ray of the study's own.",
     )
     parser.add_argument(
         "--data-root",

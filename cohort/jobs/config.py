@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from cohort.config import RunConfig, not_negative
+from cohort.config import LOCAL, RunConfig, not_negative
 from cohort.errors import ConfigError
 
 Network = str | Callable[..., Any]
@@ -32,15 +32,15 @@ class JobConfig(RunConfig):
     max_failures: int = 3
     """Deaths of workers after which the run stops; until then all go on from the last checkpoint."""
     address: str | None = None
-    """Running Ray cluster to join: auto or host:port. Default: start a local Ray."""
+    """Running Ray cluster to join: auto or host:port; local, the default, starts a Ray of the run's own."""
 
     def __post_init__(self) -> None:
         RunConfig.__post_init__(self)
         not_negative(self, "workers", "gpus", "max_failures")
-        if self.workers == 0 and self.address is not None:
+        if self.workers == 0 and self.address not in (None, LOCAL):
             raise ConfigError(
                 f"--address is {self.address!r} with --workers 0, which uses no cluster; "
-                "leave one of them out"
+                "leave one of them out, or use --address local"
             )
         if self.workers > 0 and self.gpus not in (None, 0, self.workers):
             raise ConfigError(

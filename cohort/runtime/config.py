@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Literal
 
-from cohort.config import RunConfig, Teacher, not_negative, positive
+from cohort.config import LOCAL, RunConfig, Teacher, not_negative, positive
 from cohort.data.recipes import fill_in, recipe_for
 from cohort.errors import ConfigError
 from cohort.network_spec import Network as Network
@@ -51,7 +51,7 @@ class CohortConfig(RunConfig):
     max_failures: int = 3
     """Deaths of students after which the run stops all the same."""
     address: str | None = None
-    """Running Ray cluster to join: auto or host:port. Default: start a local Ray."""
+    """Running Ray cluster to join: auto or host:port; local, the default, starts a Ray of the run's own."""
     baseline: bool = False
     """Afterwards train the same students alone (--teacher none) into RUN_DIR/alone and compare."""
 
@@ -107,8 +107,8 @@ def _check_cohort(config: CohortConfig) -> None:
             f"--gpus is {config.gpus} with --exchange in_process, which runs on one device; "
             "use --gpus 0 or 1, or another --exchange"
         )
-    if config.exchange == "in_process" and config.address is not None:
+    if config.exchange == "in_process" and config.address not in (None, LOCAL):
         raise ConfigError(
             f"--address is {config.address!r} with --exchange in_process, which uses no cluster; "
-            "leave one of them out"
+            "leave one of them out, or use --address local"
         )

@@ -14,6 +14,7 @@ os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed"
 import ray
 from ray._private import ray_constants
 
+from cohort.config import LOCAL
 from cohort.errors import ConfigError
 from cohort.runtime.placement import Node
 
@@ -32,7 +33,7 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    _start_local() if address is None else _join(address)
+    _start_local() if address in (None, LOCAL) else _join(address)
     # When a student dies, posteriors that nobody will read hold its error; we have read it already.
     ours = os.environ.get(UNREAD) is None
     os.environ.setdefault(UNREAD, "1")
@@ -85,5 +86,5 @@ def _join(address: str) -> None:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(
             f"--address is {address!r}, but no Ray cluster answers there ({reason}); "
-            "start one with `ray start --head`, or leave --address out"
+            "start one with `ray start --head`, or use --address local"
         ) from error

@@ -58,7 +58,7 @@ def run_study(
         study_dir: the study's folder, by default ``studies/NAME``.
         resume: go on with the study in that folder: trials that ended are not repeated, others go
             on from their checkpoints, and those that the study did not have are added.
-        address: of a running Ray cluster, auto or host:port; by default a local Ray is started.
+        address: of a running Ray cluster, auto or host:port; by default, or by local, a Ray is started.
         data_root: where the data lie, if elsewhere than the study says.
         verbose: show progress and the summary on the terminal.
 
