@@ -15,7 +15,8 @@ import ray
 from ray._private import ray_constants
 
 from cohort.config import LOCAL
-from cohort.errors import ConfigError
+from cohort.errors import ConfigError, RunError
+from cohort.imports import one_line
 from cohort.runtime.placement import Node
 
 QUIET: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
@@ -28,7 +29,9 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     """Ray inside the block. A Ray that is already initialised is used and left running.
 
     A local Ray listens on the loopback interface only, has no dashboard, and keeps its log lines
-    out of the user's terminal. Raises ConfigError if no cluster answers at ``address``.
+    out of the user's terminal.
+
+    Raises ConfigError if no cluster answers at ``address``, RunError if a local Ray does not start.
     """
     if ray.is_initialized():
         yield
@@ -65,6 +68,10 @@ def _start_local() -> None:
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:
         ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **QUIET)
+    except Exception as error:  # Ray has no narrower one for processes that did not start in time
+        raise RunError(
+            f"Ray did not start on this machine, which may be too busy: {one_line(error)}"
+        ) from error
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = may_cluster
 

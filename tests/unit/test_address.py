@@ -5,6 +5,7 @@ import pytest
 from cohort import (
     CohortConfig,
     ConfigError,
+    RunError,
     SelfDistillConfig,
     resume_cohort,
     resume_self_distill,
@@ -29,6 +30,16 @@ def test_local_is_no_cluster(monkeypatch, address, expected):
     monkeypatch.setattr(session, "_join", used.append)
     with session.ray_session(address):
         assert used == [expected]
+
+
+def test_a_ray_that_does_not_start_is_told_in_a_sentence(monkeypatch):
+    def too_late(*_, **__):
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(session.ray, "init", too_late)
+    told = r"did not start on this machine, which may be too busy: .*timed out during startup"
+    with pytest.raises(RunError, match=told), session.ray_session():
+        raise AssertionError("it did not start")
 
 
 @pytest.mark.parametrize(
