@@ -10,21 +10,16 @@ from cohort import CohortConfig, RunError, train_cohort
 from cohort.learning.checkpoint import newest_checkpoint
 from cohort.reporting.records import read_metrics
 from cohort.run_folder import RunFolder
-from tests.support.local_ray import local_ray
-from tests.support.networks import FUSE
+from tests.support.local_ray import ray_with_fuse
 
 NETWORKS = "tests.support.networks"
 STEPS = 20
 
 
 @pytest.fixture(scope="module", autouse=True)
-def ray_and_fuse(tmp_path_factory):
-    """The fuse's place is in the environment before Ray starts, so that students inherit it."""
-    fuse = tmp_path_factory.mktemp("fuse") / "fuse"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(FUSE, str(fuse))
-        with local_ray(4):
-            yield fuse
+def ray_and_fuse():
+    with ray_with_fuse(4) as fuse:
+        yield fuse
 
 
 def config(run_dir, **options):

@@ -18,8 +18,7 @@ from cohort.learning.data_parallel import Workers
 from cohort.learning.student_files import WEIGHTS_FILE, weights_sha256
 from cohort.reporting.records import read_metrics
 from tests.support.command import wait_until
-from tests.support.local_ray import local_ray
-from tests.support.networks import FUSE
+from tests.support.local_ray import ray_with_fuse
 from tests.support.workers import work_together
 
 NETWORKS = "tests.support.networks"
@@ -27,13 +26,9 @@ STEPS, FAILED_AT = 24, 20
 
 
 @pytest.fixture(scope="module", autouse=True)
-def fuse(tmp_path_factory):
-    """Its place is in the environment before Ray starts, so that workers inherit it."""
-    place = tmp_path_factory.mktemp("fuse") / "fuse"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(FUSE, str(place))
-        with local_ray(2):
-            yield place
+def fuse():
+    with ray_with_fuse(2) as fuse:
+        yield fuse
 
 
 def config(run_dir, **options):

@@ -17,21 +17,17 @@ from cohort.jobs.ods_resolve import resolve
 from cohort.jobs.shared import Shared
 from cohort.jobs.teacher_pool import TeacherActor, TeacherPool
 from cohort.reporting.records import read_metrics
-from tests.support.local_ray import local_ray
-from tests.support.networks import FUSE, OF_TEACHERS
+from tests.support.local_ray import ray_with_fuse
+from tests.support.networks import OF_TEACHERS
 from tests.support.teacher_runs import deep_ensemble
 
 STEPS = 16
 
 
 @pytest.fixture(scope="module", autouse=True)
-def fuse(tmp_path_factory):
-    """The fuse's place is in the environment before Ray starts, so that actors inherit it."""
-    place = tmp_path_factory.mktemp("fuse") / "fuse"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(FUSE, str(place))
-        with local_ray(4):
-            yield place
+def fuse():
+    with ray_with_fuse(4) as fuse:
+        yield fuse
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,8 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 
 import ray
+
+from tests.support.networks import FUSE
 
 
 @contextmanager
@@ -39,6 +42,19 @@ def local_ray(cpus: int) -> Iterator[None]:
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def ray_with_fuse(cpus: int) -> Iterator[Path]:
+    """The same, and the file whose presence arms the faults of ``tests.support.networks``.
+
+    Its place is in the environment before Ray starts, so that all its processes inherit it.
+    """
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        fuse = Path(folder) / "fuse"
+        patch.setenv(FUSE, str(fuse))
+        with local_ray(cpus):
+            yield fuse
 
 
 @pytest.fixture(scope="module")
