@@ -35,6 +35,7 @@ class Mailbox:
         self._messages: asyncio.Queue[bytes] = asyncio.Queue()
         self._stopping = False
         self._failed = False
+        self._kept: Sequence[ray.ObjectRef[Any]] = ()
 
     @ray.method
     async def begin(self, leads: bool) -> Beginning | None:
@@ -44,6 +45,16 @@ class Mailbox:
         if leads:
             self._messages.put_nowait(packed("begin"))
         return self._newest
+
+    @ray.method
+    async def keep(self, references: "Sequence[ray.ObjectRef[Any]]") -> None:
+        """What actors need to start, and to start again, as long as the driver lives."""
+        self._kept = references
+
+    @ray.method
+    async def kept(self) -> "Sequence[ray.ObjectRef[Any]]":
+        """That."""
+        return self._kept
 
     @ray.method
     async def tell(self, message: bytes) -> None:
@@ -150,11 +161,11 @@ def messages(mailbox: ActorProxy[Mailbox], seconds: float) -> Iterator[Message]:
         yield pickle.loads(message)  # from our own workers, by the way on which Ray pickles too
 
 
-def new_mailbox(beginning: Beginning) -> ActorProxy[Mailbox]:
-    """A mailbox on this node."""
+def new_mailbox(beginning: Beginning, name: str | None = None) -> ActorProxy[Mailbox]:
+    """A mailbox on this node, which other processes of the job find by its name, if it has one."""
     node = ray.get_runtime_context().get_node_id()
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
     create: Callable[..., ActorProxy[Mailbox]] = (
-        ray.remote(Mailbox).options(num_cpus=0, scheduling_strategy=here).remote
+        ray.remote(Mailbox).options(num_cpus=0, name=name, scheduling_strategy=here).remote
     )
     return create(*beginning)

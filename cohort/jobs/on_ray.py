@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 import threading
+import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -42,8 +43,9 @@ def run_on_ray(job: Job, recorder: Recorder, placement: Placement) -> None:
 
     Raises RunError if a worker's program failed, or workers died more often than allowed.
     """
-    mailbox = new_mailbox(recorder.beginning())
-    shared = Shared(mailbox, ray.put(job.dataset))
+    name = f"mailbox-{uuid.uuid4().hex}"  # others may share the Ray
+    mailbox = new_mailbox(recorder.beginning(), name)
+    shared = Shared(mailbox, name, ray.put(job.dataset))
     failures: list[RunError] = []
     with job.beside(placement, shared) as job, _fitting(job, shared, placement) as fit:
         told = False

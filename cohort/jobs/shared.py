@@ -29,6 +29,8 @@ class Shared(NamedTuple):
     """The way to tell the driver something, and the data."""
 
     mailbox: ActorProxy[Mailbox]
+    name: str
+    """Of the mailbox."""
     dataset: "ray.ObjectRef[ImageDataset]"
 
     def store(self, job: AnyJob) -> StoredJob[AnyJob]:

@@ -27,7 +27,7 @@ from cohort.data.augment import Shard
 from cohort.data.dataset import Split
 from cohort.data.source import BatchSource, as_tensor
 from cohort.jobs.failures import WorkerFailedError
-from cohort.jobs.mailbox import packed
+from cohort.jobs.mailbox import Mailbox, packed
 from cohort.jobs.placement import Placement
 from cohort.jobs.shared import Shared, StoredJob
 from cohort.learning.teaching import Taught
@@ -44,19 +44,15 @@ AHEAD = 1
 class TeacherActor:
     """Some of the teachers, on a core or GPU of their own. Plain Python; ``ray.remote`` wraps it."""
 
-    def __init__(
-        self,
-        shared: Shared,
-        stored: "StoredJob[OdsJob]",
-        mine: Sequence[int],
-        device: str,
-        threads: int,
-    ) -> None:
+    def __init__(self, mailbox_name: str, mine: Sequence[int], device: str, threads: int) -> None:
+        # Found by its name: of arguments in the object store, and a handle is one, Ray tells the
+        # terminal that they may be gone when an actor starts again.
+        mailbox: ActorProxy[Mailbox] = ray.get_actor(mailbox_name)
         if ray.get_runtime_context().was_current_actor_reconstructed:
-            shared.mailbox.tell.remote(packed("teachers_restarted", mine))
+            mailbox.tell.remote(packed("teachers_restarted", mine))
         torch.set_num_threads(threads)
         self._device = torch.device(device)
-        job = stored.take()
+        job: OdsJob = StoredJob(*ray.get(mailbox.kept.remote())).take()
         self._mine = list(mine)
         self._teachers = job.build_teachers(self._device, mine)
         self._job = replace(job, teachers=())  # the others' weights need not stay here
@@ -191,10 +187,10 @@ def teacher_pool(job: "OdsJob", placement: Placement, shared: Shared) -> Iterato
         )
         .remote
     )
-    # Ray logs that such an argument may be gone when an actor starts again: these are held here.
     stored = shared.store(job)
+    ray.get(shared.mailbox.keep.remote((stored.job, stored.dataset)))
     device = "cuda" if placement.gpus else "cpu"
-    actors = tuple(create(shared, stored, mine, device, placement.threads) for mine in held)
+    actors = tuple(create(shared.name, mine, device, placement.threads) for mine in held)
     try:
         yield TeacherPool(actors, held, job.perturbation, job.config.seed)
     finally:
