@@ -45,7 +45,7 @@ def two_workers(tmp_path_factory, teacher):
 
 def options_of(method, teacher):
     if method == "none":  # of a network with a layer that no gradient reaches
-        return {"method": method, "model": "tests.support.networks:left_out"}
+        return {"method": method, "model": "tests.support.networks:spare"}
     return {"method": method} | ({} if method == "byot" else {"teacher": teacher})
 
 

@@ -127,13 +127,6 @@ def slow_stages(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Modul
     return network
 
 
-def left_out(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
-    """A network with a layer that it does not use."""
-    network = Wrapped(num_classes, image_shape)
-    network.aside = nn.Linear(2, 2)
-    return network
-
-
 class Mortal(nn.Module):
     """A layer that dies at its twelfth forward in training, in the last worker, while there is a fuse."""
 

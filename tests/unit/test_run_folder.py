@@ -60,12 +60,15 @@ def test_a_folder_is_held_by_one_until_it_lets_go(tmp_path):
 
 
 def test_a_disk_without_locks_holds_nobody_up(tmp_path, monkeypatch):
-    def no_locks(*_):
+    asked = []
+
+    def no_locks(*given):
+        asked.append(given)
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr("cohort.run_folder.fcntl.flock", no_locks)
     with RunFolder(tmp_path).held(), RunFolder(tmp_path).held():
-        pass
+        assert len(asked) == 2
 
 
 def test_create_below_a_file_says_why(tmp_path):
