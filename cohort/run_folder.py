@@ -4,8 +4,6 @@
 """
 
 import contextlib
-import errno
-import fcntl
 import json
 import math
 import os
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from cohort.errors import ConfigError
+from cohort.file_lock import lock
 
 
 class RunFolder:
@@ -81,7 +80,7 @@ class RunFolder:
         """
         directory = os.open(self.path, os.O_RDONLY)
         try:
-            if not _is_free(directory):
+            if not lock(directory):
                 raise ConfigError(
                     f"--resume {self.path}: another process trains this run; wait for its end, or stop it"
                 )
@@ -130,18 +129,6 @@ class RunFolder:
         except ValueError as error:
             raise ConfigError(f"{self.summary} is not valid JSON: {error}") from error
         return summary
-
-
-def _is_free(directory: int) -> bool:
-    """Whether no other process had locked it; it is locked now."""
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:  # some network disks have no locks, or none of folders
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EBADF, errno.EINVAL):
-            raise
-    return True
 
 
 def is_occupied(path: Path) -> bool:

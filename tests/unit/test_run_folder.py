@@ -66,7 +66,7 @@ def test_a_disk_without_locks_holds_nobody_up(tmp_path, monkeypatch):
         asked.append(given)
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("cohort.run_folder.fcntl.flock", no_locks)
+    monkeypatch.setattr("cohort.file_lock.fcntl.flock", no_locks)
     with RunFolder(tmp_path).held(), RunFolder(tmp_path).held():
         assert len(asked) == 2
 

@@ -1,5 +1,6 @@
 """One session works on a study at a time, and none beside the trials of one that was killed."""
 
+import errno
 import subprocess
 import sys
 
@@ -33,6 +34,18 @@ def test_a_second_session_is_refused_until_the_first_ends(tmp_path):
 def test_trials_train_beside_each_other_in_their_session(tmp_path):
     with only_session(tmp_path), at_work(tmp_path), at_work(tmp_path):
         pass
+
+
+def test_a_disk_without_locks_holds_nobody_up(tmp_path, monkeypatch):
+    asked = []
+
+    def no_locks(*given):
+        asked.append(given)
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr("cohort.file_lock.fcntl.flock", no_locks)
+    with only_session(tmp_path), at_work(tmp_path):
+        assert len(asked) == 3
 
 
 def test_a_session_waits_for_a_trial_that_was_left_and_not_for_ever(tmp_path, monkeypatch):
