@@ -8,17 +8,19 @@ if TYPE_CHECKING:
     from cohort.data.dataset import Split as Split
     from cohort.errors import ConfigError as ConfigError
     from cohort.errors import RunError as RunError
-    from cohort.jobs.ods import ods_distill as ods_distill
-    from cohort.jobs.ods import resume_ods_distill as resume_ods_distill
-    from cohort.jobs.ods_config import OdsConfig as OdsConfig
+    from cohort.jobs.ods.config import OdsConfig as OdsConfig
+    from cohort.jobs.ods.run import ods_distill as ods_distill
+    from cohort.jobs.ods.run import resume_ods_distill as resume_ods_distill
     from cohort.jobs.run import JobResult as JobResult
-    from cohort.jobs.self_distill_config import SelfDistillConfig as SelfDistillConfig
-    from cohort.jobs.self_distillation import resume_self_distill as resume_self_distill
-    from cohort.jobs.self_distillation import self_distill as self_distill
+    from cohort.jobs.self_distill.config import SelfDistillConfig as SelfDistillConfig
+    from cohort.jobs.self_distill.run import resume_self_distill as resume_self_distill
+    from cohort.jobs.self_distill.run import self_distill as self_distill
     from cohort.learning.export import export_exit as export_exit
     from cohort.learning.student_files import load_student as load_student
     from cohort.models.early_exit import MultiExitStudent as MultiExitStudent
     from cohort.models.members import MembersStudent as MembersStudent
+    from cohort.models.spec import WithExits as WithExits
+    from cohort.models.spec import WithMembers as WithMembers
     from cohort.runtime.config import CohortConfig as CohortConfig
     from cohort.runtime.train import CohortResult as CohortResult
     from cohort.runtime.train import resume_cohort as resume_cohort
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from cohort.tuning.file.load import load_study as load_study
     from cohort.tuning.on_ray.run import run_study as run_study
     from cohort.tuning.study import Study as Study
-    from cohort.with_exits import WithExits as WithExits
-    from cohort.with_members import WithMembers as WithMembers
 
 _HOME = {
     "Augmentation": "cohort.data.dataset",
@@ -38,22 +38,22 @@ _HOME = {
     "JobResult": "cohort.jobs.run",
     "MembersStudent": "cohort.models.members",
     "MultiExitStudent": "cohort.models.early_exit",
-    "OdsConfig": "cohort.jobs.ods_config",
+    "OdsConfig": "cohort.jobs.ods.config",
     "RunError": "cohort.errors",
-    "SelfDistillConfig": "cohort.jobs.self_distill_config",
+    "SelfDistillConfig": "cohort.jobs.self_distill.config",
     "Split": "cohort.data.dataset",
     "Study": "cohort.tuning.study",
-    "WithExits": "cohort.with_exits",
-    "WithMembers": "cohort.with_members",
+    "WithExits": "cohort.models.spec",
+    "WithMembers": "cohort.models.spec",
     "export_exit": "cohort.learning.export",
     "load_student": "cohort.learning.student_files",
     "load_study": "cohort.tuning.file.load",
-    "ods_distill": "cohort.jobs.ods",
+    "ods_distill": "cohort.jobs.ods.run",
     "resume_cohort": "cohort.runtime.train",
-    "resume_ods_distill": "cohort.jobs.ods",
-    "resume_self_distill": "cohort.jobs.self_distillation",
+    "resume_ods_distill": "cohort.jobs.ods.run",
+    "resume_self_distill": "cohort.jobs.self_distill.run",
     "run_study": "cohort.tuning.on_ray.run",
-    "self_distill": "cohort.jobs.self_distillation",
+    "self_distill": "cohort.jobs.self_distill.run",
     "train_cohort": "cohort.runtime.train",
 }
 __all__ = list(_HOME)

@@ -13,8 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from cohort.config import RunConfig
 from cohort.errors import ConfigError
 from cohort.imports import written_name
-from cohort.with_exits import WithExits
-from cohort.with_members import WithMembers
+from cohort.models.spec import WithExits, WithMembers
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

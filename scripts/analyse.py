@@ -3,7 +3,7 @@
 from typing import get_args
 
 from cohort.analysis.options import ANALYSES, AnalyseOptions, names, numbers
-from cohort.command_line import SUCCESS, Parser, run_command
+from cohort.cli.parser import SUCCESS, Parser, run_command
 from cohort.config import OdsNorm
 
 

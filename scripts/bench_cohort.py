@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from cohort.benchmark.config import BenchConfig
-from cohort.command_line import SUCCESS, parse, run_command
+from cohort.benchmark.exchange.config import BenchConfig
+from cohort.cli.parser import SUCCESS, parse, run_command
 
 
 def main() -> int:
@@ -12,8 +12,8 @@ def main() -> int:
 
     from rich.console import Console
 
-    from cohort.benchmark.measure import measure
-    from cohort.benchmark.results import table, write_json
+    from cohort.benchmark.exchange.measure import measure
+    from cohort.benchmark.exchange.results import table, write_json
 
     measured = measure(config, Path(__file__).with_name("launch_cohort.py"))
     if config.output:

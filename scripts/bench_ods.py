@@ -1,7 +1,7 @@
 """Measure what a step of ODS distillation costs beside simpler ways to learn, and what its parts cost."""
 
-from cohort.benchmark.ods_config import OdsBenchConfig
-from cohort.command_line import SUCCESS, parse, run_command
+from cohort.benchmark.ods.config import OdsBenchConfig
+from cohort.cli.parser import SUCCESS, parse, run_command
 
 
 def main() -> int:
@@ -10,8 +10,8 @@ def main() -> int:
 
     from rich.console import Console
 
-    from cohort.benchmark.ods_measure import measure_ods
-    from cohort.benchmark.ods_results import tables, write_json
+    from cohort.benchmark.ods.measure import measure_ods
+    from cohort.benchmark.ods.results import tables, write_json
 
     measured = measure_ods(config)
     if config.output:

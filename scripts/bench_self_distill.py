@@ -1,7 +1,7 @@
 """Measure what a step of self-distillation costs beside the methods it is compared with."""
 
-from cohort.benchmark.step_config import StepBenchConfig
-from cohort.command_line import SUCCESS, parse, run_command
+from cohort.benchmark.self_distill.config import StepBenchConfig
+from cohort.cli.parser import SUCCESS, parse, run_command
 
 
 def main() -> int:
@@ -10,8 +10,8 @@ def main() -> int:
 
     from rich.console import Console
 
-    from cohort.benchmark.step_measure import measure_steps
-    from cohort.benchmark.step_results import table, write_json
+    from cohort.benchmark.self_distill.measure import measure_steps
+    from cohort.benchmark.self_distill.results import table, write_json
 
     seconds = measure_steps(config)
     if config.output:

@@ -1,7 +1,7 @@
 """Evaluate the trained students of a run, their exits, and their ensemble, on the run's data."""
 
 from cohort.analysis.options import numbers
-from cohort.command_line import SUCCESS, Parser, run_command
+from cohort.cli.parser import SUCCESS, Parser, run_command
 from cohort.errors import ConfigError
 
 
@@ -16,7 +16,7 @@ def main() -> int:
     from rich.console import Console
 
     from cohort.analysis.evaluate import evaluate_run
-    from cohort.reporting.exits_table import print_exits
+    from cohort.analysis.exits_table import print_exits
     from cohort.reporting.table import print_table
 
     evaluation = evaluate_run(

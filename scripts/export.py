@@ -1,6 +1,6 @@
 """Export a trained student of a run, or one exit of it alone, for use elsewhere."""
 
-from cohort.command_line import SUCCESS, Parser, run_command
+from cohort.cli.parser import SUCCESS, Parser, run_command
 
 
 def main() -> int:

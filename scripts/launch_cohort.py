@@ -1,6 +1,6 @@
 """Train a cohort of students that teach each other (Deep Mutual Learning) on Ray."""
 
-from cohort.command_line import parse, run_command
+from cohort.cli.parser import parse, run_command
 from cohort.runtime.config import CohortConfig
 
 
@@ -8,7 +8,7 @@ def main() -> int:
     """Parse, train or resume, print the table."""
     arguments = parse(CohortConfig, str(__doc__))
 
-    from cohort.reporting.ending import tell_ending
+    from cohort.cli.ending import tell_ending
     from cohort.runtime.train import resume_cohort, train_cohort
 
     if arguments.resume:

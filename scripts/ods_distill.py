@@ -1,15 +1,15 @@
 """Distil a deep ensemble into one BatchEnsemble, diversity kept (ODS distillation), on Ray Train."""
 
-from cohort.command_line import parse, run_command
-from cohort.jobs.ods_config import OdsConfig
+from cohort.cli.parser import parse, run_command
+from cohort.jobs.ods.config import OdsConfig
 
 
 def main() -> int:
     """Parse, train or resume, print the table."""
     arguments = parse(OdsConfig, str(__doc__))
 
-    from cohort.jobs.ods import ods_distill, resume_ods_distill
-    from cohort.reporting.ending import tell_ending
+    from cohort.cli.ending import tell_ending
+    from cohort.jobs.ods.run import ods_distill, resume_ods_distill
 
     if arguments.resume:
         result = resume_ods_distill(arguments.resume, given=arguments.given, verbose=True)

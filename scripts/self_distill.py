@@ -1,15 +1,15 @@
 """Train a network with exits that is its own teacher (Be Your Own Teacher) on Ray Train."""
 
-from cohort.command_line import parse, run_command
-from cohort.jobs.self_distill_config import SelfDistillConfig
+from cohort.cli.parser import parse, run_command
+from cohort.jobs.self_distill.config import SelfDistillConfig
 
 
 def main() -> int:
     """Parse, train or resume, print the table."""
     arguments = parse(SelfDistillConfig, str(__doc__))
 
-    from cohort.jobs.self_distillation import resume_self_distill, self_distill
-    from cohort.reporting.ending import tell_ending
+    from cohort.cli.ending import tell_ending
+    from cohort.jobs.self_distill.run import resume_self_distill, self_distill
 
     if arguments.resume:
         result = resume_self_distill(arguments.resume, given=arguments.given, verbose=True)

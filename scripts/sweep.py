@@ -1,6 +1,6 @@
 """Run a study: every setting in a YAML file, with every seed, on Ray Tune; a table and a figure."""
 
-from cohort.command_line import Parser, run_command
+from cohort.cli.parser import Parser, run_command
 from cohort.tuning.options import SweepOptions
 
 

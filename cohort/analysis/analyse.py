@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 
+from cohort.analysis import figures
 from cohort.analysis.ensemble import count_members
 from cohort.analysis.of_ensembles import analyse_diversity, analyse_jacobian, analyse_transfer
 from cohort.analysis.of_runs import (
@@ -26,10 +27,9 @@ from cohort.analysis.options import (
     refuse_unable,
 )
 from cohort.analysis.outcome import Outcome
-from cohort.analysis.runs import LoadedRun, distinct_names, load_run, load_teachers
 from cohort.errors import ConfigError
 from cohort.models.early_exit import MultiExitStudent
-from cohort.reporting import figures
+from cohort.run.finished import LoadedRun, distinct_names, load_run, load_teachers
 
 BY_NAME: dict[str, Callable[[Sequence[LoadedRun], AnalyseOptions, torch.device], Outcome]] = {
     "noise": analyse_noise,

@@ -11,7 +11,6 @@ from torch import nn
 from cohort.analysis.cost import ExitCost, Latency, exit_costs, exit_latencies
 from cohort.analysis.exits import ExitsReport, exit_lines, report_exits
 from cohort.analysis.members import measure_members, member_lines
-from cohort.analysis.runs import load_students
 from cohort.analysis.worth import Outputs, beside_ensembles, compare
 from cohort.data.dataset import ImageDataset
 from cohort.errors import ConfigError
@@ -20,7 +19,8 @@ from cohort.learning.student_files import weights_sha256
 from cohort.metrics.classification import entropy, evaluate_posterior, mean_posterior
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.members import MembersStudent
-from cohort.runs import prefixed
+from cohort.run.finished import load_students
+from cohort.run.start import prefixed
 
 
 @dataclass(frozen=True, kw_only=True)

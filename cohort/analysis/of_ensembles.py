@@ -12,18 +12,18 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from cohort.analysis import ensemble_figures as figures
 from cohort.analysis.ensemble import PERTURBED_BATCH, member_log_posteriors, members_of
 from cohort.analysis.jacobians import JacobianMatch, jacobian_match
 from cohort.analysis.options import AnalyseOptions
 from cohort.analysis.outcome import SEED, Outcome, Row, figure_name, some
-from cohort.analysis.runs import LoadedRun, load_teachers
 from cohort.analysis.transfer import diversity_of_others, transfer
 from cohort.config import Perturbation
 from cohort.data.dataset import Split
 from cohort.data.source import whole
 from cohort.metrics.diversity import DiversityBin, diversity, diversity_by_confidence
 from cohort.objectives.perturbation import InputPerturbation
-from cohort.reporting import ensemble_figures as figures
+from cohort.run.finished import LoadedRun, load_teachers
 
 INPUTS: dict[str, Perturbation] = {
     "clean": "none",

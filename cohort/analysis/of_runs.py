@@ -7,6 +7,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from cohort.analysis import figures
 from cohort.analysis.cost import exit_costs
 from cohort.analysis.early_exit_curve import CurvePoint, early_exit_curve
 from cohort.analysis.exits import evaluate_exits
@@ -20,13 +21,12 @@ from cohort.analysis.gradients import (
 )
 from cohort.analysis.options import AnalyseOptions
 from cohort.analysis.outcome import SEED, Outcome, Row, figure_name, some
-from cohort.analysis.runs import LoadedRun
 from cohort.analysis.separability import features_over, pca_scatter, separability
 from cohort.data.dataset import ImageDataset
 from cohort.data.source import BatchSource
 from cohort.models.early_exit import MultiExitStudent
 from cohort.objectives.self_distillation import DEEP_SUPERVISION, SelfDistillation
-from cohort.reporting import figures
+from cohort.run.finished import LoadedRun
 
 GRADIENT_BATCH = 64
 THRESHOLDS = (0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1)

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from cohort.analysis.members import of_teachers
-from cohort.analysis.runs import load_teachers, read_run_data
 from cohort.data.dataset import ImageDataset
 from cohort.errors import ConfigError
 from cohort.learning.evaluation import combined, log_posteriors_over
 from cohort.metrics.deep_ensemble import deep_ensemble_equivalent
-from cohort.run_folder import RunFolder
+from cohort.run.finished import load_teachers, read_run_data
+from cohort.run.folder import RunFolder
 
 
 class Outputs(NamedTuple):

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from cohort.files import atomic_write, to_json
 from cohort.reporting.formatting import number
-from cohort.run_folder import atomic_write, to_json
 
 PACKAGES = ("cohort", "ray", "torch", "numpy")
 

@@ -18,7 +18,7 @@ from cohort.learning.learner import Learner
 from cohort.learning.plan import TrainingPlan
 
 if TYPE_CHECKING:  # it knows Ray
-    from cohort.jobs.shared import Shared
+    from cohort.jobs.mailbox import Shared
 
 Evaluation = dict[int | str, dict[str, Any]]
 """Measurements of the student, under its number, and of ensembles by their names."""

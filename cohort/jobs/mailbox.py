@@ -6,17 +6,41 @@ every call, and its checkpoints need storage that all nodes share; this one need
 
 import asyncio
 import pickle
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 
 import ray
 from ray.actor import ActorProxy
 
+from cohort.data.dataset import ImageDataset, Split
+from cohort.errors import RunError
+
 if TYPE_CHECKING:  # the actor imports no torch, and so starts in a second
-    from cohort.jobs.loop import Final
+    from cohort.jobs.job import Job
+    from cohort.jobs.worker import Final
     from cohort.learning.learner import Files
     from cohort.learning.records import Record
     from cohort.reporting.records import Phase
+
+
+class WorkerFailedError(RunError):
+    """A sentence, and the traceback in that process."""
+
+    def __init__(self, reason: str, details: str) -> None:
+        super().__init__(reason, details)
+        self.reason = reason
+        self.details = details
+
+    def __str__(self) -> str:
+        return self.reason
+
+    @classmethod
+    def because_of(cls, error: Exception, reason: str) -> Self:
+        """With what ``error`` says of itself as the details."""
+        return cls(reason, "".join(traceback.format_exception(error)))
+
 
 Message = tuple[str, tuple[Any, ...], dict[str, Any]]
 """Name, arguments and keywords of a call of the ``Channel``."""
@@ -169,3 +193,36 @@ def new_mailbox(beginning: Beginning, name: str | None = None) -> ActorProxy[Mai
         ray.remote(Mailbox).options(num_cpus=0, name=name, scheduling_strategy=here).remote
     )
     return create(*beginning)
+
+
+AnyJob = TypeVar("AnyJob", bound="Job")
+
+
+@dataclass(frozen=True)
+class StoredJob(Generic[AnyJob]):
+    """A job in the object store, apart from its data, which lie there once for all that take it."""
+
+    job: "ray.ObjectRef[AnyJob]"
+    dataset: "ray.ObjectRef[ImageDataset]"
+
+    def take(self) -> AnyJob:
+        """The whole job; its data are read without a copy."""
+        return replace(ray.get(self.job), dataset=ray.get(self.dataset))
+
+
+class Shared(NamedTuple):
+    """The way to tell the driver something, and the data."""
+
+    mailbox: ActorProxy[Mailbox]
+    name: str
+    """Of the mailbox."""
+    dataset: "ray.ObjectRef[ImageDataset]"
+
+    def store(self, job: AnyJob) -> StoredJob[AnyJob]:
+        """A job of these data, for other processes."""
+        return StoredJob(ray.put(replace(job, dataset=_without_images(job.dataset))), self.dataset)
+
+
+def _without_images(dataset: ImageDataset) -> ImageDataset:
+    none = Split(dataset.train.images[:0], dataset.train.labels[:0])
+    return replace(dataset, train=none, test=none, validation=None)

@@ -26,13 +26,19 @@ from ray.train.v2._internal.exceptions import (
 
 from cohort.errors import RunError
 from cohort.imports import one_line
-from cohort.jobs.failures import WorkerFailedError
 from cohort.jobs.job import Job
-from cohort.jobs.mailbox import Mailbox, Post, messages, new_mailbox
+from cohort.jobs.mailbox import (
+    Mailbox,
+    Post,
+    Shared,
+    StoredJob,
+    WorkerFailedError,
+    messages,
+    new_mailbox,
+)
 from cohort.jobs.placement import Placement
 from cohort.jobs.recorder import Recorder
-from cohort.jobs.shared import Shared, StoredJob
-from cohort.jobs.work import work
+from cohort.jobs.worker import work
 from cohort.learning.data_parallel import Workers
 
 POLL_SECONDS = 0.2

@@ -6,16 +6,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from cohort.jobs.job import STUDENT, Evaluation
-from cohort.jobs.loop import Final
-from cohort.learning.checkpoint import Checkpoint, write_checkpoint
+from cohort.jobs.worker import Final
 from cohort.learning.learner import Files
 from cohort.learning.plan import TrainingPlan
 from cohort.learning.records import Record
-from cohort.reporting.journal import Journal
 from cohort.reporting.records import Phase
-from cohort.run_folder import RunFolder
+from cohort.run.checkpoint import Checkpoint, write_checkpoint
+from cohort.run.folder import RunFolder
+from cohort.run.journal import Journal
+from cohort.run.watcher import Watcher
 from cohort.runtime.coordinator import Progress
-from cohort.watcher import Watcher
 
 
 @dataclass

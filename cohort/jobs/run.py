@@ -11,19 +11,19 @@ import torch
 from torch import nn
 
 from cohort.errors import ConfigError
-from cohort.interruption import Interruption
 from cohort.jobs.config import JobConfig, Network
 from cohort.jobs.job import STUDENT, Job
 from cohort.jobs.placement import Placement, place
 from cohort.jobs.recorder import Recorder
 from cohort.jobs.summary import conclude
-from cohort.jobs.work import work
+from cohort.jobs.worker import work
 from cohort.learning.data_parallel import Workers
 from cohort.learning.student_files import load_student, own_factory
-from cohort.reporting.journal import Journal
-from cohort.run_folder import RunFolder, default_path
-from cohort.runs import Resumed, check_extends, check_restores, dataset_label, write_config
-from cohort.watcher import Nobody, Watcher
+from cohort.run.folder import RunFolder, default_path
+from cohort.run.interruption import Interruption
+from cohort.run.journal import Journal
+from cohort.run.start import Resumed, check_extends, check_restores, dataset_label, write_config
+from cohort.run.watcher import Nobody, Watcher
 
 OnStep = Callable[[dict[str, Any]], None]
 

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cohort.errors import RunError
-from cohort.jobs.best import Best
+from cohort.files import atomic_write
 from cohort.jobs.job import STUDENT, Job
 from cohort.jobs.recorder import Recorder
+from cohort.jobs.worker import Best
 from cohort.learning.learner import WEIGHTS_FILE
 from cohort.learning.student_files import CARD_FILE, ModelCard
-from cohort.run_folder import atomic_write
-from cohort.runs import images_per_second, prefixed, versions, write_failure, write_reason
+from cohort.run.start import images_per_second, prefixed, versions, write_failure, write_reason
 
 BEST_FOLDER = "best"
 """Below the student's own, which has the last weights."""

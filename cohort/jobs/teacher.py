@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cohort.analysis.runs import student_folders
 from cohort.data.dataset import ImageDataset
 from cohort.errors import ConfigError
 from cohort.learning.learner import WEIGHTS_FILE
 from cohort.learning.student_files import ModelCard, read_card, rebuild
 from cohort.models.normalised import Normalised
-from cohort.run_folder import RunFolder
+from cohort.run.finished import student_folders
+from cohort.run.folder import RunFolder
 
 
 @dataclass(frozen=True)

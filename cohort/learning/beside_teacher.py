@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cohort.models.cut import CutNetwork
 from cohort.models.early_exit import MultiExitStudent
-from cohort.models.exit_outputs import ExitOutputs
+from cohort.models.multi_exit import ExitOutputs
 from cohort.models.normalised import Normalised
 from cohort.models.regressor import Regressors
 from cohort.objectives.classic import BesideTeacher

@@ -13,12 +13,13 @@ from pathlib import Path
 import torch
 
 from cohort.errors import ConfigError
+from cohort.files import atomic_write
 from cohort.imports import one_line
 from cohort.learning.learner import WEIGHTS_FILE, weights_bytes
 from cohort.learning.student_files import CARD_FILE, ModelCard, load_student, read_card
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.normalised import Normalised
-from cohort.run_folder import RunFolder, atomic_write
+from cohort.run.folder import RunFolder
 
 Files = dict[str, bytes]
 

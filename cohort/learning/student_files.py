@@ -13,11 +13,8 @@ from cohort.errors import ConfigError
 from cohort.learning.learner import WEIGHTS_FILE
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.normalised import Normalised
-from cohort.models.registry import NetworkSpec, build_network
-from cohort.models.student import normalised
-from cohort.network_spec import parse_spec
-from cohort.with_exits import WithExits
-from cohort.with_members import WithMembers
+from cohort.models.registry import NetworkSpec, build_network, normalised
+from cohort.models.spec import WithExits, WithMembers, parse_spec
 
 CARD_FILE = "model.json"
 

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from cohort.errors import ConfigError
 from cohort.models.called_layers import check_layers_are_called
 from cohort.models.member_layers import MEMBER_LAYERS, MemberLayer
-from cohort.with_members import MemberInit
+from cohort.models.spec import MemberInit
 
 AS_THEY_ARE = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.PReLU)
 """Layers whose parameters the members share; the first are batch and instance normalisation."""

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cohort.with_members import MemberInit
+from cohort.models.spec import MemberInit
 
 
 class MemberLayer(nn.Module, ABC):

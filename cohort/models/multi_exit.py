@@ -9,18 +9,27 @@ Shapes: B batch, C classes, E exits, F features of the deepest exit; a map is [B
 
 from collections.abc import Sequence
 from itertools import islice
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from cohort.errors import ConfigError
 from cohort.models.cut import CutNetwork, cut, last_place
-from cohort.models.exit_outputs import ExitOutputs as ExitOutputs
 from cohort.models.layers import initialise_convolutions
 from cohort.models.modes import in_mode
 
 LARGEST_STRIDE = 8
 Size = tuple[int, int]
+
+
+class ExitOutputs(NamedTuple):
+    """Logits and features of every exit, shallowest first."""
+
+    logits: tuple[Tensor, ...]
+    """E x [B, C]."""
+    features: tuple[Tensor, ...]
+    """E x [B, F], what each exit's classifier reads."""
 
 
 class MultiExit(nn.Module):

@@ -11,16 +11,15 @@ from cohort.errors import ConfigError
 from cohort.imports import import_object, import_path, one_line
 from cohort.models.batch_ensemble import BatchEnsemble, batch_ensemble
 from cohort.models.cut import candidates, default_places
+from cohort.models.early_exit import MultiExitStudent
 from cohort.models.families import ImageShape, build_own
 from cohort.models.from_torchvision import build_torchvision
 from cohort.models.member_layers import member_biases
+from cohort.models.members import MembersStudent
 from cohort.models.multi_exit import MultiExit, multi_exit
 from cohort.models.normalised import Normalised
-from cohort.models.student import normalised
-from cohort.network_spec import parse_spec
+from cohort.models.spec import WithExits, WithMembers, parse_spec
 from cohort.seeding import derive_seed
-from cohort.with_exits import WithExits
-from cohort.with_members import WithMembers
 
 NetworkSpec = str | Callable[..., nn.Module] | WithExits | WithMembers
 PLACES_FLAG = {"--model": "--exits"}
@@ -216,3 +215,12 @@ def shown(spec: NetworkSpec) -> str:
     if isinstance(spec, WithExits | WithMembers):
         return repr(spec.written_name)
     return import_path(spec) or getattr(spec, "__qualname__", None) or type(spec).__name__
+
+
+def normalised(network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> Normalised:
+    """A MultiExitStudent of a network with exits, a MembersStudent of a batch ensemble."""
+    if isinstance(network, MultiExit):
+        return MultiExitStudent(network, mean, std)
+    if isinstance(network, BatchEnsemble):
+        return MembersStudent(network, mean, std)
+    return Normalised(network, mean, std)

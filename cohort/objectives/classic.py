@@ -37,7 +37,7 @@ class ClassicDistillation:
 
     ``hint`` sums a distance over pairs of maps: ``maps`` their mean squared difference (FitNets,
     equation 3), ``attention`` that of their attention (Attention Transfer, equation 2).
-    ``cohort.jobs.self_distill_config.CONSTANTS`` has those that re-implementations (RepDistiller)
+    ``cohort.jobs.self_distill.config.CONSTANTS`` has those that re-implementations (RepDistiller)
     use: α 0.9 and T 4 for KD, λ 100 for FitNets, λ 1000 for attention, these two beside the labels alone.
     """
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cohort.models.exit_outputs import ExitOutputs
+from cohort.models.multi_exit import ExitOutputs
 from cohort.objectives.mutual import MutualLearning, kl_divergence, log_posterior
 from cohort.objectives.objective import Measurements
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
 from cohort.errors import ConfigError
-from cohort.run_folder import atomic_write, to_json
+from cohort.files import atomic_write, to_json
 
 Record = dict[str, Any]
 Phase = Literal["train", "validation", "test"]

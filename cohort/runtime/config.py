@@ -7,9 +7,8 @@ from typing import ClassVar, Literal
 from cohort.config import LOCAL, RunConfig, Teacher, not_negative, positive
 from cohort.data.recipes import fill_in, recipe_for
 from cohort.errors import ConfigError
-from cohort.network_spec import Network as Network
-from cohort.network_spec import parse_spec
-from cohort.with_members import WithMembers
+from cohort.models.spec import Network as Network
+from cohort.models.spec import WithMembers, parse_spec
 
 Schedule = Literal["simultaneous", "sequential"]
 Exchange = Literal["object_store", "collective", "in_process"]

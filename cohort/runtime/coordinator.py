@@ -8,14 +8,14 @@ import torch
 
 from cohort.data.dataset import ImageDataset, Split
 from cohort.errors import RunError
-from cohort.learning.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
 from cohort.learning.plan import TrainingPlan
 from cohort.metrics.classification import evaluate_posterior, mean_posterior
-from cohort.reporting.journal import Journal
-from cohort.run_folder import RunFolder
+from cohort.run.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
+from cohort.run.folder import RunFolder
+from cohort.run.journal import Journal
+from cohort.run.watcher import Watcher
 from cohort.runtime.cohort import Cohort, HeldOut
 from cohort.runtime.recovery import Drop, RecoveryPolicy, Restart, Stop
-from cohort.watcher import Watcher
 
 Evaluation = dict[int | str, dict[str, float]]
 

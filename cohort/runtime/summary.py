@@ -3,12 +3,12 @@
 from typing import Any
 
 from cohort.errors import RunError
-from cohort.learning.checkpoint import Checkpoint
+from cohort.files import atomic_write
 from cohort.learning.learner import WEIGHTS_FILE
 from cohort.learning.student_files import CARD_FILE, ModelCard
 from cohort.models.registry import with_places
-from cohort.run_folder import atomic_write
-from cohort.runs import (
+from cohort.run.checkpoint import Checkpoint
+from cohort.run.start import (
     images_per_second,
     network_name,
     prefixed,

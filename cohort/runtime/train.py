@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from cohort.interruption import Interruption
 from cohort.learning.build import build_learner
-from cohort.learning.checkpoint import Checkpoint
 from cohort.learning.student_files import load_student
-from cohort.reporting.journal import Journal
-from cohort.run_folder import RunFolder, default_path
-from cohort.runs import (
+from cohort.run.checkpoint import Checkpoint
+from cohort.run.folder import RunFolder, default_path
+from cohort.run.interruption import Interruption
+from cohort.run.journal import Journal
+from cohort.run.start import (
     Resumed,
     check_extends,
     check_restores,
@@ -24,12 +24,12 @@ from cohort.runs import (
     reopen,
     write_config,
 )
+from cohort.run.watcher import Nobody, Watcher
 from cohort.runtime.assembly import Ingredients, assemble, prepare, session, threads_per_student
 from cohort.runtime.config import CohortConfig, Network, resolve
 from cohort.runtime.coordinator import Coordinator
 from cohort.runtime.recovery import RecoveryPolicy
 from cohort.runtime.summary import conclude
-from cohort.watcher import Nobody, Watcher
 
 if TYPE_CHECKING:
     from cohort.runtime.reservation import Reservation

@@ -5,8 +5,8 @@ from typing import Any, Literal, get_args
 
 from cohort.config import RunConfig
 from cohort.config_file import validate
-from cohort.jobs.ods_config import OdsConfig
-from cohort.jobs.self_distill_config import SelfDistillConfig
+from cohort.jobs.ods.config import OdsConfig
+from cohort.jobs.self_distill.config import SelfDistillConfig
 from cohort.runtime.config import CohortConfig
 
 Command = Literal["launch_cohort", "self_distill", "ods_distill"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from cohort.config import RunConfig
 from cohort.errors import ConfigError
 from cohort.jobs.config import JobConfig
-from cohort.jobs.ods_config import OdsConfig
+from cohort.jobs.ods.config import OdsConfig
 from cohort.jobs.placement import place
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.placement import Node, Share, share_out

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from cohort.errors import ConfigError
+from cohort.files import to_json
 from cohort.reporting.records import read_metrics
-from cohort.run_folder import is_occupied, make_folder, to_json
+from cohort.run.folder import is_occupied, make_folder
 from cohort.tuning.space import Point
 from cohort.tuning.trials import TrialSpec
 

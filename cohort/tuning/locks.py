@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cohort.errors import ConfigError
-from cohort.file_lock import lock
+from cohort.files import lock
 
 SESSION, TRIALS = ".session.lock", ".trials.lock"
 LEFT_SECONDS = 60.0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cohort.reporting.records import Record, read_metrics
-from cohort.run_folder import RunFolder
+from cohort.run.folder import RunFolder
 
 State = Literal["new", "running", "finished", "failed"]
 Lines = Mapping[int | str, Mapping[str, float]]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cohort.config_file import plain, read_config
-from cohort.run_folder import RunFolder
+from cohort.run.folder import RunFolder
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.measurements import finals, history, state_of
 from cohort.tuning.space import Point

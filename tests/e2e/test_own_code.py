@@ -24,7 +24,7 @@ from cohort import (
     self_distill,
     train_cohort,
 )
-from cohort.command_line import parse
+from cohort.cli.parser import parse
 from cohort.config_file import load_config
 from tests.support.exits import Silent
 

@@ -7,9 +7,9 @@ import psutil
 import pytest
 
 from cohort import CohortConfig, RunError, train_cohort
-from cohort.learning.checkpoint import newest_checkpoint
 from cohort.reporting.records import read_metrics
-from cohort.run_folder import RunFolder
+from cohort.run.checkpoint import newest_checkpoint
+from cohort.run.folder import RunFolder
 from tests.support.local_ray import ray_with_fuse
 
 NETWORKS = "tests.support.networks"

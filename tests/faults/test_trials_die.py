@@ -43,7 +43,7 @@ def deaths(monkeypatch):
         if "died" in text:
             told.append(text)
 
-    monkeypatch.setattr("cohort.reporting.study_progress.StudyProgress.notice", notice)
+    monkeypatch.setattr("cohort.tuning.progress.StudyProgress.notice", notice)
     return told
 
 

@@ -11,8 +11,8 @@ from scipy.special import log_softmax, softmax
 from torch import nn
 from torch.nn import functional as F
 
-from cohort.jobs.self_distill_config import CONSTANTS
-from cohort.jobs.self_distill_job import HINTS
+from cohort.jobs.self_distill.config import CONSTANTS
+from cohort.jobs.self_distill.job import HINTS
 from cohort.models.regressor import Regressors
 from cohort.objectives.classic import BesideTeacher, ClassicDistillation, same_size
 

@@ -3,8 +3,8 @@
 import pytest
 
 from cohort import OdsConfig, ods_distill
-from cohort.jobs.ods_prepare import prepare
-from cohort.jobs.ods_resolve import resolve
+from cohort.jobs.ods.prepare import prepare
+from cohort.jobs.ods.resolve import resolve
 from tests.support.teacher_runs import deep_ensemble
 from tests.support.workers import work_together
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from cohort.models import build_network
 from cohort.models.normalised import Normalised
+from cohort.models.registry import build_network
 from cohort.objectives.perturbation import InputPerturbation, ods_direction
 
 KINDS = ("gaussian", "ods", "conf_ods")

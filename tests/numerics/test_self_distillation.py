@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
 from torch.nn import functional as F
 
-from cohort.models.exit_outputs import ExitOutputs
+from cohort.models.multi_exit import ExitOutputs
 from cohort.objectives.mutual import MutualLearning
 from cohort.objectives.self_distillation import (
     DEEP_SUPERVISION,

@@ -15,9 +15,9 @@ from cohort.learning.teaching import (
     labels_only,
     member_logits,
 )
-from cohort.models import build_network
 from cohort.models.members import MembersStudent
 from cohort.models.normalised import Normalised
+from cohort.models.registry import build_network
 from cohort.objectives.ods import EnsembleDistillation
 from cohort.objectives.perturbation import InputPerturbation
 

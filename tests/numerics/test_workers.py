@@ -3,8 +3,8 @@
 import pytest
 
 from cohort import SelfDistillConfig, self_distill
-from cohort.jobs.self_distill_config import resolve
-from cohort.jobs.self_distill_job import prepare
+from cohort.jobs.self_distill.config import resolve
+from cohort.jobs.self_distill.job import prepare
 from tests.support.workers import work_together
 
 STEPS = 12

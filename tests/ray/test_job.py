@@ -11,12 +11,12 @@ import safetensors.torch
 from cohort import ConfigError, RunError, SelfDistillConfig, resume_self_distill, self_distill
 from cohort.jobs.mailbox import new_mailbox
 from cohort.jobs.on_ray import _may_be_a_peers, _train_loop
-from cohort.jobs.self_distill_config import resolve
-from cohort.jobs.self_distill_job import prepare
-from cohort.learning.checkpoint import newest_checkpoint
+from cohort.jobs.self_distill.config import resolve
+from cohort.jobs.self_distill.job import prepare
 from cohort.learning.data_parallel import Workers
 from cohort.learning.student_files import WEIGHTS_FILE, weights_sha256
 from cohort.reporting.records import read_metrics
+from cohort.run.checkpoint import newest_checkpoint
 from tests.support.command import wait_until
 from tests.support.local_ray import ray_with_fuse
 from tests.support.workers import work_together

@@ -12,10 +12,10 @@ from cohort import ConfigError, OdsConfig, RunError, ods_distill
 from cohort.data.dataset import ImageDataset
 from cohort.data.source import BatchSource
 from cohort.jobs.job import Job
-from cohort.jobs.ods_prepare import prepare
-from cohort.jobs.ods_resolve import resolve
-from cohort.jobs.shared import Shared
-from cohort.jobs.teacher_pool import TeacherActor, TeacherPool
+from cohort.jobs.mailbox import Shared
+from cohort.jobs.ods.pool import TeacherActor, TeacherPool
+from cohort.jobs.ods.prepare import prepare
+from cohort.jobs.ods.resolve import resolve
 from cohort.reporting.records import read_metrics
 from tests.support.local_ray import ray_with_fuse
 from tests.support.networks import OF_TEACHERS

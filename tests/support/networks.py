@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from cohort.models import build_network
+from cohort.models.registry import build_network
 
 FUSE = "COHORT_TEST_FUSE"
 OF_TEACHERS = "-of-teachers"

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from cohort.jobs.work import work
+from cohort.jobs.worker import work
 from cohort.learning.data_parallel import Workers
 
 PRELOADED = [
-    "cohort.jobs.work",
-    "cohort.jobs.ods_job",
-    "cohort.jobs.self_distill_job",
+    "cohort.jobs.worker",
+    "cohort.jobs.ods.job",
+    "cohort.jobs.self_distill.job",
     "torch._dynamo",
 ]
 """What workers need; the last is imported by every optimiser."""

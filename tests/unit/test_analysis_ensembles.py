@@ -12,10 +12,11 @@ from torch import nn
 from cohort import CohortConfig
 from cohort.analysis.analyse import analyse
 from cohort.analysis.ensemble import count_members, member_log_posteriors, members_of
+from cohort.analysis.ensemble_figures import diversity_figure, jacobian_figure, transfer_figure
+from cohort.analysis.figures import save
 from cohort.analysis.jacobians import jacobian_match, projections
 from cohort.analysis.of_ensembles import analyse_diversity
 from cohort.analysis.options import AnalyseOptions
-from cohort.analysis.runs import load_run, load_teachers
 from cohort.analysis.transfer import diversity_of_others, transfer
 from cohort.config_file import to_yaml
 from cohort.data.dataset import Split
@@ -26,9 +27,8 @@ from cohort.learning.student_files import CARD_FILE, ModelCard
 from cohort.metrics.diversity import DiversityBin, diversity
 from cohort.models.registry import build_student
 from cohort.objectives.perturbation import InputPerturbation
-from cohort.reporting.ensemble_figures import diversity_figure, jacobian_figure, transfer_figure
-from cohort.reporting.figures import save
-from cohort.run_folder import RunFolder
+from cohort.run.finished import load_run, load_teachers
+from cohort.run.folder import RunFolder
 
 CPU = torch.device("cpu")
 CONFIG = CohortConfig(k=1, teacher="none", train_subset=150, test_subset=90)

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from cohort.analysis.early_exit_curve import CurvePoint
-from cohort.analysis.flat_minima import NoisePoint
-from cohort.analysis.separability import pca_scatter
-from cohort.reporting.figures import (
+from cohort.analysis.figures import (
     early_exit_figure,
     gradients_figure,
     noise_figure,
     save,
     scatter_figure,
 )
+from cohort.analysis.flat_minima import NoisePoint
+from cohort.analysis.separability import pca_scatter
 
 
 def noise_point(sigma, accuracy, std=0.01):

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from cohort.analysis.cost import ExitCost, Latency
 from cohort.analysis.exits import ExitsReport
-from cohort.reporting.exits_table import exits_table
+from cohort.analysis.exits_table import exits_table
 
 
 def scores(accuracy):

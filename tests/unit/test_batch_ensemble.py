@@ -11,8 +11,9 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from cohort.errors import ConfigError
-from cohort.models import batch_ensemble, build_network
+from cohort.models.batch_ensemble import batch_ensemble
 from cohort.models.member_layers import MemberConv2d, fast_weights, member_biases, member_layers
+from cohort.models.registry import build_network
 
 CLASSES = 4
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from cohort.benchmark import turns
-from cohort.benchmark.ods_config import METHODS, PARTS, OdsBenchConfig
-from cohort.benchmark.ods_measure import Measured, build_steps, count
-from cohort.benchmark.ods_results import part_rows, rows
+from cohort.benchmark.ods.config import METHODS, PARTS, OdsBenchConfig
+from cohort.benchmark.ods.measure import Measured, build_steps, count
+from cohort.benchmark.ods.results import part_rows, rows
 
 SMALL = OdsBenchConfig(model="resnet8", members=3, batch_size=2, image_size=8, classes=5)
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from cohort.benchmark import report, step_measure
-from cohort.benchmark.config import check_output
-from cohort.benchmark.step_config import METHODS, StepBenchConfig
-from cohort.benchmark.step_measure import build_learners, time_rounds
-from cohort.benchmark.step_results import TWO_STEP, rows
+from cohort.benchmark.exchange.config import check_output
+from cohort.benchmark.self_distill.config import METHODS, StepBenchConfig
+from cohort.benchmark.self_distill.measure import build_learners, time_rounds
+from cohort.benchmark.self_distill.results import TWO_STEP, rows
 from cohort.errors import ConfigError
 from cohort.learning.beside_teacher import AllExits, BesideFrozenTeacher
 from cohort.models.normalised import Normalised

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cohort.command_line import parse, run_command
+from cohort.cli.parser import parse, run_command
 from cohort.errors import ConfigError, RunError
 from cohort.runtime.config import CohortConfig
 

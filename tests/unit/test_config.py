@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohort.benchmark.config import BenchConfig
-from cohort.benchmark.step_config import StepBenchConfig
-from cohort.command_line import _field_helps, parse
+from cohort.benchmark.exchange.config import BenchConfig
+from cohort.benchmark.self_distill.config import StepBenchConfig
+from cohort.cli.parser import _field_helps, parse
 from cohort.config import data_keys, flag
 from cohort.config_file import load_config, read_config, to_yaml
 from cohort.data.recipes import CIFAR, DIGITS, GENERAL, fill_in, ods_recipe
 from cohort.errors import ConfigError
-from cohort.runs import extend
+from cohort.run.start import extend
 from cohort.runtime.config import CohortConfig, resolve
 
 FLAGS = {
@@ -382,7 +382,7 @@ def test_own_functions_are_written_by_name(tmp_path):
     config = CohortConfig(dataset=resolve, students=(extend, "resnet8"))
     again = load_config(write(tmp_path, to_yaml(config)), CohortConfig)
     assert again.dataset == "cohort.runtime.config:resolve"
-    assert again.students == ("cohort.runs:extend", "resnet8")
+    assert again.students == ("cohort.run.start:extend", "resnet8")
     assert "students: <lambda>\n" in to_yaml(CohortConfig(students=lambda num_classes: None))
 
 

@@ -10,8 +10,8 @@ from torchvision.models.resnet import BasicBlock
 from torchvision.models.resnet import ResNet as TorchvisionResNet
 
 from cohort.errors import ConfigError
-from cohort.models import build_network
 from cohort.models.cut import cut, default_places
+from cohort.models.registry import build_network
 from tests.support import exits
 
 SHAPE = (3, 16, 16)

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohort.analysis.runs import read_run_data
 from cohort.config import DataConfig
 from cohort.config_file import to_yaml
 from cohort.data import digits
@@ -14,7 +13,8 @@ from cohort.data.hold_out import class_after_class, parts
 from cohort.data.registry import load_dataset
 from cohort.data.statistics import channel_statistics
 from cohort.errors import ConfigError
-from cohort.run_folder import RunFolder
+from cohort.run.finished import read_run_data
+from cohort.run.folder import RunFolder
 from cohort.runtime.config import CohortConfig
 
 

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from cohort.errors import ConfigError
-from cohort.models import Normalised, build_student
 from cohort.models.early_exit import EarlyExits
+from cohort.models.normalised import Normalised
+from cohort.models.registry import build_student
 
 SHAPE = (3, 8, 8)
 EXITS = 3

@@ -13,9 +13,10 @@ from cohort.errors import ConfigError
 from cohort.learning.export import export_exit, student_folder
 from cohort.learning.learner import WEIGHTS_FILE, weights_bytes
 from cohort.learning.student_files import CARD_FILE, ModelCard, load_student
-from cohort.models import Normalised, build_student
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.member_layers import member_biases
+from cohort.models.normalised import Normalised
+from cohort.models.registry import build_student
 from tests.support.exits import Tiny
 
 SHAPE, MEAN, STD = (1, 8, 8), (0.25,), (0.5,)

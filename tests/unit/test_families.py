@@ -6,10 +6,10 @@ import torchvision
 from torch import fx, nn
 
 from cohort.errors import ConfigError
-from cohort.models import build_network
 from cohort.models.families import build_own
 from cohort.models.layers import exit_places
 from cohort.models.pyramidnet import PyramidNet
+from cohort.models.registry import build_network
 
 CIFAR = (3, 32, 32)
 IMAGENET = (3, 224, 224)

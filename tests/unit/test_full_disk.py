@@ -16,7 +16,7 @@ from cohort import (
     self_distill,
     train_cohort,
 )
-from cohort.learning.checkpoint import newest_checkpoint
+from cohort.run.checkpoint import newest_checkpoint
 from tests.support.refusal import contents
 
 SMALL = {

@@ -54,7 +54,7 @@ for name in names:
 
 import cohort.tuning
 imported = [import_all("cohort.tuning"), import_all("cohort.tuning.file")]
-import cohort.reporting.study_progress
+import cohort.tuning.progress
 from cohort import Study, load_study
 tell("a study is read", imported=imported)
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from cohort.interruption import SIGNALS, Interruption
+from cohort.run.interruption import SIGNALS, Interruption
 
 
 def handlers():

@@ -4,13 +4,13 @@ import dataclasses
 
 import pytest
 
-from cohort.command_line import _field_helps, parse
+from cohort.cli.parser import _field_helps, parse
 from cohort.config import RunConfig, flag
 from cohort.config_file import load_config, to_yaml
 from cohort.errors import ConfigError
-from cohort.jobs.self_distill_config import CONSTANTS, SelfDistillConfig, resolve
-from cohort.runs import extend
-from cohort.with_exits import WithExits
+from cohort.jobs.self_distill.config import CONSTANTS, SelfDistillConfig, resolve
+from cohort.models.spec import WithExits
+from cohort.run.start import extend
 
 FLAGS = {
     "--workers": 1,

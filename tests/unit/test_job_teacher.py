@@ -5,8 +5,8 @@ import safetensors.torch
 import torch
 
 from cohort import SelfDistillConfig, resume_self_distill, self_distill
-from cohort.jobs.self_distill_config import resolve
-from cohort.jobs.self_distill_job import prepare
+from cohort.jobs.self_distill.config import resolve
+from cohort.jobs.self_distill.job import prepare
 from cohort.learning.data_parallel import Workers
 from cohort.learning.learner import ADAPTERS_FILE
 from cohort.learning.student_files import load_student

@@ -3,9 +3,9 @@
 import pytest
 
 from cohort.learning.plan import plan_training
-from cohort.reporting.journal import Journal
 from cohort.reporting.records import read_metrics
-from cohort.run_folder import RunFolder
+from cohort.run.folder import RunFolder
+from cohort.run.journal import Journal
 from cohort.runtime.config import CohortConfig, resolve
 
 

@@ -8,9 +8,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from cohort.errors import ConfigError
-from cohort.models import WithMembers, batch_ensemble, build_network
+from cohort.models.batch_ensemble import batch_ensemble
 from cohort.models.member_layers import MemberLayer, fast_weights
 from cohort.models.members_apart import check_members_apart
+from cohort.models.registry import build_network
+from cohort.models.spec import WithMembers
 
 SHAPE = (2, 8, 8)
 

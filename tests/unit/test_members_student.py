@@ -11,23 +11,18 @@ from cohort.analysis.evaluate import evaluate_run
 from cohort.config_file import to_yaml
 from cohort.data.source import as_tensor, to_float
 from cohort.errors import ConfigError
-from cohort.jobs.self_distill_config import SelfDistillConfig
+from cohort.jobs.self_distill.config import SelfDistillConfig
 from cohort.learning.evaluation import combined, log_posterior_over, log_posteriors_over
 from cohort.learning.learner import WEIGHTS_FILE, weights_bytes
 from cohort.learning.student_files import CARD_FILE, ModelCard, load_student, weights_sha256
 from cohort.metrics.classification import accuracy
-from cohort.models import (
-    BatchEnsemble,
-    MembersStudent,
-    Normalised,
-    WithExits,
-    WithMembers,
-    build_network,
-    build_student,
-)
+from cohort.models.batch_ensemble import BatchEnsemble
 from cohort.models.member_layers import fast_weights, member_biases
-from cohort.network_spec import parse_spec
-from cohort.runs import network_name
+from cohort.models.members import MembersStudent
+from cohort.models.normalised import Normalised
+from cohort.models.registry import build_network, build_student
+from cohort.models.spec import WithExits, WithMembers, parse_spec
+from cohort.run.start import network_name
 from cohort.runtime.config import CohortConfig
 from tests.support.exits import Tiny
 from tests.support.splits import random_split
@@ -289,7 +284,7 @@ def test_a_run_is_evaluated_by_its_members_mean(tmp_path):
         student=0,
     )  # fmt: skip
     (card.parent / WEIGHTS_FILE).write_bytes(weights_bytes(student))
-    from cohort.analysis.runs import load_run
+    from cohort.run.finished import load_run
 
     test = load_run(tmp_path).dataset.test
     posterior_NC = log_posterior_over(student, test, CPU).exp()

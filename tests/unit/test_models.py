@@ -10,13 +10,9 @@ from torch import nn
 
 from cohort.errors import ConfigError
 from cohort.imports import import_object, import_path
-from cohort.models import (
-    Normalised,
-    build_network,
-    build_student,
-    check_network,
-    known_networks,
-)
+from cohort.models.families import known_networks
+from cohort.models.normalised import Normalised
+from cohort.models.registry import build_network, build_student, check_network
 from cohort.models.resnet import ResNet
 from cohort.models.wide_resnet import WideResNet
 

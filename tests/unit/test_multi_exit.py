@@ -11,14 +11,13 @@ from torch import nn
 
 from cohort.config_file import to_yaml
 from cohort.errors import ConfigError
-from cohort.models import Normalised, build_network, build_student
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.multi_exit import MultiExit, branch, multi_exit, stride
-from cohort.models.registry import with_places
-from cohort.network_spec import parse_spec
+from cohort.models.normalised import Normalised
+from cohort.models.registry import build_network, build_student, with_places
+from cohort.models.spec import WithExits, parse_spec
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.summary import network_name
-from cohort.with_exits import WithExits
 from tests.support import exits
 from tests.support.exits import Silent, Tiny
 

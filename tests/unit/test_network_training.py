@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cohort.models import build_network
 from cohort.models.deep_resnet import BasicBlock, Bottleneck, DeepResNet
 from cohort.models.layers import initialise_convolutions
 from cohort.models.pyramidnet import PyramidBlock
+from cohort.models.registry import build_network
 from cohort.models.resnet import ResNet, shortcut
 from cohort.models.vgg import VGG
 from cohort.models.wide_resnet import WideResNet

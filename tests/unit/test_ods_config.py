@@ -4,14 +4,14 @@ import dataclasses
 
 import pytest
 
-from cohort.command_line import _field_helps, parse
+from cohort.cli.parser import _field_helps, parse
 from cohort.config import flag
 from cohort.config_file import load_config, to_yaml
 from cohort.errors import ConfigError
 from cohort.jobs.config import JobConfig
-from cohort.jobs.ods_config import LOSS_TERMS, OdsConfig
-from cohort.jobs.ods_resolve import resolve, teacher_folders
-from cohort.runs import extend
+from cohort.jobs.ods.config import LOSS_TERMS, OdsConfig
+from cohort.jobs.ods.resolve import resolve, teacher_folders
+from cohort.run.start import extend
 from tests.support.teacher_runs import described
 
 FLAGS = {

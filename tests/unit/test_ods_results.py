@@ -15,9 +15,9 @@ from cohort import (
     resume_ods_distill,
     self_distill,
 )
-from cohort.jobs.ods_job import OdsJob
-from cohort.learning.checkpoint import newest_checkpoint
+from cohort.jobs.ods.job import OdsJob
 from cohort.learning.student_files import weights_sha256
+from cohort.run.checkpoint import newest_checkpoint
 from tests.support.ods_runs import (
     SIZES,
     SMALL_NETWORK,

@@ -10,7 +10,8 @@ import pytest
 
 from cohort import run_folder
 from cohort.errors import ConfigError
-from cohort.run_folder import RunFolder, atomic_write, default_path, to_json
+from cohort.files import atomic_write, to_json
+from cohort.run.folder import RunFolder, default_path
 
 
 def test_examples_in_docstrings_run():
@@ -66,7 +67,7 @@ def test_a_disk_without_locks_holds_nobody_up(tmp_path, monkeypatch):
         asked.append(given)
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr("cohort.file_lock.fcntl.flock", no_locks)
+    monkeypatch.setattr("cohort.files.fcntl.flock", no_locks)
     with RunFolder(tmp_path).held(), RunFolder(tmp_path).held():
         assert len(asked) == 2
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
 
+from cohort.analysis.figures import save
 from cohort.reporting import naming
-from cohort.reporting.figures import save
-from cohort.reporting.study_figures import NOTE, bars, heatmap, lines
+from cohort.tuning.results.figures import NOTE, bars, heatmap, lines
 
 SIZES = {
     "test_accuracy": {"peers": {2: [0.5, 0.75], 1: [0.5]}, "none": {1: [0.25, math.nan]}},

@@ -43,7 +43,7 @@ def test_a_disk_without_locks_holds_nobody_up(tmp_path, monkeypatch):
         asked.append(given)
         raise OSError(errno.ENOTSUP, "Operation not supported")
 
-    monkeypatch.setattr("cohort.file_lock.fcntl.flock", no_locks)
+    monkeypatch.setattr("cohort.files.fcntl.flock", no_locks)
     with only_session(tmp_path), at_work(tmp_path):
         assert len(asked) == 3
 

@@ -8,7 +8,7 @@ import torch
 
 from cohort import CohortConfig, train_cohort
 from cohort.analysis.flat_minima import weight_noise_curve
-from cohort.analysis.runs import load_students
+from cohort.run.finished import load_students
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.report import NoiseFigure, Report
 from cohort.tuning.results import figure as module

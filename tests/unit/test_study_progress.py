@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-from cohort.reporting.study_progress import StudyProgress
+from cohort.tuning.progress import StudyProgress
 
 
 class Clock:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-import cohort.tuning.results.figure
+import cohort.tuning.results.draw
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.report import BarsFigure, HeatmapFigure, LinesFigure, Report
 from cohort.tuning.results.write import (
@@ -304,9 +304,9 @@ def test_a_metric_that_nothing_has_is_told(all_finished):
 def drawn_by(monkeypatch, name, study, folder):
     """What the figure's function is called with."""
     calls = []
-    real = getattr(cohort.tuning.results.figure, name)
+    real = getattr(cohort.tuning.results.draw, name)
     monkeypatch.setattr(
-        cohort.tuning.results.figure, name, lambda *a, **k: calls.append((a, k)) or real(*a, **k)
+        cohort.tuning.results.draw, name, lambda *a, **k: calls.append((a, k)) or real(*a, **k)
     )
     write_results(study, folder, specs_of(study))
     assert len(calls) == 1

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cohort.errors import ConfigError
-from cohort.jobs.ods_config import OdsConfig
-from cohort.jobs.self_distill_config import SelfDistillConfig
+from cohort.jobs.ods.config import OdsConfig
+from cohort.jobs.self_distill.config import SelfDistillConfig
 from cohort.runtime.config import CohortConfig
 from cohort.tuning.report import Report
 from cohort.tuning.space import (

@@ -9,8 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cohort.errors import ConfigError
-from cohort.jobs.ods_config import OdsConfig
-from cohort.jobs.self_distill_config import SelfDistillConfig
+from cohort.jobs.ods.config import OdsConfig
+from cohort.jobs.self_distill.config import SelfDistillConfig
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.placement import PROCESS_BYTES, Node, Share
 from cohort.tuning.demand import Cluster, Demand, demand_of, most_at_once

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 from ray import tune
 
-from cohort.learning.checkpoint import write_checkpoint
-from cohort.run_folder import RunFolder
+from cohort.run.checkpoint import write_checkpoint
+from cohort.run.folder import RunFolder
 from cohort.tuning.on_ray.reporter import Reporter
 from tests.support.fake_run import record, write_run
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from ray import tune
 
-from cohort.jobs.ods_config import OdsConfig
-from cohort.jobs.self_distill_config import SelfDistillConfig
+from cohort.jobs.ods.config import OdsConfig
+from cohort.jobs.self_distill.config import SelfDistillConfig
 from cohort.runtime.config import CohortConfig
 from cohort.tuning.on_ray import trial as trainable
 from cohort.tuning.on_ray.fit import StopTrials

@@ -13,8 +13,8 @@ from cohort import (
     self_distill,
     train_cohort,
 )
-from cohort.learning.checkpoint import newest_checkpoint
-from cohort.run_folder import RunFolder
+from cohort.run.checkpoint import newest_checkpoint
+from cohort.run.folder import RunFolder
 
 SMALL = {
     "dataset": "digits",

@@ -5,7 +5,7 @@ from typing import Any
 
 from cohort.config import RunConfig
 from cohort.errors import ConfigError
-from cohort.jobs.ods_config import OdsConfig
+from cohort.jobs.ods.config import OdsConfig
 from cohort.tuning.file.check_keys import check_axes, check_config_keys
 from cohort.tuning.file.check_metrics import check_metric_names, check_validation, holds_out
 from cohort.tuning.file.check_search import (

@@ -24,7 +24,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from cohort.interruption import Interruption
+from cohort.run.interruption import Interruption
 from cohort.tuning.on_ray.placing import Placing
 from cohort.tuning.on_ray.trial import Setting, train_trial
 from cohort.tuning.on_ray.unsaved import Unsaved

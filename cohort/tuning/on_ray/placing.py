@@ -10,7 +10,7 @@ from ray.tune import PlacementGroupFactory
 
 from cohort.config import RunConfig
 from cohort.errors import ConfigError
-from cohort.jobs.self_distill_config import SelfDistillConfig
+from cohort.jobs.self_distill.config import SelfDistillConfig
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.placement import Node
 from cohort.runtime.session import cluster_nodes
@@ -95,8 +95,8 @@ def _tried_out(config: RunConfig) -> int:
 
             return prepare(resolve(config)).largest_network
         case SelfDistillConfig():
-            from cohort.jobs.self_distill_config import resolve as resolve_job
-            from cohort.jobs.self_distill_job import prepare as prepare_job
+            from cohort.jobs.self_distill.config import resolve as resolve_job
+            from cohort.jobs.self_distill.job import prepare as prepare_job
 
             return prepare_job(resolve_job(config)).parameters
         case _:

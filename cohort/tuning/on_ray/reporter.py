@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
-from cohort.learning.checkpoint import newest_checkpoint
-from cohort.run_folder import RunFolder
+from cohort.run.checkpoint import newest_checkpoint
+from cohort.run.folder import RunFolder
 from cohort.tuning.measurements import history
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cohort.command_line import FAILED, INTERRUPTED, SUCCESS
-from cohort.interruption import Interruption
-from cohort.run_folder import atomic_write
+from cohort.cli.parser import FAILED, INTERRUPTED, SUCCESS
+from cohort.files import atomic_write
+from cohort.run.interruption import Interruption
 from cohort.runtime.session import ray_session
 from cohort.tuning.demand import most_at_once
 from cohort.tuning.file.check import points_to_check

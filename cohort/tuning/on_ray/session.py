@@ -8,8 +8,7 @@ from ray.tune.schedulers import TrialScheduler
 from rich.console import Console
 
 from cohort.errors import RunError
-from cohort.interruption import Interruption
-from cohort.reporting.study_progress import StudyProgress
+from cohort.run.interruption import Interruption
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.measurements import state_of
 from cohort.tuning.on_ray.fit import fit
@@ -18,6 +17,7 @@ from cohort.tuning.on_ray.schedulers import build_scheduler, replay
 from cohort.tuning.on_ray.searcher import TrialSearcher, mean_value
 from cohort.tuning.on_ray.trial import Setting
 from cohort.tuning.on_ray.watch import Watch
+from cohort.tuning.progress import StudyProgress
 from cohort.tuning.search import OptunaPoints, PointSource, listed
 from cohort.tuning.state import Ended, ended_trials, known_points, known_trials, present_values
 from cohort.tuning.study import OptunaSearch, Study

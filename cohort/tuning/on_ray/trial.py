@@ -13,13 +13,13 @@ from ray.util.placement_group import get_current_placement_group
 from cohort.config import RunConfig
 from cohort.config_file import load_config
 from cohort.errors import ConfigError, RunError
-from cohort.jobs.ods import ods_distill, resume_ods_distill
-from cohort.jobs.ods_config import OdsConfig
+from cohort.jobs.ods.config import OdsConfig
+from cohort.jobs.ods.run import ods_distill, resume_ods_distill
 from cohort.jobs.run import JobResult
-from cohort.jobs.self_distill_config import SelfDistillConfig
-from cohort.jobs.self_distillation import resume_self_distill, self_distill
-from cohort.learning.checkpoint import newest_checkpoint
-from cohort.run_folder import RunFolder
+from cohort.jobs.self_distill.config import SelfDistillConfig
+from cohort.jobs.self_distill.run import resume_self_distill, self_distill
+from cohort.run.checkpoint import newest_checkpoint
+from cohort.run.folder import RunFolder
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.placement import Share
 from cohort.runtime.reservation import Reservation

@@ -9,10 +9,10 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from cohort.imports import one_line
-from cohort.reporting.study_progress import StudyProgress, name_of
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.on_ray.population import DONOR, Result
 from cohort.tuning.on_ray.unsaved import Unsaved
+from cohort.tuning.progress import StudyProgress, name_of
 from cohort.tuning.study import Pbt, Study
 from cohort.tuning.trials import TrialSpec
 

@@ -10,7 +10,7 @@ import torch
 from cohort.analysis.flat_minima import NoisePoint, mean_and_std, weight_noise_curve
 from cohort.analysis.options import AnalyseOptions
 from cohort.analysis.outcome import SEED, some
-from cohort.analysis.runs import load_students
+from cohort.run.finished import load_students
 from cohort.tuning.report import NoiseFigure
 
 

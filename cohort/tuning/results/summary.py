@@ -9,9 +9,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from cohort.metrics.statistics import mean_and_error, paired_difference
 from cohort.reporting.formatting import DASH, number
-from cohort.reporting.naming import kind_of, scale_of, value_text, with_unit
-from cohort.tuning.results.statistics import mean_and_error, paired_difference
+from cohort.tuning.results.naming import kind_of, scale_of, value_text, with_unit
 from cohort.tuning.results.table import finished, grouped
 from cohort.tuning.space import label, labels_of
 from cohort.tuning.study import Study

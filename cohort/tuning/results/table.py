@@ -7,7 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
-from cohort.run_folder import RunFolder, atomic_write
+from cohort.files import atomic_write
+from cohort.run.folder import RunFolder
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.measurements import PROGRESS, finals, history, state_of
 from cohort.tuning.space import label, labels_of

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import pandas as pd
 from rich.console import Console
 
-from cohort.reporting.figures import save
+from cohort.analysis.figures import save
 from cohort.reporting.table import NARROWEST
 from cohort.tuning.folder import StudyFolder
-from cohort.tuning.results.figure import draw_figure
+from cohort.tuning.results.draw import draw_figure
 from cohort.tuning.results.summary import summarise as summarise
 from cohort.tuning.results.summary import summary_table
 from cohort.tuning.results.table import TIMING_COLUMNS as TIMING_COLUMNS

@@ -1,0 +1,1 @@
+"""What it costs students to teach each other, by every exchange."""

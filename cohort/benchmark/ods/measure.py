@@ -1,0 +1,227 @@
+"""What a step of ODS distillation costs beside simpler ones, interleaved, and what its parts cost."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.flop_counter import FlopCounterMode
+
+from cohort.benchmark.ods.config import METHODS, PARTS, OdsBenchConfig, OdsMethod
+from cohort.benchmark.turns import device_for, threads, turns, wait
+from cohort.config import Perturbation
+from cohort.learning.optimizers import build_optimizer
+from cohort.learning.teachers import Teachers
+from cohort.learning.teaching import member_logits
+from cohort.models.normalised import Normalised
+from cohort.models.registry import build_student
+from cohort.objectives.ods import BesideEnsemble, EnsembleDistillation
+from cohort.objectives.perturbation import InputPerturbation
+from cohort.seeding import generator
+
+KINDS: Mapping[OdsMethod, Perturbation] = {
+    "kd": "none",
+    "gaussian": "gaussian",
+    "ods": "ods",
+    "conf_ods": "conf_ods",
+}
+TEMPERATURE = 4.0
+LEARNING_RATE = 1e-4
+"""Both cost what any other does."""
+
+PartDone = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Seconds, round by round, and multiply-adds of one step."""
+
+    round_seconds: dict[OdsMethod, list[float]]
+    part_seconds: dict[str, list[float]]
+    """Of the steps of ``ods``, in turns of their own: a GPU has to be waited for at each part."""
+    multiply_adds: dict[OdsMethod, dict[str, int]]
+    """Of each part, in convolutions and linear layers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What every step learns from."""
+
+    images_BCHW: Tensor
+    labels_B: Tensor
+
+
+@dataclass(kw_only=True)
+class Step:
+    """One way to learn, taken apart; what it does not need, it does not do."""
+
+    student: nn.Module
+    optimizer: Optimizer
+    batch: Batch
+    bf16: bool
+    teachers: Teachers | None
+    perturbation: InputPerturbation
+
+    def __call__(self, step: int, part_done: PartDone = lambda part: None) -> None:
+        """Carry out a step, and say when each of ``PARTS`` is done."""
+        clean_BCHW = self.batch.images_BCHW
+        with torch.autocast(clean_BCHW.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+            perturbed_BCHW = self._perturbed(step)
+            part_done("perturbation")
+            taught = None if self.teachers is None else self.teachers.log_posteriors(perturbed_BCHW)
+            part_done("teachers")
+            clean_MBC = perturbed_MBC = member_logits(self.student, clean_BCHW)
+            part_done("clean")
+            if perturbed_BCHW is not clean_BCHW:
+                perturbed_MBC = member_logits(self.student, perturbed_BCHW)
+            part_done("perturbed")
+        self._update(BesideEnsemble(clean_MBC, perturbed_MBC, taught))
+        part_done("update")
+
+    def _perturbed(self, step: int) -> Tensor:
+        images_BCHW = self.batch.images_BCHW
+        if self.teachers is None:
+            return images_BCHW
+        chosen = self.perturbation.chosen_teacher(0, step, len(self.teachers))
+        teacher = self.teachers.one(chosen)
+        # A view, which costs nothing: a module that is given a leaf cannot have its operations counted.
+        return self.perturbation(
+            images_BCHW, lambda x_BCHW: teacher(x_BCHW.view_as(x_BCHW)), seed=0, step=step
+        )
+
+    def _update(self, outputs: BesideEnsemble) -> None:
+        objective = EnsembleDistillation(
+            method="labels" if self.teachers is None else "one_to_one",
+            alpha=0.9,
+            temperature=TEMPERATURE,
+        )
+        loss, _ = objective.loss(outputs, self.batch.labels_B)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+
+
+def measure_ods(config: OdsBenchConfig) -> Measured:
+    """Run the benchmark. Raises ConfigError if a network cannot be built as configured."""
+    device = device_for(config.gpus)
+    with threads(config.threads):
+        steps = build_steps(config, device)
+        multiply_adds = {method: count(step) for method, step in steps.items()}
+        return time_rounds(config, steps, device, multiply_adds)
+
+
+def build_steps(config: OdsBenchConfig, device: torch.device) -> dict[OdsMethod, Step]:
+    """A step of every method, each with a student of its own; all share the frozen teachers."""
+    batch = random_batch(config, device)
+    ensemble = [build(config, config.model, 1 + j) for j in range(config.members)]
+    teachers = Teachers(ensemble, stacked=config.stacked_teachers).to(device)
+    return {method: build_step(config, method, batch, teachers, device) for method in METHODS}
+
+
+def build_step(
+    config: OdsBenchConfig,
+    method: OdsMethod,
+    batch: Batch,
+    teachers: Teachers,
+    device: torch.device,
+) -> Step:
+    """One method with a fresh student in training mode."""
+    network = config.model if method == "single" else f"{config.model}+members={config.members}"
+    student = build(config, network, 0).to(device).train()
+    return Step(
+        student=student,
+        optimizer=build_optimizer(
+            student, "sgd", lr=LEARNING_RATE, weight_decay=5e-4, decay_on="all"
+        ),
+        batch=batch,
+        bf16=config.precision == "bf16",
+        teachers=teachers if method in KINDS else None,
+        perturbation=InputPerturbation(kind=KINDS.get(method, "none"), temperature=TEMPERATURE),
+    )
+
+
+def build(config: OdsBenchConfig, network: str, number: int) -> Normalised:
+    """A network with random weights: what it knows changes no time."""
+    return build_student(
+        network,
+        num_classes=config.classes,
+        image_shape=(3, config.image_size, config.image_size),
+        mean=(0.5,) * 3,
+        std=(0.25,) * 3,
+        seed=config.seed,
+        student=number,
+        flag="--model",
+    )
+
+
+def random_batch(config: OdsBenchConfig, device: torch.device) -> Batch:
+    """Noise, and labels by chance."""
+    draw = generator(config.seed, "benchmark")
+    images_BCHW = torch.rand(
+        config.batch_size, 3, config.image_size, config.image_size, generator=draw
+    )
+    labels_B = torch.randint(config.classes, (config.batch_size,), generator=draw)
+    return Batch(images_BCHW=images_BCHW.to(device), labels_B=labels_B.to(device))
+
+
+def count(step: Step) -> dict[str, int]:
+    """Multiply-adds of each part of a step."""
+    totals = [0]
+    with FlopCounterMode(display=False) as counter:
+        step(0, lambda part: totals.append(counter.get_total_flops() // 2))
+    return {part: totals[i + 1] - totals[i] for i, part in enumerate(PARTS)}
+
+
+def time_rounds(
+    config: OdsBenchConfig,
+    steps: Mapping[OdsMethod, Step],
+    device: torch.device,
+    multiply_adds: dict[OdsMethod, dict[str, int]],
+) -> Measured:
+    """Every round but the first, which warms up."""
+    seconds: dict[Any, list[float]] = {name: [] for name in (*METHODS, *PARTS)}
+    players: list[OdsMethod | None] = [*METHODS, None]  # None: the parts of ods
+    for turn, method in turns(players, 1 + config.rounds):
+        numbers = range(turn * config.steps, (turn + 1) * config.steps)
+        took: Mapping[Any, float]
+        if method is None:
+            took = time_parts(steps["ods"], numbers, device)
+        else:
+            took = {method: time_steps(steps[method], numbers, device)}
+        for name, value in took.items():
+            seconds[name] += [value] if turn > 0 else []
+    return Measured(
+        round_seconds={method: seconds[method] for method in METHODS},
+        part_seconds={part: seconds[part] for part in PARTS},
+        multiply_adds=multiply_adds,
+    )
+
+
+def time_steps(step: Step, numbers: range, device: torch.device) -> float:
+    """Seconds for these steps."""
+    wait(device)
+    begin = time.perf_counter()
+    for number in numbers:
+        step(number)
+    wait(device)
+    return time.perf_counter() - begin
+
+
+def time_parts(step: Step, numbers: range, device: torch.device) -> dict[str, float]:
+    """Seconds for each part of these steps."""
+    seconds = dict.fromkeys(PARTS, 0.0)
+    last = time.perf_counter()
+
+    def part_done(part: str) -> None:
+        nonlocal last
+        wait(device)
+        now = time.perf_counter()
+        seconds[part] += now - last
+        last = now
+
+    for number in numbers:
+        step(number, part_done)
+    return seconds

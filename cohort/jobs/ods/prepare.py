@@ -1,0 +1,69 @@
+"""From an ODS config to a job: data, teachers and network are read and tried out."""
+
+from dataclasses import replace
+
+import torch
+
+from cohort.data.registry import load_dataset
+from cohort.errors import ConfigError
+from cohort.jobs.ods.config import OdsConfig
+from cohort.jobs.ods.job import OdsJob
+from cohort.jobs.ods.resolve import check_validation, teacher_folders
+from cohort.jobs.placement import check_shares, smallest_batch
+from cohort.jobs.teacher import read_student
+from cohort.learning.lone_image import check_lone_image
+from cohort.learning.plan import plan_training
+from cohort.models.members import MembersStudent
+from cohort.models.members_apart import check_members_apart
+from cohort.models.spec import WithMembers
+from cohort.reporting.tensorboard import summary_writer
+from cohort.run.start import network_name
+
+
+def prepare(config: OdsConfig) -> OdsJob:
+    """Read the data and the teachers, try out the network. ``config`` is resolved.
+
+    Raises ConfigError for whatever does not fit.
+    """
+    if config.tensorboard:
+        summary_writer()
+    dataset = load_dataset(config, config.seed)
+    plan = plan_training(config, len(dataset.train))
+    check_shares(config, plan, dataset)
+    given = f"--teachers {config.teachers}"
+    teachers = tuple(read_student(folder, dataset, given) for folder in teacher_folders(config))
+    check_validation(config)
+    _check_pool(config, len(teachers))
+    job = OdsJob(config, dataset, plan, "", 0, teachers)
+    _try_out_teachers(job)
+    student = job.student()
+    if isinstance(student, MembersStudent):
+        check_members_apart(student.network, dataset.image_shape, "--model")
+    elif smallest_batch(config, plan) == 1:
+        check_lone_image(student, dataset.image_shape, student, plan.batch_size)
+    parameters = sum(p.numel() for p in student.parameters())
+    return replace(job, network=_written_name(config), parameters=parameters)
+
+
+def _check_pool(config: OdsConfig, teachers: int) -> None:
+    if (config.teacher_pool or 0) > teachers:
+        raise ConfigError(
+            f"--teacher-pool is {config.teacher_pool}, but there are {teachers} teachers; it must be "
+            f"at most {teachers}"
+        )
+
+
+def _try_out_teachers(job: OdsJob) -> None:
+    """Raise ConfigError for damaged files, and for different networks that are to be stacked."""
+    if job.config.stacked_teachers:
+        job.build_teachers(torch.device("cpu"))
+    else:
+        for teacher in job.teachers:  # one at a time: all of them may not fit here
+            teacher.build()
+
+
+def _written_name(config: OdsConfig) -> str:
+    assert config.model is not None
+    if config.members is None:
+        return network_name(config.model)
+    return WithMembers(config.model, config.members).written_name

@@ -1,0 +1,1 @@
+"""Self-distillation, and the methods that it is compared with."""

@@ -1,0 +1,118 @@
+"""The configuration of `scripts/self_distill.py` and `self_distill`."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from cohort.config import flag, not_negative, positive
+from cohort.data.recipes import fill_in, self_distillation_recipe
+from cohort.errors import ConfigError
+from cohort.jobs.config import JobConfig, Network
+from cohort.models.spec import WithExits, WithMembers
+
+Method = Literal["byot", "dsn", "none", "kd", "fitnet", "at"]
+
+CONSTANTS: Mapping[Method, Mapping[str, float]] = {
+    "byot": {"alpha": 0.3, "hint_weight": 0.03, "temperature": 3.0},
+    "dsn": {},
+    "none": {},
+    "kd": {"alpha": 0.9, "temperature": 4.0},
+    "fitnet": {"alpha": 0.0, "hint_weight": 100.0, "temperature": 4.0},
+    "at": {"alpha": 0.0, "hint_weight": 1000.0, "temperature": 4.0},
+}
+"""The terms that a method's loss has, and their usual weights."""
+
+WITH_EXITS = ("byot", "dsn")
+WITH_TEACHER = ("kd", "fitnet", "at")
+WITH_PLACES = ("byot", "dsn", "fitnet", "at")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfDistillConfig(JobConfig):
+    """A network that is its own teacher, or one of the methods it is compared with."""
+
+    EXTENDABLE: ClassVar[tuple[str, ...]] = (*JobConfig.EXTENDABLE, "teacher")
+
+    model: Network | None = None
+    """The network: a name (resnet18, wrn_20_8, pyramidnet_110_84, resnext29_8x64d, vgg16_bn, ..., any torchvision classifier) or package.module:function. Default: the data set's recipe."""  # noqa: E501
+    exits: str | tuple[str, ...] | None = None
+    """Modules after which exits stand, or hints are taken, with commas between, such as stages.0,stages.1. Default: the network's own places."""  # noqa: E501
+    method: Method = "byot"
+    """byot (self-distillation), dsn (the same exits, labels only), none (the plain network), or from a --teacher: kd (posteriors), fitnet (hints), at (attention maps)."""  # noqa: E501
+    teacher: str | None = None
+    """Folder of a finished run whose student teaches (kd, fitnet, at), or RUN_DIR/students/K of one."""
+    alpha: float | None = None
+    """Share of the teacher's posterior in the loss, 1 - alpha that of the labels. Default: 0.3 for byot, 0.9 for kd, 0 for fitnet and at."""  # noqa: E501
+    hint_weight: float | None = None
+    """Weight of the distance between features (byot), maps (fitnet) or attention maps (at). Default: 0.03, 100, 1000."""  # noqa: E501
+    temperature: float | None = None
+    """T that softens both posteriors in the divergence, which is scaled by T squared. Default: 3 for byot, else 4."""  # noqa: E501
+
+    def __post_init__(self) -> None:
+        JobConfig.__post_init__(self)
+        positive(self, "temperature")
+        not_negative(self, "hint_weight")
+        _check_model(self)
+        _check_method(self)
+
+    @property
+    def places(self) -> tuple[str, ...] | None:
+        """Where the exits stand, if the user says so."""
+        if isinstance(self.exits, str):
+            return tuple(place.strip() for place in self.exits.split(","))
+        return self.exits
+
+
+def resolve(config: SelfDistillConfig) -> SelfDistillConfig:
+    """The config with every key that was left to recipe or method filled in."""
+    recipe = self_distillation_recipe(config.dataset)
+    constants = CONSTANTS[config.method]
+    filled: dict[str, Any] = {
+        key: value for key, value in constants.items() if getattr(config, key) is None
+    }
+    return dataclasses.replace(
+        fill_in(config, recipe), model=config.model or recipe.network, **filled
+    )
+
+
+def _check_model(config: SelfDistillConfig) -> None:
+    model = config.model
+    if isinstance(model, WithExits | WithMembers) or (isinstance(model, str) and "+" in model):
+        name = model if isinstance(model, str) else model.written_name
+        raise ConfigError(
+            f"--model is {name!r}; here it is the network's name alone: whether it gets exits is said "
+            "by --method, and where by --exits"
+        )
+
+
+def _check_method(config: SelfDistillConfig) -> None:
+    method, alpha = config.method, config.alpha
+    if alpha is not None and not 0 <= alpha <= 1:
+        raise ConfigError(f"--alpha is {alpha}; it must be from 0 to 1")
+    for key in ("alpha", "hint_weight", "temperature"):
+        if getattr(config, key) is not None and key not in CONSTANTS[method]:
+            raise ConfigError(
+                f"{flag(key)} is {getattr(config, key)} with --method {method}, whose loss has no "
+                "such term; leave it out"
+            )
+    if config.temperature is not None and alpha is None and CONSTANTS[method]["alpha"] == 0:
+        raise ConfigError(
+            f"--temperature is {config.temperature} with --method {method}, which leaves posteriors "
+            "out of the loss unless told otherwise; give their share by --alpha too, or leave it out"
+        )
+    if config.exits is not None and method not in WITH_PLACES:
+        raise ConfigError(
+            f"--exits is {config.exits!r} with --method {method}, which has none; leave it out, or "
+            f"use --method {', '.join(WITH_PLACES)}"
+        )
+    if method in WITH_TEACHER and config.teacher is None:
+        raise ConfigError(
+            f"--method is {method}, which learns from a teacher; name the folder of a finished run "
+            "by --teacher RUN_DIR"
+        )
+    if config.teacher is not None and method not in WITH_TEACHER:
+        raise ConfigError(
+            f"--teacher is {config.teacher!r} with --method {method}, which needs none; "
+            f"leave it out, or use --method {', '.join(WITH_TEACHER)}"
+        )

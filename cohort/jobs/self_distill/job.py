@@ -1,0 +1,172 @@
+"""Self-distillation made ready: the student, what is run beside it in training, and its objective."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cohort.analysis.cost import exit_costs
+from cohort.analysis.exits import DEEPEST, exit_lines, report_exits
+from cohort.data.registry import load_dataset
+from cohort.jobs.job import STUDENT, Evaluation, Job
+from cohort.jobs.placement import check_shares, smallest_batch
+from cohort.jobs.self_distill.config import WITH_EXITS, Method, SelfDistillConfig
+from cohort.jobs.self_distill.hints import beside_teacher
+from cohort.jobs.teacher import TeacherFiles, read_teacher
+from cohort.learning.beside_teacher import AllExits
+from cohort.learning.build import learner_of, student_for
+from cohort.learning.data_parallel import Workers
+from cohort.learning.learner import Learner
+from cohort.learning.lone_image import check_lone_image
+from cohort.learning.plan import plan_training
+from cohort.learning.student_files import load_student, own_factory
+from cohort.models.early_exit import MultiExitStudent
+from cohort.models.normalised import Normalised
+from cohort.models.spec import WithExits
+from cohort.objectives.classic import ClassicDistillation, Hint
+from cohort.objectives.mutual import MutualLearning
+from cohort.objectives.objective import Objective
+from cohort.objectives.self_distillation import DEEP_SUPERVISION, SelfDistillation
+from cohort.reporting.tensorboard import summary_writer
+from cohort.run.start import network_name, prefixed
+
+HINTS: Mapping[Method, Hint] = {"kd": "none", "fitnet": "maps", "at": "attention"}
+
+
+@dataclass(frozen=True)
+class SelfDistillJob(Job):
+    """A network that is its own teacher, or learns from another one, made ready."""
+
+    config: SelfDistillConfig
+    teacher: TeacherFiles | None
+
+    def build_learner(self, workers: Workers, device: torch.device) -> Learner:
+        """The learner of one worker at step 0."""
+        student = self.student()
+        module = self.training_module(student).to(device)  # and with it the student
+        return learner_of(
+            student,
+            self.plan,
+            self.dataset,
+            _objective(self.config),
+            student=STUDENT,
+            forward=workers.parallel(module),
+            adapters=getattr(module, "regressors", None),
+            shard=(workers.rank, workers.size),
+            average=workers.average,
+        )
+
+    def student(self) -> Normalised:
+        """The network at step 0."""
+        config, dataset = self.config, self.dataset
+        assert config.model is not None, "the config is not resolved"
+        with_exits = config.method in WITH_EXITS
+        spec = WithExits(config.model, config.places) if with_exits else config.model
+        return student_for(dataset, spec, seed=config.seed, student=STUDENT, flag="--model")
+
+    def training_module(self, student: Normalised) -> nn.Module:
+        """What is run on a training batch: the student, all its exits, or a teacher beside it."""
+        if isinstance(student, MultiExitStudent):
+            return AllExits(student)
+        if self.teacher is None:
+            return student
+        teacher = self.teacher.build()
+        return beside_teacher(self.config, student, teacher, self.dataset.image_shape)
+
+    def answer(self, outputs: Sequence[Tensor]) -> Tensor:
+        """The deepest exit's."""
+        return outputs[-1]
+
+    def measure(
+        self, outputs: Sequence[Tensor], labels_N: Tensor, held_out: Sequence[Tensor] | None
+    ) -> Evaluation:
+        """Of the deepest exit, of all exits, and of ensembles by mean posterior.
+
+        A plain network has no ``exits``. With more than three exits, the deepest three are an
+        ensemble too (Table 5).
+        """
+        report = report_exits(outputs, labels_N)
+        deepest: dict[str, Any] = dict(report.exits[-1])
+        if len(report.exits) > 1:
+            names = report.exits[-1]
+            deepest["exits"] = {name: [exit_[name] for exit_ in report.exits] for name in names}
+        result: Evaluation = {STUDENT: deepest, "ensemble": dict(report.ensemble)}
+        if len(report.exits) > DEEPEST:
+            result["ensemble_deepest"] = dict(report.deepest)
+        return result
+
+    def named_constants(self) -> dict[str, Any]:
+        """The method."""
+        return {"method": self.config.method}
+
+    def student_details(self, measured: dict[str, Any], folder: Path) -> dict[str, Any]:
+        """Every exit's cost beside its measurements."""
+        exits = measured.pop("exits", None)
+        if exits is None:
+            return {}
+        student = load_student(folder, own_factory(self.config.model))
+        assert isinstance(student, MultiExitStudent)
+        by_exit = [
+            {name: values[index] for name, values in exits.items()}
+            for index in range(student.network.num_exits)
+        ]
+        costs = exit_costs(student, self.dataset.image_shape)
+        return {"exits": exit_lines(by_exit, costs, student.network.places)}
+
+    def endings(self, evaluation: Evaluation, concluded: Mapping[str, Any]) -> dict[str, Any]:
+        """The ensembles of exits."""
+        ensembles = ("ensemble", "ensemble_deepest")
+        return {name: prefixed(evaluation[name]) for name in ensembles if name in evaluation}
+
+
+def prepare(config: SelfDistillConfig, teacher: TeacherFiles | None = None) -> SelfDistillJob:
+    """Read the data and the teacher, try out the network. ``config`` is resolved.
+
+    ``teacher`` stands in for the run that ``config.teacher`` names, which is then not read.
+    Raises ConfigError for whatever does not fit.
+    """
+    if config.tensorboard:
+        summary_writer()
+    dataset = load_dataset(config, config.seed)
+    plan = plan_training(config, len(dataset.train))
+    check_shares(config, plan, dataset)
+    if config.teacher is not None and teacher is None:
+        teacher = read_teacher(config.teacher, dataset)
+    job = SelfDistillJob(config, dataset, plan, "", 0, teacher)
+    student = job.student()
+    module = job.training_module(student)  # refuses what cannot be trained together
+    if smallest_batch(config, plan) == 1:
+        check_lone_image(module, dataset.image_shape, module, plan.batch_size)
+    parameters = sum(p.numel() for p in student.parameters())
+    return replace(job, network=_written_name(config, student), parameters=parameters)
+
+
+def _written_name(config: SelfDistillConfig, student: Normalised) -> str:
+    """With its places, so that it is rebuilt exactly whatever the network's own will be."""
+    assert config.model is not None
+    if isinstance(student, MultiExitStudent):
+        return WithExits(config.model, student.network.places).written_name
+    return network_name(config.model)
+
+
+def _objective(config: SelfDistillConfig) -> Objective:
+    if config.method == "none":
+        return MutualLearning(teacher="none")
+    if config.method == "dsn":
+        return DEEP_SUPERVISION
+    assert config.alpha is not None, "the config is not resolved"
+    assert config.temperature is not None
+    if config.method == "byot":
+        assert config.hint_weight is not None
+        return SelfDistillation(
+            alpha=config.alpha, hint_weight=config.hint_weight, temperature=config.temperature
+        )
+    return ClassicDistillation(
+        alpha=config.alpha,
+        temperature=config.temperature,
+        hint=HINTS[config.method],
+        hint_weight=config.hint_weight or 0.0,
+    )

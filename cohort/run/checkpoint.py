@@ -1,0 +1,137 @@
+"""Checkpoints on disk: the whole cohort at one step, or nothing.
+
+A checkpoint is written under a temporary name, its manifest with every file's sha256 last, and then
+renamed: a run killed at any moment leaves the previous checkpoint as the newest valid one.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cohort.files import sync_directory
+from cohort.learning.learner import Files
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One valid checkpoint: ``step`` steps are done."""
+
+    path: Path
+    step: int
+    students: tuple[int, ...]
+    files: Mapping[str, str]
+    """sha256 of each file, by its path below the checkpoint's folder."""
+    progress: Mapping[str, Any]
+    """What the run had counted by then: seconds, restarts, dropped students."""
+
+    def load(self, student: int) -> Files:
+        """The files of one student, as its learner snapshot them."""
+        names = [name for name in self.files if name.startswith(f"{student}/")]
+        return {name.split("/", 1)[1]: (self.path / name).read_bytes() for name in names}
+
+    def is_whole(self) -> bool:
+        """Whether every file is there with the digest that the manifest gives."""
+        try:
+            return all(
+                hashlib.sha256((self.path / name).read_bytes()).hexdigest() == digest
+                for name, digest in self.files.items()
+            )
+        except OSError:
+            return False
+
+
+def write_checkpoint(
+    root: Path,
+    step: int,
+    snapshots: Iterable[tuple[int, Files]],
+    *,
+    progress: Mapping[str, Any],
+    keep: int,
+) -> Checkpoint:
+    """Write ``root/step_XXXXXXXX`` and remove all but the ``keep`` newest.
+
+    ``snapshots`` gives (student, files) one at a time, so one student's state is in memory at once.
+    Raises OSError, and leaves what was there, if it cannot be written.
+    """
+    final = root / f"step_{step:08d}"
+    partial = root / f".{final.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        students, digests = _write_files(partial, snapshots)
+        manifest = {
+            "step": step,
+            "students": students,
+            "files": digests,
+            "progress": dict(progress),
+        }
+        _write_synced(partial / MANIFEST, json.dumps(manifest, indent=1).encode())
+    except OSError:
+        shutil.rmtree(partial, ignore_errors=True)  # a full disk needs the room
+        raise
+    shutil.rmtree(final, ignore_errors=True)
+    os.replace(partial, final)
+    sync_directory(root)
+    _remove_others(root, final, keep)
+    return Checkpoint(final, step, tuple(students), digests, dict(progress))
+
+
+def newest_checkpoint(root: Path) -> Checkpoint | None:
+    """The newest checkpoint whose files are all there and intact, or None."""
+    for path in sorted(root.glob("step_*"), reverse=True):
+        checkpoint = _read(path)
+        if checkpoint is not None and checkpoint.is_whole():
+            return checkpoint
+    return None
+
+
+def _read(path: Path) -> Checkpoint | None:
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+        return Checkpoint(
+            path,
+            manifest["step"],
+            tuple(manifest["students"]),
+            manifest["files"],
+            manifest["progress"],
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write_files(
+    folder: Path, snapshots: Iterable[tuple[int, Files]]
+) -> tuple[list[int], dict[str, str]]:
+    """The students, and the sha256 of each file by its path below ``folder``."""
+    students, digests = [], {}
+    for student, files in snapshots:
+        students.append(student)
+        for name, content in files.items():
+            _write_synced(folder / str(student) / name, content)
+            digests[f"{student}/{name}"] = hashlib.sha256(content).hexdigest()
+    return students, digests
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _remove_others(root: Path, newest: Path, keep: int) -> None:
+    """All but ``newest`` and the ``keep`` - 1 before it."""
+    there = sorted(root.glob("step_*"))
+    # Later ones were damaged, or else the run would not have gone back behind them.
+    later = [path for path in there if path > newest]
+    old = [path for path in there if path <= newest][:-keep]
+    half_written = root.glob(".step_*.partial")  # by a run that was killed
+    for path in (*old, *later, *half_written):
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,133 @@
+"""Finished runs, read for analysis: students, their teachers, and the data they learned from."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import nn
+
+from cohort.config import DataConfig
+from cohort.config_file import read_config, validate
+from cohort.data.dataset import ImageDataset
+from cohort.data.registry import load_dataset
+from cohort.errors import ConfigError
+from cohort.learning.student_files import load_student, read_card
+from cohort.run.folder import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunData(DataConfig):
+    """What every kind of run's config says of its data, and what some say of their teachers."""
+
+    seed: int = 0
+    teacher: str | None = None
+    """Of a cohort, what teaches its students; of self-distillation, the folder of a teacher."""
+    teachers: str | None = None
+    """The folder of the run whose students are the teachers."""
+    choose: tuple[int, ...] | None = None
+    """Their numbers, in order; None: all."""
+
+
+class LoadedRun(NamedTuple):
+    """A run's students in evaluation mode, its data, and the name of its folder."""
+
+    students: tuple[nn.Module, ...]
+    dataset: ImageDataset
+    name: str
+    folder: RunFolder
+
+    @property
+    def student(self) -> nn.Module:
+        """Student 0, for what looks at one network."""
+        return self.students[0]
+
+
+def load_run(run_dir: str | Path, data_root: str | None = None) -> LoadedRun:
+    """Read the students and the data of a finished run; raises as ``load_students`` does."""
+    students, dataset = load_students(run_dir, data_root)
+    modules = tuple(module for _, _, module in students)
+    folder = RunFolder(run_dir)
+    return LoadedRun(modules, dataset, folder.path.resolve().name, folder)
+
+
+def load_students(
+    run_dir: str | Path, data_root: str | None = None
+) -> tuple[list[tuple[int, str, nn.Module]], ImageDataset]:
+    """Number, network and module of every student of a finished run of any kind, and its data.
+
+    ``data_root`` says where the data lie now, if elsewhere. Raises ConfigError if the folder holds
+    no trained students, or the data are not there.
+    """
+    folder = RunFolder.open(run_dir)
+    found = student_folders(folder)
+    config = read_run_data(folder, data_root)
+    students: list[tuple[int, str, nn.Module]] = [
+        (number, read_card(path).network, load_student(path)) for number, path in found.items()
+    ]
+    return students, load_dataset(config, config.seed)
+
+
+def load_teachers(folder: RunFolder) -> tuple[nn.Module, ...]:
+    """The networks that taught a run, in evaluation mode and in the order of its members.
+
+    Raises ConfigError if its config names no run of teachers, or that run has not these students.
+    """
+    config, file = read_run_data(folder, None), folder.config
+    if config.teachers is None:
+        raise ConfigError(f"{file} names no teachers")
+    try:
+        found = student_folders(RunFolder.open(config.teachers))
+    except ConfigError as error:
+        raise ConfigError(f"{file} names teachers: {config.teachers}, but {error}") from error
+    chosen = tuple(found) if config.choose is None else config.choose
+    if missing := [number for number in chosen if number not in found]:
+        raise ConfigError(
+            f"{file} chooses teacher {missing[0]}, but {config.teachers} has only "
+            f"{', '.join(map(str, found))}"
+        )
+    return tuple(load_student(found[number]) for number in chosen)
+
+
+def student_folders(folder: RunFolder) -> dict[int, Path]:
+    """Where the trained students of a run lie, by number; ConfigError if there are none."""
+    found = {
+        int(path.name): path for path in folder.path.glob("students/*") if path.name.isdecimal()
+    }
+    if not found:
+        raise ConfigError(
+            f"{folder.path} holds no trained students: its run has not ended; --resume it first"
+        )
+    return dict(sorted(found.items()))
+
+
+def read_run_data(folder: RunFolder, data_root: str | None) -> RunData:
+    """What a run's config says of its data and teachers."""
+    known = {field.name for field in dataclasses.fields(RunData)}
+    values = {key: value for key, value in read_config(folder.config).items() if key in known}
+    config = validate(values, RunData, {}, folder.config)
+    return config if data_root is None else dataclasses.replace(config, data_root=data_root)
+
+
+def distinct_names(run_dirs: Sequence[str]) -> list[str]:
+    """As many last parts of each path as tell all of them apart, joined by hyphens.
+
+    Raises:
+        ConfigError: if a folder is given twice.
+
+    Example:
+        >>> distinct_names(["/runs/a/alone", "/runs/b/alone"])
+        ['a-alone', 'b-alone']
+    """
+    paths = [Path(run_dir).resolve() for run_dir in run_dirs]
+    for number, path in enumerate(paths):
+        if path in paths[:number]:
+            raise ConfigError(
+                f"RUN_DIR {run_dirs[number]} is given twice; each run must be another"
+            )
+    for count in range(1, max(len(path.parts) for path in paths) + 1):
+        names = ["-".join(path.parts[-count:]).replace("/", "") for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    raise ConfigError(f"RUN_DIRs {' '.join(run_dirs)} cannot be told apart by their names")

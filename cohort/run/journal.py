@@ -1,0 +1,160 @@
+"""Everything a run says, to everyone who listens: metrics.jsonl, TensorBoard, a callback, a person."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Self
+
+from cohort.learning.plan import TrainingPlan
+from cohort.learning.records import Record as Measurements
+from cohort.reporting.chronometer import Chronometer
+from cohort.reporting.progress import Progress
+from cohort.reporting.records import MetricsLog, Phase, Record, Sink, make_record
+from cohort.reporting.tensorboard import TensorBoardSink
+from cohort.run.folder import RunFolder
+
+OnStep = Callable[[Record], None]
+
+
+class Journal:
+    """Turns what students measured into records, one for each of them, and hands them on.
+
+    Args:
+        folder: the run's folder.
+        plan: to tell epochs from steps.
+        names: the network of each student.
+        tensorboard: whether to write TensorBoard files too.
+        on_step: called with each record.
+        verbose: whether to show progress on the terminal.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        plan: TrainingPlan,
+        names: Mapping[int, str],
+        *,
+        tensorboard: bool = False,
+        on_step: OnStep | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self._folder = folder
+        self._plan = plan
+        self._names = names
+        self._tensorboard = tensorboard
+        self._on_step = on_step
+        self._chronometer = Chronometer()
+        self._progress = (
+            Progress(plan.total_steps, plan.steps_per_epoch, chronometer=self._chronometer)
+            if verbose
+            else None
+        )
+        self._sinks: list[Sink] = []
+        self._newest: dict[int, Measurements] = {}
+        self._students: Sequence[int] = ()
+
+    def __enter__(self) -> Self:
+        self._open(resumed_at=None)
+        if self._progress:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress:
+            self._progress.finish()
+        self._close()
+
+    def start(self, step: int, students: Sequence[int]) -> None:
+        """These students begin to train, at ``step`` steps done."""
+        self._chronometer.start(step)
+        self._students = students
+
+    def rewind(self, step: int, students: Sequence[int]) -> None:
+        """Forget what was recorded after ``step``: these students will train it again."""
+        self._students = students
+        self._close()
+        if self._folder.metrics.exists():
+            ended = step == self._plan.total_steps
+            MetricsLog.rewind(self._folder.metrics, step, ended=ended)
+        self._newest.clear()
+        self._open(resumed_at=step)
+
+    def trained(self, student: int, records: Sequence[Measurements]) -> None:
+        """Training measurements of one student, each with the step it was made at."""
+        for measured in records:
+            step = int(measured["step"])
+            self._write("train", step, student, {k: v for k, v in measured.items() if k != "step"})
+            self._newest[student] = measured
+            self._show(step)
+
+    def evaluated(
+        self,
+        step: int,
+        results: Mapping[int | str, Mapping[str, float]],
+        phase: Phase = "test",
+    ) -> None:
+        """Measurements of every student and of the ensemble, on the test or the validation split."""
+        for student, measurements in results.items():
+            self._write(phase, step, student, measurements)
+        if self._progress:
+            rows = [{"student": k, **v} for k, v in results.items()]
+            self._progress.evaluated(step, rows, phase)
+
+    def notice(self, text: str) -> None:
+        """One line for the person who watches."""
+        if self._progress:
+            self._progress.notice(text)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time inside is not training."""
+        with self._chronometer.paused():
+            yield
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since training began or was resumed."""
+        return self._chronometer.elapsed
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Training images per student and second after warm-up; None until measured."""
+        steps = self._chronometer.steps_per_second
+        return None if steps is None else steps * self._plan.batch_size
+
+    def _write(
+        self, phase: Phase, step: int, student: int | str, measurements: Mapping[str, Any]
+    ) -> None:
+        epoch = round(self._plan.epoch(step), 4)
+        record = make_record(
+            phase=phase, step=step, epoch=epoch, student=student, measurements=measurements
+        )
+        for sink in self._sinks:
+            sink.write(record)
+        if self._on_step:
+            self._on_step(record)
+
+    def _show(self, step: int) -> None:
+        """A row per student, once all have reached the step."""
+        reached = [k for k, measured in self._newest.items() if measured["step"] == step]
+        if len(reached) < len(self._students):
+            return
+        self._chronometer.tick(step)
+        if self._progress:
+            speed = self.images_per_second
+            self._progress.update(
+                step,
+                [
+                    {"student": k, "model": self._names[k], "images_per_second": speed, **measured}
+                    for k, measured in sorted(self._newest.items())
+                ],
+            )
+
+    def _open(self, resumed_at: int | None) -> None:
+        self._sinks = [MetricsLog(self._folder.metrics)]
+        if self._tensorboard:
+            self._sinks.append(TensorBoardSink(self._folder.path / "tensorboard", resumed_at))
+
+    def _close(self) -> None:
+        for sink in self._sinks:
+            sink.close()
+        self._sinks = []
