@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from cohort import CohortConfig, SelfDistillConfig, self_distill
-from cohort.analysis import runs
 from cohort.config_file import to_yaml
 from cohort.data.registry import load_dataset
 from cohort.learning.learner import WEIGHTS_FILE, weights_bytes
 from cohort.learning.student_files import CARD_FILE, ModelCard
 from cohort.models.registry import build_student
+from cohort.run import finished as runs
 from tests.support.command import ROOT
 
 SCRIPT = str(ROOT / "scripts" / "analyse.py")

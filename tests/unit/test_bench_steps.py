@@ -5,8 +5,9 @@ import doctest
 import pytest
 import torch
 
-from cohort.benchmark import report, step_measure
+from cohort.benchmark import report
 from cohort.benchmark.exchange.config import check_output
+from cohort.benchmark.self_distill import measure as step_measure
 from cohort.benchmark.self_distill.config import METHODS, StepBenchConfig
 from cohort.benchmark.self_distill.measure import build_learners, time_rounds
 from cohort.benchmark.self_distill.results import TWO_STEP, rows

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from cohort.learning import checkpoint as module
+from cohort.run import checkpoint as module
 from cohort.run.checkpoint import MANIFEST, newest_checkpoint, write_checkpoint
 
 PROGRESS = {"restarts": 1, "dropped": [2], "wall_seconds": 1.5}

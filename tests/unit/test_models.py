@@ -177,7 +177,8 @@ def test_torchvision_network(name):
 
 def test_neither_ray_nor_torchvision_is_imported_for_our_own():
     code = (
-        "import sys; from cohort.models import build_network, known_networks; known_networks();"
+        "import sys; from cohort.models.registry import build_network;"
+        "from cohort.models.families import known_networks; known_networks();"
         "build_network('resnet8', num_classes=10, image_shape=(1, 8, 8));"
         "sys.exit('ray' in sys.modules or 'torchvision' in sys.modules)"
     )

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.collections import PathCollection
 
 from cohort.analysis.figures import save
-from cohort.reporting import naming
+from cohort.tuning.results import naming
 from cohort.tuning.results.figures import NOTE, bars, heatmap, lines
 
 SIZES = {

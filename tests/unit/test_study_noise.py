@@ -11,7 +11,7 @@ from cohort.analysis.flat_minima import weight_noise_curve
 from cohort.run.finished import load_students
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.report import NoiseFigure, Report
-from cohort.tuning.results import figure as module
+from cohort.tuning.results import draw as module
 from cohort.tuning.results.noise import mean_curve, noise_rows
 from cohort.tuning.results.write import write_results
 from cohort.tuning.space import Grid

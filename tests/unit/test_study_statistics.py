@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from cohort.metrics import statistics
 from cohort.metrics.statistics import mean_and_error, paired_difference
-from cohort.tuning.results import statistics
 
 NUMBERS = st.integers(-1000, 1000).map(lambda number: number / 8)
 PAIRS = st.lists(st.tuples(NUMBERS, NUMBERS), min_size=2, max_size=8).filter(
