@@ -19,7 +19,7 @@ def test_examples_in_docstrings_run():
     for module in (run_folder, files):
         results = doctest.testmod(module)
         assert results.attempted
-    assert results.failed == 0
+        assert not results.failed
 
 
 def test_create_makes_the_folder_and_its_parents(tmp_path):
