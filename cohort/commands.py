@@ -8,21 +8,24 @@ from cohort.config_file import read_config
 from cohort.errors import ConfigError
 from cohort.jobs.ods.command import ODS_DISTILL
 from cohort.jobs.self_distill.command import SELF_DISTILL
-from cohort.run.command import Command, OnStep
+from cohort.run.command import Command
 from cohort.runtime.command import TRAIN
 
 if TYPE_CHECKING:
+    from cohort.run.journal import OnStep
     from cohort.run.start import Result
     from cohort.run.watcher import Watcher
 
 COMMANDS: tuple[Command[Any], ...] = (TRAIN, SELF_DISTILL, ODS_DISTILL)
+ONLY = {"k": TRAIN, "exits": SELF_DISTILL, "teachers": ODS_DISTILL}
+"""The command that alone has a key in its config.yaml."""
 
 
 def resume(
     run_dir: str | Path,
     *,
     given: Mapping[str, Any] | None = None,
-    on_step: OnStep | None = None,
+    on_step: "OnStep | None" = None,
     verbose: bool = False,
     watcher: "Watcher | None" = None,
 ) -> "Result":
@@ -39,8 +42,12 @@ def resume(
         ConfigError: there is no run, no valid checkpoint, or a key contradicts the steps done.
         RunError: the run failed after it had begun; its last checkpoint is kept.
     """
+    from cohort.run.start import resume_run  # torch, which the reading of a study does without
+
     command = command_of(Path(run_dir))
-    return command.resume(run_dir, given=given, on_step=on_step, verbose=verbose, watcher=watcher)
+    return resume_run(
+        command, run_dir, given or {}, on_step=on_step, verbose=verbose, watcher=watcher
+    )
 
 
 def by_key(key: str) -> Command[Any]:
@@ -54,7 +61,7 @@ def command_of(run_dir: Path) -> Command[Any]:
     if not file.is_file():
         raise ConfigError(f"{run_dir} is not the folder of a run: it has no config.yaml")
     keys = read_config(file)
-    for command in COMMANDS:
-        if command.only in keys:
-            return command
-    raise ConfigError(f"{file} is of no command that trains: it has none of their keys")
+    found: list[Command[Any]] = [command for key, command in ONLY.items() if key in keys]
+    if not found:
+        raise ConfigError(f"{file} is of no command that trains: it has none of {', '.join(ONLY)}")
+    return found[0]

@@ -10,11 +10,12 @@ def main() -> int:
 
     from cohort.cli.ending import tell_ending
     from cohort.jobs.ods.command import ODS_DISTILL
+    from cohort.run.start import resume_run, start_run
 
     if arguments.resume:
-        result = ODS_DISTILL.resume(arguments.resume, given=arguments.given, verbose=True)
+        result = resume_run(ODS_DISTILL, arguments.resume, arguments.given, verbose=True)
     else:
-        result = ODS_DISTILL.start(arguments.config, verbose=True)
+        result = start_run(ODS_DISTILL, arguments.config, verbose=True)
     return tell_ending(result, "ods_distill.py")
 
 

@@ -10,11 +10,12 @@ def main() -> int:
 
     from cohort.cli.ending import tell_ending
     from cohort.jobs.self_distill.command import SELF_DISTILL
+    from cohort.run.start import resume_run, start_run
 
     if arguments.resume:
-        result = SELF_DISTILL.resume(arguments.resume, given=arguments.given, verbose=True)
+        result = resume_run(SELF_DISTILL, arguments.resume, arguments.given, verbose=True)
     else:
-        result = SELF_DISTILL.start(arguments.config, verbose=True)
+        result = start_run(SELF_DISTILL, arguments.config, verbose=True)
     return tell_ending(result, "self_distill.py")
 
 

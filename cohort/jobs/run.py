@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
@@ -18,7 +18,6 @@ from cohort.jobs.recorder import Recorder
 from cohort.jobs.worker import Best, work
 from cohort.learning.data_parallel import Workers
 from cohort.learning.learner import WEIGHTS_FILE
-from cohort.learning.plan import TrainingPlan
 from cohort.learning.student_files import ModelCard
 from cohort.models.spec import Network
 from cohort.run.checkpoint import Checkpoint
@@ -33,53 +32,30 @@ BEST_FOLDER = "best"
 """Below the student's own folder, which has the last weights."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class JobRun(Run):
     """A job, and who runs it."""
 
+    config: JobConfig
     job: Job
-    method: str
-    """For the name of a folder that the user did not name."""
-    network: Network
-    """As the config has it; a factory of one's own may have no importable name."""
     beside: "Beside | None" = None
     """Starts what runs on the cluster beside the workers, if anything does."""
 
-    @property
-    def config(self) -> JobConfig:  # type: ignore[override]
-        """The job's."""
-        return self.job.config
-
-    @property
-    def plan(self) -> TrainingPlan:  # type: ignore[override]
-        """The job's."""
-        return self.job.plan
-
-    @property
-    def largest_network(self) -> int:  # type: ignore[override]
-        """Parameters of the student."""
-        return self.job.parameters
-
-    @property
-    def name(self) -> str:
-        """The data set and the method."""
-        return f"{dataset_label(self.config)}-{self.method}"
-
-    @property
-    def greeting(self) -> str:
-        """How many workers there are."""
-        workers = self.config.workers
-        return f"starting {workers or 1} worker{'s' * (workers > 1)}"
-
-    @property
-    def networks(self) -> tuple[Network, ...]:
-        """The student's."""
-        return (self.network,)
-
-    @property
-    def names(self) -> Mapping[int, str]:
-        """How the student's network is written."""
-        return {STUDENT: self.job.network}
+    @classmethod
+    def of(cls, job: Job, method: str, network: Network, beside: "Beside | None" = None) -> Self:
+        """The run of a job by some method; ``network`` is the student's, as the config has it."""
+        workers = job.config.workers
+        return cls(
+            config=job.config,
+            plan=job.plan,
+            name=f"{dataset_label(job.config)}-{method}",
+            greeting=f"starting {workers or 1} worker{'s' * (workers > 1)}",
+            networks=(network,),
+            names={STUDENT: job.network},
+            largest_network=job.parameters,
+            job=job,
+            beside=beside,
+        )
 
     def check_restores(self, checkpoint: Checkpoint) -> None:
         """Restore the student."""

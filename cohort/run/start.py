@@ -19,11 +19,11 @@ from cohort.learning.plan import TrainingPlan
 from cohort.learning.student_files import load_student, own_factory
 from cohort.models.spec import Network
 from cohort.run.checkpoint import Checkpoint, newest_checkpoint
-from cohort.run.command import Command, Config, OnStep
+from cohort.run.command import Command, Config
 from cohort.run.ending import Training, conclude
 from cohort.run.folder import RunFolder, default_path
 from cohort.run.interruption import Interruption
-from cohort.run.journal import Journal
+from cohort.run.journal import Journal, OnStep
 from cohort.run.owner import Owner
 from cohort.run.watcher import Nobody, Watcher
 
@@ -63,33 +63,22 @@ class Ready(NamedTuple):
     """A sentence for the user, of how places are shared."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Run(ABC):
     """A run made ready: its data are read, its networks tried out; nothing is written or started."""
 
     config: RunConfig
     plan: TrainingPlan
+    name: str
+    """Data set and method, for a folder that the user did not name."""
+    greeting: str
+    """What is started, for the user who waits."""
+    networks: tuple[Network, ...]
+    """Of the students, as the config has them; a function of one's own may have no importable name."""
+    names: Mapping[int, str]
+    """The network of each student, as records have it."""
     largest_network: int
     """Parameters of the largest network."""
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """What kind of run it is, for a folder that the user did not name."""
-
-    @property
-    @abstractmethod
-    def greeting(self) -> str:
-        """What is started, for the user who waits."""
-
-    @property
-    @abstractmethod
-    def networks(self) -> tuple[Network, ...]:
-        """The network of each student, as the config has it."""
-
-    @property
-    @abstractmethod
-    def names(self) -> Mapping[int, str]:
-        """The network of each student, as records name it."""
 
     @abstractmethod
     def check_restores(self, checkpoint: Checkpoint) -> None:
@@ -108,31 +97,52 @@ class Run(ABC):
         return result
 
 
-def start(
+def start_run(
     command: Command[Config],
     config: Config,
-    on_step: OnStep | None,
-    verbose: bool,
-    watcher: Watcher | None,
-    places: Any,
+    *,
+    on_step: OnStep | None = None,
+    verbose: bool = False,
+    watcher: Watcher | None = None,
+    places: Any = None,
 ) -> Result:
-    """A new run; see ``Command.start``."""
+    """Train, evaluate, and write everything into a run folder.
+
+    Args:
+        command: which way to train.
+        config: what to train; keys that are None are filled in.
+        on_step: called with every record that goes into metrics.jsonl.
+        verbose: show progress on the terminal.
+        watcher: told of checkpoints, and may stop the run.
+        places: a ``Reservation`` of a cohort's places on a Ray that is running; by default the
+            cohort takes its part of the whole cluster.
+
+    Raises:
+        ConfigError: the config asks for something impossible; nothing was written.
+        RunError: the run failed after it had begun; its last checkpoint is kept.
+    """
     config = command.resolve(config)
     if config.run_dir is not None:
         RunFolder(config.run_dir).check_free()
     return _train(command.prepare(config), None, on_step, verbose, watcher, places)
 
 
-def resume(
+def resume_run(
     command: Command[Config],
     run_dir: str | Path,
     given: Mapping[str, Any],
-    on_step: OnStep | None,
-    verbose: bool,
-    watcher: Watcher | None,
-    places: Any,
+    *,
+    on_step: OnStep | None = None,
+    verbose: bool = False,
+    watcher: Watcher | None = None,
+    places: Any = None,
 ) -> Result:
-    """A run that goes on; see ``Command.resume``."""
+    """Go on with a run that was interrupted or killed, or is to go further than it did.
+
+    ``given`` holds the keys to extend, which must be among the config's ``EXTENDABLE``; the other
+    arguments are those of ``start_run``. Raises as that does, and ConfigError for a folder without
+    a valid checkpoint.
+    """
     folder = RunFolder.open(run_dir)
     checkpoint = newest_checkpoint(folder.checkpoints)
     if checkpoint is None:

@@ -25,17 +25,16 @@ if TYPE_CHECKING:
     from cohort.runtime.reservation import Reservation
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ingredients:
-    """What a cohort is made of."""
+    """What a cohort is made of; the config is resolved."""
 
     config: CohortConfig
-    """Resolved."""
-    dataset: ImageDataset
     plan: TrainingPlan
+    dataset: ImageDataset
     objective: MutualLearning
     largest_network: int
-    """Parameters of the cohort's largest network."""
+    """Parameters."""
 
 
 def session(config: CohortConfig) -> AbstractContextManager[None]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 class Train(Command[CohortConfig]):
     """Deep Mutual Learning: K students that learn the same task and teach each other."""
 
-    name, key, only = "train", "launch_cohort", "k"
+    name, key = "train", "launch_cohort"
     about = "Train a cohort of students that teach each other (Deep Mutual Learning) on Ray."
     config = CohortConfig
 

@@ -1,7 +1,7 @@
 """A cohort's run: from a config to students that are placed and trained; ``train_cohort``."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,13 +12,13 @@ import torch
 from cohort.data.registry import dataset_label, load_dataset
 from cohort.learning.build import build_learner
 from cohort.learning.plan import plan_training
-from cohort.models.spec import Network, network_name
+from cohort.models.spec import network_name
 from cohort.objectives.mutual import MutualLearning
 from cohort.reporting.tensorboard import summary_writer
 from cohort.run.checkpoint import Checkpoint
-from cohort.run.command import OnStep
+from cohort.run.journal import OnStep
 from cohort.run.owner import Owner
-from cohort.run.start import Ready, Result, Run, check_restores
+from cohort.run.start import Ready, Result, Run, check_restores, resume_run, start_run
 from cohort.run.watcher import Watcher
 from cohort.runtime.assembly import (
     Ingredients,
@@ -54,33 +54,12 @@ def train_cohort(
         ConfigError: the config asks for something impossible; nothing was written.
         RunError: the run failed after it had begun; its last checkpoint is kept.
     """
-    return TRAIN.start(config, on_step=on_step, verbose=verbose, watcher=watcher)
+    return start_run(TRAIN, config, on_step=on_step, verbose=verbose, watcher=watcher)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CohortRun(Ingredients, Run):
     """A cohort's config, and what it leads to before any process is started."""
-
-    @property
-    def name(self) -> str:
-        """The data set, how many students, and what teaches them."""
-        return f"{dataset_label(self.config)}-k{self.config.k}-{self.config.teacher}"
-
-    @property
-    def greeting(self) -> str:
-        """How many students there are."""
-        how = ", each alone" if self.config.teacher == "none" else ""
-        return f"starting {self.config.k} students{how}"
-
-    @property
-    def networks(self) -> tuple[Network, ...]:
-        """The network of each student."""
-        return self.config.networks
-
-    @property
-    def names(self) -> Mapping[int, str]:
-        """How the network of each student is written."""
-        return {k: network_name(network) for k, network in enumerate(self.networks)}
 
     def check_restores(self, checkpoint: Checkpoint) -> None:
         """Restore one student of each network, for the others are alike."""
@@ -125,11 +104,11 @@ class CohortRun(Ingredients, Run):
             given = {
                 key: getattr(config, key) for key in ("epochs", "steps", "students", "dataset")
             }
-            return TRAIN.resume(run_dir, given=given, on_step=on_step, verbose=verbose)
+            return resume_run(TRAIN, run_dir, given, on_step=on_step, verbose=verbose)
         alone = dataclasses.replace(
             config, teacher="none", schedule="simultaneous", baseline=False, run_dir=str(run_dir)
         )
-        return TRAIN.start(alone, on_step=on_step, verbose=verbose)
+        return start_run(TRAIN, alone, on_step=on_step, verbose=verbose)
 
 
 def prepare(config: CohortConfig) -> CohortRun:
@@ -145,4 +124,15 @@ def prepare(config: CohortConfig) -> CohortRun:
     objective = MutualLearning(
         teacher=config.teacher, temperature=config.temperature, weight=config.mimicry_weight
     )
-    return CohortRun(config, dataset, plan, objective, max(sizes))
+    alone = ", each alone" if config.teacher == "none" else ""
+    return CohortRun(
+        config=config,
+        plan=plan,
+        name=f"{dataset_label(config)}-k{config.k}-{config.teacher}",
+        greeting=f"starting {config.k} students{alone}",
+        networks=config.networks,
+        names={k: network_name(network) for k, network in enumerate(config.networks)},
+        largest_network=max(sizes),
+        dataset=dataset,
+        objective=objective,
+    )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 class OdsDistill(Command[OdsConfig]):
     """ODS distillation: a deep ensemble in one network, its diversity kept."""
 
-    name, key, only = "ods-distill", "ods_distill", "teachers"
+    name, key = "ods-distill", "ods_distill"
     about = "Distil a deep ensemble into one BatchEnsemble, diversity kept (ODS), on Ray Train."
     config = OdsConfig
 

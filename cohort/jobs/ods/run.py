@@ -9,8 +9,8 @@ from cohort.jobs.ods.config import OdsConfig
 from cohort.jobs.ods.prepare import prepare
 from cohort.jobs.placement import Placement
 from cohort.jobs.run import JobRun
-from cohort.run.command import OnStep
-from cohort.run.start import Result
+from cohort.run.journal import OnStep
+from cohort.run.start import Result, start_run
 from cohort.run.watcher import Watcher
 
 if TYPE_CHECKING:  # it knows Ray
@@ -36,7 +36,7 @@ def ods_distill(
         ConfigError: the config asks for something impossible; nothing was written.
         RunError: the run failed after it had begun; its last checkpoint is kept.
     """
-    return ODS_DISTILL.start(config, on_step=on_step, verbose=verbose, watcher=watcher)
+    return start_run(ODS_DISTILL, config, on_step=on_step, verbose=verbose, watcher=watcher)
 
 
 def prepare_run(config: OdsConfig) -> JobRun:
@@ -44,7 +44,7 @@ def prepare_run(config: OdsConfig) -> JobRun:
     assert config.model is not None, "the config is not resolved"
     method = f"{config.student}-{config.perturbation or config.method}"
     beside = None if config.teacher_pool is None else _teachers_in_a_pool
-    return JobRun(prepare(config), method, config.model, beside)
+    return JobRun.of(prepare(config), method, config.model, beside)
 
 
 def _teachers_in_a_pool(

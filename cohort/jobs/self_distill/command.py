@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 class SelfDistill(Command[SelfDistillConfig]):
     """Be Your Own Teacher: a network with exits that is its own teacher."""
 
-    name, key, only = "self-distill", "self_distill", "exits"
+    name, key = "self-distill", "self_distill"
     about = "Train a network with exits that is its own teacher (Be Your Own Teacher) on Ray Train."
     config = SelfDistillConfig
 

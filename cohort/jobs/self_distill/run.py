@@ -4,8 +4,8 @@ from cohort.jobs.run import JobRun
 from cohort.jobs.self_distill.command import SELF_DISTILL
 from cohort.jobs.self_distill.config import SelfDistillConfig
 from cohort.jobs.self_distill.job import prepare
-from cohort.run.command import OnStep
-from cohort.run.start import Result
+from cohort.run.journal import OnStep
+from cohort.run.start import Result, start_run
 from cohort.run.watcher import Watcher
 
 
@@ -28,10 +28,10 @@ def self_distill(
         ConfigError: the config asks for something impossible; nothing was written.
         RunError: the run failed after it had begun; its last checkpoint is kept.
     """
-    return SELF_DISTILL.start(config, on_step=on_step, verbose=verbose, watcher=watcher)
+    return start_run(SELF_DISTILL, config, on_step=on_step, verbose=verbose, watcher=watcher)
 
 
 def prepare_run(config: SelfDistillConfig) -> JobRun:
     """The run of a resolved config. Raises ConfigError for whatever does not fit."""
     assert config.model is not None, "the config is not resolved"
-    return JobRun(prepare(config), config.method, config.model)
+    return JobRun.of(prepare(config), config.method, config.model)

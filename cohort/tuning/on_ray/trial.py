@@ -17,7 +17,7 @@ from cohort.errors import ConfigError, RunError
 from cohort.jobs.ods.config import OdsConfig
 from cohort.run.checkpoint import newest_checkpoint
 from cohort.run.folder import RunFolder
-from cohort.run.start import Result
+from cohort.run.start import Result, resume_run, start_run
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.placement import Share
 from cohort.runtime.reservation import Reservation
@@ -129,13 +129,13 @@ def _train(run: RunConfig, spec: TrialSpec, folder: RunFolder, reporter: Reporte
     checkpoint = newest_checkpoint(folder.checkpoints)
     if checkpoint is None:
         _clear(folder)
-        return command.start(_here(run), watcher=reporter, places=_reservation(run))
+        return start_run(command, _here(run), watcher=reporter, places=_reservation(run))
     reporter.repeat(checkpoint.step)
     if reporter.stopping():
         return None
     run = _here(run)
-    return command.resume(
-        folder.path, given=_given(run, spec), watcher=reporter, places=_reservation(run)
+    return resume_run(
+        command, folder.path, _given(run, spec), watcher=reporter, places=_reservation(run)
     )
 
 
