@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cohort.run.watcher import Watcher
 
 COMMANDS: tuple[Command[Any], ...] = (TRAIN, SELF_DISTILL, ODS_DISTILL)
-ONLY = {"k": TRAIN, "exits": SELF_DISTILL, "teachers": ODS_DISTILL}
+ONLY: dict[str, Command[Any]] = {"k": TRAIN, "exits": SELF_DISTILL, "teachers": ODS_DISTILL}
 """The command that alone has a key in its config.yaml."""
 
 
@@ -61,7 +61,7 @@ def command_of(run_dir: Path) -> Command[Any]:
     if not file.is_file():
         raise ConfigError(f"{run_dir} is not the folder of a run: it has no config.yaml")
     keys = read_config(file)
-    found: list[Command[Any]] = [command for key, command in ONLY.items() if key in keys]
+    found = [command for key, command in ONLY.items() if key in keys]
     if not found:
         raise ConfigError(f"{file} is of no command that trains: it has none of {', '.join(ONLY)}")
     return found[0]
