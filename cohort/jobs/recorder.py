@@ -9,7 +9,7 @@ from cohort.jobs.job import STUDENT, Evaluation
 from cohort.jobs.worker import Final
 from cohort.learning.learner import Files
 from cohort.learning.plan import TrainingPlan
-from cohort.learning.records import Record
+from cohort.learning.windows import Means
 from cohort.reporting.records import Phase
 from cohort.run.checkpoint import Checkpoint, write_checkpoint
 from cohort.run.folder import RunFolder
@@ -86,7 +86,7 @@ class Recorder:
         numbers = ", ".join(map(str, teachers))
         self.journal.notice(f"the actor of teachers {numbers} died; it starts again")
 
-    def trained(self, records: Sequence[Record]) -> None:
+    def trained(self, records: Sequence[Means]) -> None:
         """Measurements that became due."""
         self.journal.trained(STUDENT, records)
 
