@@ -9,12 +9,12 @@ def main() -> int:
     arguments = parse(CohortConfig, str(__doc__))
 
     from cohort.cli.ending import tell_ending
-    from cohort.runtime.train import resume_cohort, train_cohort
+    from cohort.runtime.command import TRAIN
 
     if arguments.resume:
-        result = resume_cohort(arguments.resume, given=arguments.given, verbose=True)
+        result = TRAIN.resume(arguments.resume, given=arguments.given, verbose=True)
     else:
-        result = train_cohort(arguments.config, verbose=True)
+        result = TRAIN.start(arguments.config, verbose=True)
     alone = result.alone.summary if result.alone else None
     return tell_ending(result, "launch_cohort.py", alone)
 

@@ -9,12 +9,12 @@ def main() -> int:
     arguments = parse(OdsConfig, str(__doc__))
 
     from cohort.cli.ending import tell_ending
-    from cohort.jobs.ods.run import ods_distill, resume_ods_distill
+    from cohort.jobs.ods.command import ODS_DISTILL
 
     if arguments.resume:
-        result = resume_ods_distill(arguments.resume, given=arguments.given, verbose=True)
+        result = ODS_DISTILL.resume(arguments.resume, given=arguments.given, verbose=True)
     else:
-        result = ods_distill(arguments.config, verbose=True)
+        result = ODS_DISTILL.start(arguments.config, verbose=True)
     return tell_ending(result, "ods_distill.py")
 
 

@@ -9,12 +9,12 @@ def main() -> int:
     arguments = parse(SelfDistillConfig, str(__doc__))
 
     from cohort.cli.ending import tell_ending
-    from cohort.jobs.self_distill.run import resume_self_distill, self_distill
+    from cohort.jobs.self_distill.command import SELF_DISTILL
 
     if arguments.resume:
-        result = resume_self_distill(arguments.resume, given=arguments.given, verbose=True)
+        result = SELF_DISTILL.resume(arguments.resume, given=arguments.given, verbose=True)
     else:
-        result = self_distill(arguments.config, verbose=True)
+        result = SELF_DISTILL.start(arguments.config, verbose=True)
     return tell_ending(result, "self_distill.py")
 
 

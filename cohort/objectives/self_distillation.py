@@ -85,7 +85,7 @@ class SelfDistillation(Objective):
 
 
 DEEP_SUPERVISION = SelfDistillation(alpha=0.0, hint_weight=0.0)
-"""Exits that learn from the labels only: deeply-supervised nets, the paper's Table 4."""
+"""A network with exits taught by the labels only: deeply-supervised nets, the paper's Table 4."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +104,9 @@ class MutualSelfDistillation(SelfDistillation):
     def loss(
         self, outputs: ExitOutputs, labels_B: Tensor, peers: Sequence[Tensor] = ()
     ) -> tuple[Tensor, Measurements]:
-        """The loss summed over all exits, and the measurements of ``SelfDistillation.loss``, but that
-        ``kl`` is the mimicry's; ``exits/kl`` has the exits'.
+        """The loss summed over all exits, and the measurements of ``SelfDistillation.loss``.
+
+        But ``kl`` is that of the deepest exit's mimicry; those of the other exits are ``exits/kl``.
         """
         return self.loss_beside(self.mutual, outputs, labels_B, peers)
 
