@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # the actor imports no torch, and so starts in a second
     from cohort.jobs.placement import Placement
     from cohort.jobs.worker import Final
     from cohort.learning.learner import Files
-    from cohort.learning.records import Record
+    from cohort.learning.windows import Means
     from cohort.reporting.records import Phase
 
 
@@ -139,7 +139,7 @@ class Post:
         """Where the mailbox said to begin."""
         return self._beginning
 
-    def trained(self, records: "Sequence[Record]") -> None:
+    def trained(self, records: "Sequence[Means]") -> None:
         """Measurements that became due."""
         self._tell("trained", records)
 

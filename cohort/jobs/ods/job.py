@@ -14,7 +14,7 @@ from cohort.data.dataset import Split
 from cohort.jobs.job import STUDENT, Evaluation, Job
 from cohort.jobs.ods.config import LOSS_TERMS, OdsConfig
 from cohort.jobs.teacher import TeacherFiles
-from cohort.learning.build import learner_of, student_for
+from cohort.learning.build import student_for
 from cohort.learning.data_parallel import Workers
 from cohort.learning.learner import Learner
 from cohort.learning.teachers import Teachers
@@ -62,7 +62,7 @@ class OdsJob(Job):
         student = self.student()
         module = TaughtStudent(student).to(device)  # and with it the student
         assert self.config.method is not None, "the config is not resolved"
-        return learner_of(
+        return Learner(
             student,
             self.plan,
             self.dataset,
@@ -72,10 +72,9 @@ class OdsJob(Job):
                 temperature=self.config.tau or 1.0,
             ),
             student=STUDENT,
-            forward=workers.parallel(module),
+            forward=module,
             inputs=teaching,
-            shard=(workers.rank, workers.size),
-            average=workers.average,
+            workers=workers,
         )
 
     def student(self) -> Normalised:

@@ -17,7 +17,7 @@ from cohort.jobs.self_distill.config import WITH_EXITS, Method, SelfDistillConfi
 from cohort.jobs.self_distill.hints import beside_teacher
 from cohort.jobs.teacher import TeacherFiles, read_teacher
 from cohort.learning.beside_teacher import AllExits
-from cohort.learning.build import learner_of, student_for
+from cohort.learning.build import student_for
 from cohort.learning.data_parallel import Workers
 from cohort.learning.learner import Learner
 from cohort.learning.lone_image import check_lone_image
@@ -47,16 +47,15 @@ class SelfDistillJob(Job):
         """The learner of one worker at step 0."""
         student = self.student()
         module = self.training_module(student).to(device)  # and with it the student
-        return learner_of(
+        return Learner(
             student,
             self.plan,
             self.dataset,
             _objective(self.config),
             student=STUDENT,
-            forward=workers.parallel(module),
+            forward=module,
             adapters=getattr(module, "regressors", None),
-            shard=(workers.rank, workers.size),
-            average=workers.average,
+            workers=workers,
         )
 
     def student(self) -> Normalised:
