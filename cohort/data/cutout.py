@@ -6,7 +6,7 @@ B batch, C channels, H and W height and width.
 import torch
 from torch import Tensor
 
-from cohort.data.augment import Shard, members
+from cohort.data.augment import Shard, rows_of
 
 
 def cut_out(
@@ -19,7 +19,7 @@ def cut_out(
     lies before it than after it, as in the authors' code.
     """
     B, _, H, W = images_BCHW.shape
-    centres_2B = draw_centres(B * shard[1], H, W, generator)[:, members(B, shard)]
+    centres_2B = draw_centres(B * shard[1], H, W, generator)[:, rows_of(B, shard)]
     top_B, left_B = (centres_2B - side // 2).to(images_BCHW.device)
     rows_BH, columns_BW = covered(top_B, side, H), covered(left_B, side, W)
     square_BHW = rows_BH[:, :, None] & columns_BW[:, None, :]

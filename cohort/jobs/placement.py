@@ -62,7 +62,7 @@ def cores_of(nodes: Sequence[Node]) -> float:
     return sum(node.cpus for node in nodes)
 
 
-def check_shares(config: JobConfig, plan: TrainingPlan, dataset: ImageDataset) -> None:
+def check_divides(config: JobConfig, plan: TrainingPlan, dataset: ImageDataset) -> None:
     """Raise ConfigError unless every worker has as many examples of a batch, and some of each split."""
     if plan.batch_size % max(config.workers, 1):
         raise ConfigError(
@@ -75,9 +75,3 @@ def check_shares(config: JobConfig, plan: TrainingPlan, dataset: ImageDataset) -
                 f"--workers is {config.workers}, but the {name} split has {len(split)} images; "
                 "take fewer workers"
             )
-
-
-def smallest_batch(config: JobConfig, plan: TrainingPlan) -> int:
-    """Examples over which a batch normalisation takes its statistics."""
-    apart = 1 if config.batch_norm == "synchronised" else max(config.workers, 1)
-    return plan.batch_size // apart

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from cohort.data.registry import dataset_label
 from cohort.errors import ConfigError
-from cohort.jobs.config import JobConfig, Network
+from cohort.jobs.config import JobConfig
 from cohort.jobs.job import STUDENT, Job
 from cohort.jobs.placement import Placement, place
 from cohort.jobs.recorder import Recorder
@@ -19,10 +20,11 @@ from cohort.jobs.summary import conclude
 from cohort.jobs.worker import work
 from cohort.learning.data_parallel import Workers
 from cohort.learning.student_files import load_student, own_factory
+from cohort.models.spec import Network
 from cohort.run.folder import RunFolder, default_path
 from cohort.run.interruption import Interruption
 from cohort.run.journal import Journal
-from cohort.run.start import Resumed, check_extends, check_restores, dataset_label, write_config
+from cohort.run.start import Resumed, check_extends, check_restores, write_config
 from cohort.run.watcher import Nobody, Watcher
 
 OnStep = Callable[[dict[str, Any]], None]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from cohort.errors import ConfigError
 from cohort.models.cut import CutNetwork, cut, last_place
 from cohort.models.layers import initialise_convolutions
-from cohort.models.modes import in_mode
+from cohort.models.modules import in_mode
 
 LARGEST_STRIDE = 8
 Size = tuple[int, int]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from cohort.imports import one_line
-from cohort.models.modes import in_mode
+from cohort.models.modules import in_mode
 
 WHOLE = "network"
 """The network's name inside the module that is traced, which calls it with images alone."""

@@ -9,11 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cohort.config import DataConfig, RunConfig, flag
+from cohort.config import RunConfig, flag
 from cohort.config_file import load_config, plain, to_yaml
 from cohort.errors import ConfigError, RunError
 from cohort.files import atomic_write
-from cohort.imports import one_line, written_name
+from cohort.imports import one_line
 from cohort.learning.learner import Learner
 from cohort.learning.plan import TrainingPlan
 from cohort.run.checkpoint import Checkpoint, newest_checkpoint
@@ -79,19 +79,6 @@ def check_restores(
             f"--resume {run_dir}: the weights in {checkpoint.path} are of another network, or another "
             f"optimizer, than {run_dir}/config.yaml names; put there what was trained"
         ) from error
-
-
-def dataset_label(config: DataConfig) -> str:
-    """A short name of the data set for the names of folders."""
-    dataset = config.dataset
-    if not isinstance(dataset, str):
-        dataset = getattr(dataset, "__name__", "own")  # a functools.partial has no name
-    return dataset.rpartition(":")[2]
-
-
-def network_name(network: Any) -> str:
-    """How a student's network is written in records and files."""
-    return network if isinstance(network, str) else written_name(network)
 
 
 def versions() -> dict[str, str]:

@@ -16,7 +16,7 @@ from cohort.data.dataset import ImageDataset
 from cohort.errors import RunError
 from cohort.learning.learner import Files
 from cohort.learning.plan import TrainingPlan
-from cohort.models.registry import NetworkSpec
+from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.cohort import HeldOut, Load, OnRecords, Stopping
 from cohort.runtime.exchange import Exchange
@@ -41,7 +41,7 @@ class RayCohort:
 
     def __init__(
         self,
-        networks: Sequence[NetworkSpec],
+        networks: Sequence[Network],
         plan: TrainingPlan,
         dataset: ImageDataset,
         objective: MutualLearning,

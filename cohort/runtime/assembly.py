@@ -11,10 +11,10 @@ import torch
 from cohort.data.dataset import ImageDataset
 from cohort.data.registry import load_dataset
 from cohort.errors import ConfigError
-from cohort.learning.lone_image import check_lone_image
 from cohort.learning.plan import TrainingPlan, plan_training
-from cohort.models.multi_exit import MultiExit
-from cohort.models.registry import NetworkSpec, build_network
+from cohort.models.modules import count_parameters
+from cohort.models.registry import build_network
+from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
 from cohort.reporting.tensorboard import summary_writer
 from cohort.runtime.cohort import Cohort
@@ -44,7 +44,7 @@ def prepare(config: CohortConfig) -> Ingredients:
         summary_writer()
     dataset = load_dataset(config, config.seed)
     plan = plan_training(config, len(dataset.train))
-    sizes = [_size(network, dataset, plan) for network in dict.fromkeys(config.networks)]
+    sizes = [_size(network, dataset) for network in dict.fromkeys(config.networks)]
     objective = MutualLearning(
         teacher=config.teacher, temperature=config.temperature, weight=config.mimicry_weight
     )
@@ -133,12 +133,9 @@ def _device_in_process(config: CohortConfig) -> torch.device:
     return torch.device("cuda" if available and config.gpus != 0 else "cpu")
 
 
-def _size(network: NetworkSpec, dataset: ImageDataset, plan: TrainingPlan) -> int:
+def _size(network: Network, dataset: ImageDataset) -> int:
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers are his own
         module = build_network(
             network, num_classes=dataset.num_classes, image_shape=dataset.image_shape
         )
-    if plan.batch_size == 1:
-        forward = module.outputs if isinstance(module, MultiExit) else module
-        check_lone_image(module, dataset.image_shape, forward, plan.batch_size)
-    return sum(parameter.numel() for parameter in module.parameters())
+    return count_parameters(module)

@@ -14,7 +14,8 @@ from cohort.learning.learner import Files, Learner
 from cohort.learning.plan import TrainingPlan
 from cohort.learning.student_files import weights_sha256
 from cohort.metrics.classification import entropy
-from cohort.models.registry import NetworkSpec
+from cohort.models.modules import count_parameters
+from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.cohort import HeldOut, Load, OnRecords, Stopping, others
 
@@ -24,7 +25,7 @@ class InProcessCohort:
 
     def __init__(
         self,
-        networks: Sequence[NetworkSpec],
+        networks: Sequence[Network],
         plan: TrainingPlan,
         dataset: ImageDataset,
         objective: MutualLearning,
@@ -44,7 +45,7 @@ class InProcessCohort:
             for student, network in enumerate(networks)
         ]
         self.parameters = {
-            student: sum(p.numel() for p in learner.network.parameters())
+            student: count_parameters(learner.network)
             for student, learner in enumerate(self.learners)
         }
 

@@ -23,7 +23,8 @@ from cohort.learning.plan import TrainingPlan
 from cohort.learning.records import Record
 from cohort.learning.student_files import weights_sha256
 from cohort.metrics.classification import entropy
-from cohort.models.registry import NetworkSpec
+from cohort.models.modules import count_parameters
+from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.collective import PosteriorGroup, new_store
 
@@ -42,7 +43,7 @@ class Student:
     @ray.method
     def build(
         self,
-        network: NetworkSpec,
+        network: Network,
         plan: TrainingPlan,
         dataset: ImageDataset,
         objective: MutualLearning,
@@ -52,8 +53,7 @@ class Student:
         self.learner = build_learner(
             network, plan, dataset, objective, student=self.student, device=self.device
         )
-        parameters = sum(p.numel() for p in self.learner.network.parameters())
-        return {"parameters": parameters, **self._place()}
+        return {"parameters": count_parameters(self.learner.network), **self._place()}
 
     @ray.method
     def whereabouts(self) -> dict[str, Any]:

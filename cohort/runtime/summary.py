@@ -4,19 +4,20 @@ from typing import Any
 
 from cohort.errors import RunError
 from cohort.files import atomic_write
+from cohort.imports import written_name
 from cohort.learning.learner import WEIGHTS_FILE
 from cohort.learning.student_files import CARD_FILE, ModelCard
 from cohort.models.registry import with_places
+from cohort.models.spec import Network
 from cohort.run.checkpoint import Checkpoint
 from cohort.run.start import (
     images_per_second,
-    network_name,
     prefixed,
     versions,
     write_failure,
     write_reason,
 )
-from cohort.runtime.config import CohortConfig, Network
+from cohort.runtime.config import CohortConfig
 from cohort.runtime.coordinator import Coordinator
 
 
@@ -93,7 +94,7 @@ def _card(network: Network, coordinator: Coordinator) -> ModelCard:
     dataset = coordinator.dataset
     placed = with_places(network, num_classes=dataset.num_classes, image_shape=dataset.image_shape)
     return ModelCard(
-        network=network_name(placed),
+        network=written_name(placed),
         dataset=dataset.name,
         classes=dataset.classes,
         image_shape=dataset.image_shape,

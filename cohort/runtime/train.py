@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from cohort.data.registry import dataset_label
+from cohort.imports import written_name
 from cohort.learning.build import build_learner
 from cohort.learning.student_files import load_student
+from cohort.models.spec import Network
 from cohort.run.checkpoint import Checkpoint
 from cohort.run.folder import RunFolder, default_path
 from cohort.run.interruption import Interruption
@@ -19,14 +22,12 @@ from cohort.run.start import (
     Resumed,
     check_extends,
     check_restores,
-    dataset_label,
-    network_name,
     reopen,
     write_config,
 )
 from cohort.run.watcher import Nobody, Watcher
 from cohort.runtime.assembly import Ingredients, assemble, prepare, session, threads_per_student
-from cohort.runtime.config import CohortConfig, Network, resolve
+from cohort.runtime.config import CohortConfig, resolve
 from cohort.runtime.coordinator import Coordinator
 from cohort.runtime.recovery import RecoveryPolicy
 from cohort.runtime.summary import conclude
@@ -126,7 +127,7 @@ def _run(
         config = dataclasses.replace(config, threads=threads_per_student(config))
         with assemble(config, parts, reservation) as (cohort, notice):
             folder = resumed[0] if resumed else _new_folder(config)
-            names = {k: network_name(network) for k, network in enumerate(config.networks)}
+            names = {k: written_name(network) for k, network in enumerate(config.networks)}
             with (
                 folder.held(),
                 Journal(

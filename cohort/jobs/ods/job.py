@@ -23,8 +23,7 @@ from cohort.learning.teaching import LocalTeaching, TaughtStudent, Teaching, lab
 from cohort.metrics.classification import mean_posterior
 from cohort.metrics.deep_ensemble import deep_ensemble_equivalent
 from cohort.models.normalised import Normalised
-from cohort.models.registry import NetworkSpec
-from cohort.models.spec import WithMembers
+from cohort.models.spec import Network, WithMembers
 from cohort.objectives.ods import EnsembleDistillation
 from cohort.objectives.perturbation import InputPerturbation
 from cohort.run.start import prefixed
@@ -75,7 +74,7 @@ class OdsJob(Job):
         """The network at step 0."""
         config, dataset = self.config, self.dataset
         assert config.model is not None, "the config is not resolved"
-        spec: NetworkSpec = config.model
+        spec: Network = config.model
         if config.members is not None:
             spec = WithMembers(config.model, config.members, init=config.init)
         return student_for(dataset, spec, seed=config.seed, student=STUDENT, flag="--model")

@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Literal
 from cohort.config import flag, not_negative, positive
 from cohort.data.recipes import fill_in, self_distillation_recipe
 from cohort.errors import ConfigError
-from cohort.jobs.config import JobConfig, Network
-from cohort.models.spec import WithExits, WithMembers
+from cohort.imports import written_name
+from cohort.jobs.config import JobConfig
+from cohort.models.spec import PlainNetwork
 
 Method = Literal["byot", "dsn", "none", "kd", "fitnet", "at"]
 
@@ -34,7 +35,7 @@ class SelfDistillConfig(JobConfig):
 
     EXTENDABLE: ClassVar[tuple[str, ...]] = (*JobConfig.EXTENDABLE, "teacher")
 
-    model: Network | None = None
+    model: PlainNetwork | None = None
     """The network: a name (resnet18, wrn_20_8, pyramidnet_110_84, resnext29_8x64d, vgg16_bn, ..., any torchvision classifier) or package.module:function. Default: the data set's recipe."""  # noqa: E501
     exits: str | tuple[str, ...] | None = None
     """Modules after which exits stand, or hints are taken, with commas between, such as stages.0,stages.1. Default: the network's own places."""  # noqa: E501
@@ -77,9 +78,7 @@ def resolve(config: SelfDistillConfig) -> SelfDistillConfig:
 
 
 def _check_model(config: SelfDistillConfig) -> None:
-    model = config.model
-    if isinstance(model, WithExits | WithMembers) or (isinstance(model, str) and "+" in model):
-        name = model if isinstance(model, str) else model.written_name
+    if config.model is not None and "+" in (name := written_name(config.model)):
         raise ConfigError(
             f"--model is {name!r}; here it is the network's name alone: whether it gets exits is said "
             "by --method, and where by --exits"

@@ -7,11 +7,11 @@ from cohort.errors import ConfigError
 from cohort.jobs.self_distill.config import SelfDistillConfig
 from cohort.learning.beside_teacher import BesideFrozenTeacher
 from cohort.models.cut import CutNetwork, candidates, cut, default_places, last_place
-from cohort.models.modes import in_mode
+from cohort.models.modules import in_mode
 from cohort.models.multi_exit import MultiExit
 from cohort.models.normalised import Normalised
-from cohort.models.registry import shown
 from cohort.models.regressor import MapShape, Regressors
+from cohort.models.spec import shown
 from cohort.seeding import derive_seed
 
 Names = tuple[str, ...]

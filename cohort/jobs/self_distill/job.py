@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from cohort.analysis.cost import exit_costs
 from cohort.analysis.exits import DEEPEST, exit_lines, report_exits
 from cohort.data.registry import load_dataset
+from cohort.imports import written_name
 from cohort.jobs.job import STUDENT, Evaluation, Job
-from cohort.jobs.placement import check_shares, smallest_batch
+from cohort.jobs.placement import check_divides
 from cohort.jobs.self_distill.config import WITH_EXITS, Method, SelfDistillConfig
 from cohort.jobs.self_distill.hints import beside_teacher
 from cohort.jobs.teacher import TeacherFiles, read_teacher
@@ -20,10 +21,10 @@ from cohort.learning.beside_teacher import AllExits
 from cohort.learning.build import learner_of, student_for
 from cohort.learning.data_parallel import Workers
 from cohort.learning.learner import Learner
-from cohort.learning.lone_image import check_lone_image
 from cohort.learning.plan import plan_training
 from cohort.learning.student_files import load_student, own_factory
 from cohort.models.early_exit import MultiExitStudent
+from cohort.models.modules import count_parameters
 from cohort.models.normalised import Normalised
 from cohort.models.spec import WithExits
 from cohort.objectives.classic import ClassicDistillation, Hint
@@ -31,7 +32,7 @@ from cohort.objectives.mutual import MutualLearning
 from cohort.objectives.objective import Objective
 from cohort.objectives.self_distillation import DEEP_SUPERVISION, SelfDistillation
 from cohort.reporting.tensorboard import summary_writer
-from cohort.run.start import network_name, prefixed
+from cohort.run.start import prefixed
 
 HINTS: Mapping[Method, Hint] = {"kd": "none", "fitnet": "maps", "at": "attention"}
 
@@ -132,16 +133,14 @@ def prepare(config: SelfDistillConfig, teacher: TeacherFiles | None = None) -> S
         summary_writer()
     dataset = load_dataset(config, config.seed)
     plan = plan_training(config, len(dataset.train))
-    check_shares(config, plan, dataset)
+    check_divides(config, plan, dataset)
     if config.teacher is not None and teacher is None:
         teacher = read_teacher(config.teacher, dataset)
     job = SelfDistillJob(config, dataset, plan, "", 0, teacher)
     student = job.student()
-    module = job.training_module(student)  # refuses what cannot be trained together
-    if smallest_batch(config, plan) == 1:
-        check_lone_image(module, dataset.image_shape, module, plan.batch_size)
-    parameters = sum(p.numel() for p in student.parameters())
-    return replace(job, network=_written_name(config, student), parameters=parameters)
+    job.training_module(student)  # refuses what cannot be trained together
+    network = _written_name(config, student)
+    return replace(job, network=network, parameters=count_parameters(student))
 
 
 def _written_name(config: SelfDistillConfig, student: Normalised) -> str:
@@ -149,7 +148,7 @@ def _written_name(config: SelfDistillConfig, student: Normalised) -> str:
     assert config.model is not None
     if isinstance(student, MultiExitStudent):
         return WithExits(config.model, student.network.places).written_name
-    return network_name(config.model)
+    return written_name(config.model)
 
 
 def _objective(config: SelfDistillConfig) -> Objective:
