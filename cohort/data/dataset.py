@@ -48,7 +48,7 @@ class ImageDataset:
     mean: tuple[float, ...]
     """Mean of each channel over the training split, for pixels in [0, 1]."""
     std: tuple[float, ...]
-    """Standard deviation of each channel, likewise."""
+    """Standard deviation of each channel over the training split, for pixels in [0, 1]."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     validation: Split | None = None
     """Images that are neither trained nor tested on, if any are held out."""

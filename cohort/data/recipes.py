@@ -24,7 +24,7 @@ class Recipe:
     optimizer: Optimizer
     lr_schedule: LrSchedule
     warmup_epochs: float = 0.0
-    """Of ``epochs``; scaled with them where the user wants another number."""
+    """Epochs of rising learning rate; scaled with ``epochs`` where the user wants another number."""
 
 
 CIFAR = Recipe(
@@ -68,7 +68,7 @@ def recipe_for(dataset: str | Callable[..., Any]) -> Recipe:
 
 
 def self_distillation_recipe(dataset: str | Callable[..., Any]) -> Recipe:
-    """The same for self-distillation, which has a recipe of its own for CIFAR."""
+    """The recipe for self-distillation of a ``DataConfig.dataset``: its own for CIFAR, else as in general."""
     recipe = recipe_for(dataset)
     if recipe is CIFAR:
         return SELF_DISTILLATION
@@ -76,7 +76,7 @@ def self_distillation_recipe(dataset: str | Callable[..., Any]) -> Recipe:
 
 
 def ods_recipe(dataset: str | Callable[..., Any]) -> Recipe:
-    """The same for ODS distillation, which is trained alike on all data sets, only not as long.
+    """The recipe for ODS distillation, which is trained alike on all data sets, only not as long.
 
     Its network is that of the teachers; the recipe's is never asked for.
     """
@@ -90,7 +90,7 @@ def ods_recipe(dataset: str | Callable[..., Any]) -> Recipe:
 def fill_in(config: Config, recipe: Recipe) -> Config:
     """The config with every training key that is None as the recipe says.
 
-    A warm-up that the user leaves to the recipe stays the same share of the epochs.
+    A warm-up that the user leaves to the recipe stays the same fraction of the epochs.
     """
     keys = ("epochs", "batch_size", "lr", "weight_decay", "optimizer", "lr_schedule")
     missing = {key: getattr(recipe, key) for key in keys if getattr(config, key) is None}

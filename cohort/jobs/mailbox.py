@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # the actor imports no torch, and so starts in a second
 
 
 class WorkerFailedError(RunError):
-    """A sentence, and the traceback in that process."""
+    """A process of the job failed: one sentence, and that process's traceback as ``details``."""
 
     def __init__(self, reason: str, details: str) -> None:
         super().__init__(reason, details)
@@ -38,7 +38,7 @@ class WorkerFailedError(RunError):
 
     @classmethod
     def because_of(cls, error: Exception, reason: str) -> Self:
-        """With what ``error`` says of itself as the details."""
+        """The failure for ``reason``, with the traceback of ``error`` as its details."""
         return cls(reason, "".join(traceback.format_exception(error)))
 
 
@@ -72,28 +72,28 @@ class Mailbox:
 
     @ray.method
     async def keep(self, references: "Sequence[ray.ObjectRef[Any]]") -> None:
-        """What actors need to start, and to start again, as long as the driver lives."""
+        """Hold references to what actors need to start again, as long as the driver lives."""
         self._kept = references
 
     @ray.method
     async def kept(self) -> "Sequence[ray.ObjectRef[Any]]":
-        """That."""
+        """What ``keep`` was given, which actors need to start again."""
         return self._kept
 
     @ray.method
     async def tell(self, message: bytes) -> None:
-        """A packed message for the driver."""
+        """Keep a packed message for the driver."""
         self._messages.put_nowait(message)
 
     @ray.method
     async def save(self, step: int, files: "Files") -> None:
-        """A checkpoint, for the driver and for workers that may come."""
+        """Keep a checkpoint, for the driver and for workers that may come."""
         self._newest = step, files
         self._messages.put_nowait(packed("save", step, files))
 
     @ray.method
     async def fail(self, message: bytes) -> None:
-        """The program failed: there is no use in beginning again."""
+        """Keep word that the program failed: there is no use in beginning again."""
         self._failed = True
         self._messages.put_nowait(message)
 
@@ -115,12 +115,12 @@ class Mailbox:
 
     @ray.method
     async def stop(self) -> None:
-        """The driver was asked to stop."""
+        """Note that the driver was asked to stop."""
         self._stopping = True
 
     @ray.method
     async def stopping(self) -> bool:
-        """Whether it was."""
+        """Whether the driver was asked to stop."""
         return self._stopping
 
 
@@ -134,7 +134,7 @@ class Post:
         self._stopping = False
 
     def begin(self) -> Beginning:
-        """Where the mailbox said to begin."""
+        """The step from which to go on, and the files to restore, as the mailbox said."""
         return self._beginning
 
     def trained(self, records: "Sequence[Record]") -> None:
@@ -160,7 +160,7 @@ class Post:
         ray.get(self._mailbox.tell.remote(packed("finished", final)))
 
     def failed(self, error: Exception) -> None:
-        """The program failed here."""
+        """Tell the driver of an error of the program in this process, and wait until it has arrived."""
         ray.get(self._mailbox.fail.remote(packed("failed", error)))
 
     def stopping(self) -> bool:
@@ -175,7 +175,7 @@ class Post:
 
 
 def packed(name: str, *args: Any, **kwargs: Any) -> bytes:
-    """A message that the mailbox need not understand."""
+    """A call of the ``Channel`` as bytes, which the mailbox need not understand."""
     return pickle.dumps((name, args, kwargs))
 
 
@@ -211,15 +211,15 @@ class StoredJob(Generic[AnyJob]):
 
 
 class Shared(NamedTuple):
-    """The way to tell the driver something, and the data."""
+    """What the processes of a job have in common: a mailbox to the driver, and the data."""
 
     mailbox: ActorProxy[Mailbox]
     name: str
-    """Of the mailbox."""
+    """The mailbox's name, by which other processes find it."""
     dataset: "ray.ObjectRef[ImageDataset]"
 
     def store(self, job: AnyJob) -> StoredJob[AnyJob]:
-        """A job of these data, for other processes."""
+        """Put a job of these data into the object store, for other processes."""
         return StoredJob(ray.put(replace(job, dataset=_without_images(job.dataset))), self.dataset)
 
 

@@ -15,7 +15,7 @@ from cohort.runtime.placement import Node
 
 @dataclass(frozen=True)
 class Placement:
-    """A core for each worker, and a GPU where there are some; ``threads`` of torch."""
+    """Where a job's workers run: each on a core, on a GPU too if ``gpus``, with torch ``threads``."""
 
     workers: int
     gpus: bool

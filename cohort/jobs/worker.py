@@ -26,27 +26,27 @@ BEST_NOTES = "best.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """Weights at ``step``, chosen by validation accuracy, and among equals by NLL."""
+    """The weights of the best step, by validation accuracy, and among equals by NLL."""
 
     step: int
     validation: dict[str, Any]
     """The student's measurements on the validation split."""
     test: dict[str, Any]
-    """Those on the test split, which chose nothing."""
+    """The student's measurements on the test split, which chose nothing."""
     weights: bytes
 
     def is_beaten_by(self, validation: dict[str, Any]) -> bool:
-        """Whether other measurements on the validation split are better."""
+        """Whether other measurements on the validation split are better than these."""
         return _merit(validation) > _merit(self.validation)
 
     def files(self) -> Files:
-        """As it lies in a checkpoint."""
+        """The weights and measurements as files, for a checkpoint."""
         notes = {"step": self.step, "validation": self.validation, "test": self.test}
         return {BEST_WEIGHTS: self.weights, BEST_NOTES: json.dumps(notes).encode()}
 
     @classmethod
     def of_files(cls, files: Files) -> Self | None:
-        """From a checkpoint; None if it has none."""
+        """The best that a checkpoint's files hold; None if they hold none."""
         if BEST_NOTES not in files:
             return None
         return cls(**json.loads(files[BEST_NOTES]), weights=files[BEST_WEIGHTS])
@@ -64,9 +64,9 @@ class Final:
     train_entropy: float
     weights_sha256: str
     best: Best | None
-    """If there is a validation split."""
+    """The best student so far, if there is a validation split to choose it by."""
     concluded: Mapping[str, Any]
-    """What the job measured at the end."""
+    """What ``Job.conclude`` measured after the last step."""
 
 
 class Channel(Protocol):

@@ -39,11 +39,11 @@ class Observed:
     """What one forward in evaluation mode showed."""
 
     outputs: dict[str, list[tuple[Any, int]]] = field(default_factory=dict)
-    """Of each place: what it gave at each call, and how often that had been overwritten then."""
+    """What each place gave at each call, and how often that had been overwritten then."""
     classifier: nn.Linear | None = None
     """The linear layer that was called last."""
     features: Any = None
-    """What that one read."""
+    """What ``classifier`` read."""
 
 
 @torch.no_grad()

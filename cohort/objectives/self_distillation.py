@@ -81,7 +81,7 @@ class SelfDistillation:
 
 
 DEEP_SUPERVISION = SelfDistillation(alpha=0.0, hint_weight=0.0)
-"""The same exits taught by the labels only: deeply-supervised nets, the paper's Table 4."""
+"""A network with exits taught by the labels only: deeply-supervised nets, the paper's Table 4."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,10 @@ class MutualSelfDistillation:
     def loss(
         self, outputs: ExitOutputs, labels_B: Tensor, peers: Sequence[Tensor] = ()
     ) -> tuple[Tensor, Measurements]:
-        """As ``SelfDistillation.loss``, but ``kl`` is the mimicry's; ``exits/kl`` has the exits'."""
+        """The loss summed over all exits, and the measurements of ``SelfDistillation.loss``.
+
+        But ``kl`` is that of the deepest exit's mimicry; those of the other exits are ``exits/kl``.
+        """
         return self.exits.loss_beside(self.mutual, outputs, labels_B, peers)
 
 
@@ -114,7 +117,7 @@ def _distances(features: Sequence[Tensor]) -> Tensor:
 
 
 def _accuracies(logits: Sequence[Tensor], labels_B: Tensor) -> Tensor:
-    """Share of examples that each exit gets right, [E]."""
+    """Fraction of examples that each exit gets right, [E]."""
     guesses_EB = torch.stack([logits_BC.detach().argmax(dim=1) for logits_BC in logits])
     return (guesses_EB == labels_B).float().mean(dim=1)
 

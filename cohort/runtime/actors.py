@@ -34,9 +34,9 @@ ANSWER_SECONDS = 15.0
 
 
 class RayCohort:
-    """Implements Cohort with an actor per student.
+    """A ``Cohort`` with an actor per student.
 
-    They take the places of a reservation, which its owner gives back.
+    The actors take the places of a reservation, which its owner gives back.
     """
 
     def __init__(
@@ -181,7 +181,7 @@ class RayCohort:
             self._places.pop(student, None)
 
     def _ask(self, method: str, *arguments: Any) -> dict[int, Any]:
-        """The same question to all students at once."""
+        """What every student answers to one call; all are asked at once."""
         answers = [getattr(a, method).remote(*arguments) for a in self._actors.values()]
         return dict(zip(self._actors, ray.get(answers), strict=True))
 

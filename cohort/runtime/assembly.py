@@ -61,7 +61,7 @@ def session(config: CohortConfig) -> AbstractContextManager[None]:
 
 
 def threads_per_student(config: CohortConfig) -> int:
-    """Torch threads: as configured, else cores / K, at least 1."""
+    """Torch threads of each student: as configured, else cores / K, at least 1."""
     return config.threads or max(1, int(sum(node.cpus for node in _nodes(config)) // config.k))
 
 

@@ -21,7 +21,7 @@ from cohort.runtime.cohort import HeldOut, Load, OnRecords, Stopping, others
 
 
 class InProcessCohort:
-    """Implements Cohort without Ray."""
+    """A ``Cohort`` in this process, without Ray."""
 
     def __init__(
         self,

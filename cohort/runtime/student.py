@@ -127,7 +127,7 @@ class Student:
 
     @ray.method
     def log_posterior_over(self, split: str) -> Posterior:
-        """Evaluation log-posterior over ``train`` or ``test``, [N, C]."""
+        """Evaluation log-posterior over ``train``, ``test`` or ``validation``, [N, C]."""
         return _to_numpy(self.learner.log_posterior_over(getattr(self.dataset, split)))
 
     @ray.method
@@ -138,12 +138,12 @@ class Student:
 
     @ray.method
     def snapshot(self) -> Files:
-        """State after the last step, as files."""
+        """The learner's state after the last step, as files."""
         return self.learner.snapshot()
 
     @ray.method
     def restore(self, files: Files) -> None:
-        """Back to a snapshot."""
+        """Put the learner back to a snapshot of this student."""
         self.learner.restore(files)
 
     @ray.method

@@ -47,13 +47,13 @@ class OdsConfig(JobConfig):
     method: Method | None = None
     """one_to_one (member j learns from teacher j), mean (all learn from the ensemble's mean posterior), or labels (no distillation; the teachers are only what the student is measured against). Default: one_to_one for be, mean for single."""  # noqa: E501
     perturbation: Perturbation | None = None
-    """Of the inputs on which the teachers are imitated: none, gaussian, ods (where one teacher's outputs change most), or conf_ods (the same, scaled by its confidence). Default: conf_ods."""  # noqa: E501
+    """Perturbation of the inputs on which the teachers are imitated: none, gaussian, ods (where one teacher's outputs change most), or conf_ods (the same, scaled by its confidence). Default: conf_ods."""  # noqa: E501
     eta: float | None = None
     """Size of the perturbation in 1/255 of the pixels' range. Default: 1."""
     ods_norm: OdsNorm | None = None
     """What has size 1 before --eta: rms, the root mean square over pixels (authors' code), or l2, the Euclidean norm (paper). Default: rms."""  # noqa: E501
     alpha: float | None = None
-    """Share of the teachers' posteriors in the loss, 1 - alpha that of the labels. Default: 0.9."""
+    """Weight of the teachers' posteriors in the loss, 1 - alpha that of the labels. Default: 0.9."""
     tau: float | None = None
     """Temperature that softens both posteriors in the divergence, which is scaled by its square; ODS takes the same. Default: 1 for cifar100, as the paper has it, else 4."""  # noqa: E501
     teacher_pool: int | None = None

@@ -94,14 +94,14 @@ class OdsJob(Job):
         )
 
     def build_teachers(self, device: torch.device, chosen: Sequence[int] | None = None) -> Teachers:
-        """All of them, or those chosen, frozen, on a device."""
+        """All teachers, or those chosen, frozen, on a device."""
         numbers = range(len(self.teachers)) if chosen is None else chosen
         modules = [self.teachers[number].build() for number in numbers]
         return Teachers(modules, stacked=self.config.stacked_teachers).to(device)
 
     @property
     def perturbation(self) -> InputPerturbation:
-        """As the config has it."""
+        """How the teachers' inputs are perturbed."""
         config = self.config
         return InputPerturbation(
             kind=config.perturbation or "none",
@@ -112,7 +112,7 @@ class OdsJob(Job):
 
     @property
     def actors_beside(self) -> int:
-        """Those of --teacher-pool."""
+        """The actors of --teacher-pool, which run on the cluster beside the workers."""
         return self.config.teacher_pool or 0
 
     @contextmanager
@@ -127,13 +127,16 @@ class OdsJob(Job):
             yield replace(self, pool=pool, teachers=())
 
     def answer(self, outputs: Sequence[Tensor]) -> Tensor:
-        """The members' mean posterior."""
+        """Logarithm of the members' mean posterior, [N, C]."""
         return mean_posterior(outputs)
 
     def measure(
         self, outputs: Sequence[Tensor], labels_N: Tensor, held_out: Sequence[Tensor] | None
     ) -> Evaluation:
-        """Of the members' mean posterior, calibrated on the validation split too, and of each member."""
+        """Measurements of the members' mean posterior and of each member.
+
+        Where there is a validation split, those of the mean posterior calibrated on it too.
+        """
         validation = self.dataset.validation
         if held_out is None or validation is None:
             measured = measure_members(outputs, labels_N)
@@ -154,13 +157,13 @@ class OdsJob(Job):
         return of_teachers(dataset, *(answers_NMC.transpose(0, 1) for answers_NMC in asked))
 
     def named_constants(self) -> dict[str, Any]:
-        """The method and what its loss has."""
+        """The method and the constants of its loss, for summary.json."""
         keys = ("student", "method", *LOSS_TERMS)
         values = {key: getattr(self.config, key) for key in keys}
         return {key: value for key, value in values.items() if value is not None}
 
     def student_details(self, measured: dict[str, Any], folder: Path) -> dict[str, Any]:
-        """Every member's measurements."""
+        """Every member's measurements, for the student's line in summary.json."""
         members = measured.pop("members", None)
         if members is None:
             return {}

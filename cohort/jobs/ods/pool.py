@@ -74,14 +74,14 @@ class TeacherActor:
 
     @ray.method
     def log_posteriors(self, step: int, shard: Shard, perturbed: Array | None) -> Array:
-        """Of each of these teachers, on the perturbed images, or on the step's own: [m, B, C]."""
+        """Log-posteriors [m, B, C] of this actor's m teachers on perturbed images, or on the step's own."""
         images = self._images(step, shard) if perturbed is None else as_tensor(perturbed)
         with self._autocast:
             return as_array(self._teachers.log_posteriors(images.to(self._device)))
 
     @ray.method
     def over(self, images: npt.NDArray[np.uint8]) -> Array:
-        """Of each of these teachers, on images as they are: [m, N, C]."""
+        """Log-posteriors [m, N, C] of this actor's m teachers on images as they are."""
         split = Split(images, np.zeros(len(images), dtype=np.int64))
         return as_array(self._teachers.log_posteriors_over(split, self._device))
 

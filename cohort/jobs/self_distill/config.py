@@ -44,7 +44,7 @@ class SelfDistillConfig(JobConfig):
     teacher: str | None = None
     """Folder of a finished run whose student teaches (kd, fitnet, at), or RUN_DIR/students/K of one."""
     alpha: float | None = None
-    """Share of the teacher's posterior in the loss, 1 - alpha that of the labels. Default: 0.3 for byot, 0.9 for kd, 0 for fitnet and at."""  # noqa: E501
+    """Weight of the teacher's posterior in the loss, 1 - alpha that of the labels. Default: 0.3 for byot, 0.9 for kd, 0 for fitnet and at."""  # noqa: E501
     hint_weight: float | None = None
     """Weight of the distance between features (byot), maps (fitnet) or attention maps (at). Default: 0.03, 100, 1000."""  # noqa: E501
     temperature: float | None = None
@@ -98,7 +98,7 @@ def _check_method(config: SelfDistillConfig) -> None:
     if config.temperature is not None and alpha is None and CONSTANTS[method]["alpha"] == 0:
         raise ConfigError(
             f"--temperature is {config.temperature} with --method {method}, which leaves posteriors "
-            "out of the loss unless told otherwise; give their share by --alpha too, or leave it out"
+            "out of the loss unless told otherwise; give their weight by --alpha too, or leave it out"
         )
     if config.exits is not None and method not in WITH_PLACES:
         raise ConfigError(

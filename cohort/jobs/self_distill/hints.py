@@ -46,7 +46,10 @@ def beside_teacher(
 def _paired_places(
     config: SelfDistillConfig, student: nn.Module, teacher: Normalised
 ) -> tuple[Names, Names]:
-    """Of the student and of the teacher; where the user named some, it may be one more than exits."""
+    """Modules of the student and of the teacher whose maps are compared, pair by pair.
+
+    The user may have named one more of the student's than the teacher has exits.
+    """
     own, theirs = _places(config, student), _teacher_places(config, teacher)
     if config.method == "fitnet" and config.places is None:
         return _middle(own), _middle(theirs)

@@ -78,13 +78,13 @@ class SelfDistillJob(Job):
         return beside_teacher(self.config, student, teacher, self.dataset.image_shape)
 
     def answer(self, outputs: Sequence[Tensor]) -> Tensor:
-        """The deepest exit's."""
+        """The deepest exit's log-posterior [N, C]."""
         return outputs[-1]
 
     def measure(
         self, outputs: Sequence[Tensor], labels_N: Tensor, held_out: Sequence[Tensor] | None
     ) -> Evaluation:
-        """Of the deepest exit, of all exits, and of ensembles by mean posterior.
+        """Measurements of the deepest exit, of all exits, and of their ensembles by mean posterior.
 
         A plain network has no ``exits``. With more than three exits, the deepest three are an
         ensemble too (Table 5).
@@ -100,11 +100,11 @@ class SelfDistillJob(Job):
         return result
 
     def named_constants(self) -> dict[str, Any]:
-        """The method."""
+        """The method, for summary.json."""
         return {"method": self.config.method}
 
     def student_details(self, measured: dict[str, Any], folder: Path) -> dict[str, Any]:
-        """Every exit's cost beside its measurements."""
+        """Every exit's cost beside its measurements, for the student's line in summary.json."""
         exits = measured.pop("exits", None)
         if exits is None:
             return {}
@@ -118,7 +118,7 @@ class SelfDistillJob(Job):
         return {"exits": exit_lines(by_exit, costs, student.network.places)}
 
     def endings(self, evaluation: Evaluation, concluded: Mapping[str, Any]) -> dict[str, Any]:
-        """The ensembles of exits."""
+        """Measurements of the ensembles of exits, for the end of summary.json."""
         ensembles = ("ensemble", "ensemble_deepest")
         return {name: prefixed(evaluation[name]) for name in ensembles if name in evaluation}
 
@@ -144,7 +144,7 @@ def prepare(config: SelfDistillConfig, teacher: TeacherFiles | None = None) -> S
 
 
 def _written_name(config: SelfDistillConfig, student: Normalised) -> str:
-    """With its places, so that it is rebuilt exactly whatever the network's own will be."""
+    """The network with the places of its exits: rebuilt exactly whatever its own will be."""
     assert config.model is not None
     if isinstance(student, MultiExitStudent):
         return WithExits(config.model, student.network.places).written_name
