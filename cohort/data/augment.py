@@ -70,7 +70,7 @@ def gather(images_BCHW: Tensor, rows_BH: Tensor, columns_BW: Tensor) -> Tensor:
 
 
 def check_reflectable(padding: int, height: int, width: int) -> None:
-    """A mirror image has no more pixels than the image, less its border."""
+    """Raise ValueError if a mirror image, which lacks the border, has too few pixels to pad with."""
     if padding >= min(height, width):
         raise ValueError(
             f"reflect padding is {padding}; it must be less than the image size, {height} x {width}"

@@ -39,6 +39,6 @@ def covered(start_B: Tensor, side: int, size: int) -> Tensor:
 
 
 def check_side(side: int, height: int, width: int) -> None:
-    """A larger square would black out the whole image."""
+    """Raise ValueError for a square that would black out the whole image."""
     if side > min(height, width):
         raise ValueError(f"cutout is {side}; it must be at most the image size, {height} x {width}")

@@ -1,6 +1,7 @@
 """What a dataset is to a student: images in memory, labels, and how pixels are normalised."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,10 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def part(self, rows: slice | npt.NDArray[Any]) -> "Split":
+        """Some examples: those of a slice, which is not copied, of a mask [N], or of indices."""
+        return Split(self.images[rows], self.labels[rows])
 
 
 @dataclass(frozen=True, kw_only=True)

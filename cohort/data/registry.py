@@ -22,9 +22,9 @@ class Reader:
 
     read: Callable[[DataConfig], ImageDataset]
     resizes: bool = False
-    """Has images of any size: --image-size."""
+    """Has images of any size: --image-size means something to it."""
     downloads: bool = False
-    """Can be fetched: --download."""
+    """Can be fetched: --download means something to it."""
     measured: bool = True
     """Mean and standard deviation are those of whatever is trained on; else they are constants."""
 
@@ -102,7 +102,7 @@ def find_reader(config: DataConfig) -> Reader:
 
 
 def refuse_idle_flags(config: DataConfig, reader: Reader) -> None:
-    """A flag that would do nothing is a misunderstanding; say so rather than ignore it."""
+    """Raise ConfigError for a flag that would do nothing, which is a misunderstanding."""
     if config.image_size is not None and not reader.resizes:
         able = ", ".join(name for name, other in READERS.items() if other.resizes)
         raise ConfigError(
@@ -153,5 +153,4 @@ def subset(split: Split, count: int | None, key: str, seed: int, without: str = 
         raise ConfigError(
             f"{flag(key)} is {count}; it must be at most {len(split)}, the size of the split{without}"
         )
-    chosen = torch.randperm(len(split), generator=generator(seed, key))[:count].numpy()
-    return Split(split.images[chosen], split.labels[chosen])
+    return split.part(torch.randperm(len(split), generator=generator(seed, key))[:count].numpy())

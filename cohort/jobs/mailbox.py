@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 import ray
 from ray.actor import ActorProxy
 
-from cohort.data.dataset import ImageDataset, Split
+from cohort.data.dataset import ImageDataset
 from cohort.errors import RunError
 
 if TYPE_CHECKING:  # the actor imports no torch, and so starts in a second
@@ -138,25 +138,25 @@ class Post:
         return self._beginning
 
     def trained(self, records: "Sequence[Record]") -> None:
-        """Measurements that became due."""
+        """Send measurements that became due."""
         self._tell("trained", records)
 
     def pause(self, *, pausing: bool) -> None:
-        """What follows is not training, or is again."""
+        """Send word that what follows is not training, or is again."""
         self._tell("pause", pausing=pausing)
 
     def evaluated(
         self, step: int, results: Mapping[int | str, Mapping[str, Any]], phase: "Phase"
     ) -> None:
-        """Measurements of the student, and of ensembles of its exits or members, on a split."""
+        """Send measurements of the student, and of ensembles of its exits or members, on a split."""
         self._tell("evaluated", step, results, phase)
 
     def save(self, step: int, files: "Files") -> None:
-        """A checkpoint, waited for: only what has arrived can be gone back to."""
+        """Send a checkpoint and wait for its arrival: only what has arrived can be gone back to."""
         ray.get(self._mailbox.save.remote(step, files))
 
     def finished(self, final: "Final") -> None:
-        """The last step is done; waited for, since the worker's process ends after it."""
+        """Send what is left of the student and wait for its arrival: this process ends after it."""
         ray.get(self._mailbox.tell.remote(packed("finished", final)))
 
     def failed(self, error: Exception) -> None:
@@ -224,5 +224,5 @@ class Shared(NamedTuple):
 
 
 def _without_images(dataset: ImageDataset) -> ImageDataset:
-    none = Split(dataset.train.images[:0], dataset.train.labels[:0])
+    none = dataset.train.part(slice(0))
     return replace(dataset, train=none, test=none, validation=None)

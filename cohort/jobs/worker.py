@@ -77,25 +77,25 @@ class Channel(Protocol):
         ...
 
     def trained(self, records: Sequence[Record]) -> None:
-        """Measurements that became due."""
+        """Take measurements that became due."""
         ...
 
     def pause(self, *, pausing: bool) -> None:
-        """What follows is not training, or is again."""
+        """Note that what follows is not training, or is again."""
         ...
 
     def evaluated(
         self, step: int, results: Mapping[int | str, Mapping[str, Any]], phase: Phase
     ) -> None:
-        """Measurements of the student, and of ensembles of its exits or members, on a split."""
+        """Take measurements of the student, and of ensembles of its exits or members, on a split."""
         ...
 
     def save(self, step: int, files: Files) -> None:
-        """A checkpoint."""
+        """Keep a checkpoint: the files of the learner after ``step`` steps."""
         ...
 
     def finished(self, final: Final) -> None:
-        """The last step is done."""
+        """Take what is left of the student, once the last step is done."""
         ...
 
     def stopping(self) -> bool:
@@ -200,7 +200,7 @@ class Worker:
             self.channel.pause(pausing=pausing)
 
     def _outputs_over(self, split: Split) -> list[torch.Tensor]:
-        parts = self.learner.log_posteriors_over(self.workers.share(split))
+        parts = self.learner.log_posteriors_over(self.workers.part_of(split))
         return [self.workers.gather(part) for part in parts]
 
     def _finish(self, step: int) -> None:

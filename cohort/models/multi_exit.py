@@ -27,9 +27,9 @@ class ExitOutputs(NamedTuple):
     """Logits and features of every exit, shallowest first."""
 
     logits: tuple[Tensor, ...]
-    """E x [B, C]."""
+    """Logits of every exit, E x [B, C]."""
     features: tuple[Tensor, ...]
-    """E x [B, F], what each exit's classifier reads."""
+    """What each exit's classifier reads, E x [B, F]."""
 
 
 class MultiExit(nn.Module):
@@ -189,5 +189,5 @@ def measure(trunk: CutNetwork, image_shape: Sequence[int]) -> tuple[tuple[Tensor
 
 
 def size(map_BCHW: Tensor) -> Size:
-    """Height and width."""
+    """Height and width of a map."""
     return map_BCHW.shape[2], map_BCHW.shape[3]

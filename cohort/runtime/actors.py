@@ -98,7 +98,7 @@ class RayCohort:
             yield student, ray.get(actor.snapshot.remote())
 
     def restore(self, load: Load) -> None:
-        """Every student back to a checkpoint."""
+        """Put every student back to a checkpoint."""
         restored = [actor.restore.remote(load(student)) for student, actor in self._actors.items()]
         ray.get(restored)
 
@@ -127,7 +127,7 @@ class RayCohort:
         return tuple(k for k, answer in answers.items() if not _answered(answer))
 
     def replace(self, students: Sequence[int]) -> None:
-        """New processes, at step 0, for these students; each in its own place of the group."""
+        """Start new processes, at step 0, for students; each in its own place of the group."""
         deadline = time.monotonic() + REPLACEMENT_SECONDS
         missing = tuple(students)
         while missing:
@@ -145,7 +145,7 @@ class RayCohort:
                 )
 
     def drop(self, students: Sequence[int]) -> None:
-        """Go on without these students."""
+        """Leave students out of the cohort, which goes on without them."""
         self._forget(students)
 
     def close(self) -> None:

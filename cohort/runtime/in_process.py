@@ -96,7 +96,7 @@ class InProcessCohort:
             yield student, learner.snapshot()
 
     def restore(self, load: Load) -> None:
-        """Every student back to a checkpoint."""
+        """Put every student back to a checkpoint."""
         for student, learner in zip(self.students, self.learners, strict=True):
             learner.restore(load(student))
 
@@ -112,11 +112,11 @@ class InProcessCohort:
         return ()
 
     def replace(self, students: Sequence[int]) -> None:
-        """Nothing dies here, so nothing is replaced."""
+        """Replace nobody: no student dies here."""
         assert not students
 
     def drop(self, students: Sequence[int]) -> None:
-        """Go on without these students."""
+        """Leave students out of the cohort, which goes on without them."""
         self.students = tuple(s for s in self.students if s not in students)
         self.learners = [learner for learner in self.learners if learner.student in self.students]
 

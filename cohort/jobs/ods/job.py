@@ -71,7 +71,7 @@ class OdsJob(Job):
         )
 
     def student(self) -> Normalised:
-        """The network at step 0."""
+        """The student at step 0: a batch ensemble, or a plain network."""
         config, dataset = self.config, self.dataset
         assert config.model is not None, "the config is not resolved"
         spec: Network = config.model
@@ -151,7 +151,7 @@ class OdsJob(Job):
         dataset = self.dataset
         splits = [split for split in (dataset.test, dataset.validation) if split is not None]
         # Each worker asks about its part; [N, M, C], so that parts follow each other.
-        asked = [workers.gather(ask(workers.share(split)).transpose(0, 1)) for split in splits]
+        asked = [workers.gather(ask(workers.part_of(split)).transpose(0, 1)) for split in splits]
         if not workers.leads:
             return {}
         return of_teachers(dataset, *(answers_NMC.transpose(0, 1) for answers_NMC in asked))

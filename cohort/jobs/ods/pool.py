@@ -110,7 +110,7 @@ class TeacherPool:
     seed: int
 
     def teaching(self, shard: Shard, total_steps: int) -> "PoolTeaching":
-        """The Teaching of one worker."""
+        """What teaches one worker, whose shard of each batch the actors are asked about."""
         return PoolTeaching(self, shard, total_steps)
 
     def ask(self, step: int, shard: Shard) -> "Asked":
@@ -139,7 +139,7 @@ class TeacherPool:
 
 
 class Asked(NamedTuple):
-    """Answers on their way."""
+    """A question to the actors: references to answers that may still be on their way."""
 
     perturbed: Any
     """Reference to the perturbed images; None for the images themselves."""
@@ -209,6 +209,6 @@ def fetch(references: Sequence[Any]) -> list[Any]:
 
 
 def as_array(tensor: Tensor) -> Array:
-    """A tensor for the object store."""
+    """A tensor as float32 NumPy, which the object store moves without a copy."""
     array: Array = tensor.detach().float().cpu().numpy()
     return array

@@ -61,7 +61,7 @@ class SelfDistillJob(Job):
         )
 
     def student(self) -> Normalised:
-        """The network at step 0."""
+        """The student at step 0, with exits if the method has some."""
         config, dataset = self.config, self.dataset
         assert config.model is not None, "the config is not resolved"
         with_exits = config.method in WITH_EXITS
