@@ -1,7 +1,6 @@
 """YAML to config and back. Unknown and mistyped keys are refused by name."""
 
 import dataclasses
-import difflib
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from cohort.config import RunConfig
-from cohort.errors import ConfigError
+from cohort.errors import ConfigError, did_you_mean
 from cohort.imports import written_name
 from cohort.models.spec import WithExits, WithMembers
 
@@ -121,5 +120,4 @@ def names_of(cls: type["DataclassInstance"]) -> list[str]:
 
 def closest(key: str, names: Sequence[str]) -> str:
     """The end of a sentence about a key that is none of ``names``: which was meant, or all of them."""
-    match = difflib.get_close_matches(key, names, n=1)
-    return f"; did you mean {match[0]!r}?" if match else f"; the keys are {', '.join(names)}"
+    return f"; {did_you_mean(key, names) or 'the keys are ' + ', '.join(names)}"

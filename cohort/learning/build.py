@@ -8,13 +8,14 @@ from cohort.learning.learner import Learner
 from cohort.learning.plan import TrainingPlan
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.normalised import Normalised
-from cohort.models.registry import NetworkSpec, build_student
+from cohort.models.registry import build_student
+from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
 from cohort.objectives.self_distillation import MutualSelfDistillation
 
 
 def build_learner(
-    network: NetworkSpec,
+    network: Network,
     plan: TrainingPlan,
     dataset: ImageDataset,
     objective: MutualLearning,
@@ -36,7 +37,7 @@ def build_learner(
 
 def student_for(
     dataset: ImageDataset,
-    network: NetworkSpec,
+    network: Network,
     *,
     seed: int,
     student: int,

@@ -11,7 +11,7 @@ from cohort.data.source import whole
 from cohort.metrics.classification import mean_posterior
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.members import MembersStudent
-from cohort.models.modes import in_mode
+from cohort.models.modules import in_mode
 from cohort.objectives.mutual import log_posterior
 
 EVALUATION_BATCH = 250

@@ -29,6 +29,10 @@ from cohort.seeding import derive_seed, seed_global
 WEIGHTS_FILE = "model.safetensors"
 OPTIMIZER_FILE = "optimizer.pt"
 ADAPTERS_FILE = "adapters.safetensors"
+LONE_IMAGE = (
+    "--batch-size leaves one image to a batch normalisation, and the network has shrunk it to a "
+    "single pixel, which has no variance; make it greater"
+)
 Files = dict[str, bytes]
 
 
@@ -213,8 +217,13 @@ class Learner:
         apart = self.source.shard[:1] if self.source.shard[0] else ()
         seed_global(self.device, derive_seed(self.plan.seed, purpose, self.student, step, *apart))
         images, _ = self._batch_of(step)
-        with self._autocast:
-            return self.forward(images if self.inputs is None else self.inputs(step, images))
+        try:
+            with self._autocast:
+                return self.forward(images if self.inputs is None else self.inputs(step, images))
+        except ValueError as error:  # torch's batch normalisation of one number
+            if "more than 1 value per channel" in str(error):
+                raise RunError(LONE_IMAGE) from error
+            raise
 
     def _watch(self, order: int, values: Tensor) -> None:
         """Remember, on the device, the first ``order`` at which values were not finite."""

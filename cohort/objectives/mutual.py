@@ -29,7 +29,7 @@ def kl_divergence(target_BC: Tensor, approximation_BC: Tensor) -> Tensor:
 
 
 def accuracy_and_entropy(logits_BC: Tensor, labels_B: Tensor) -> Measurements:
-    """Share of examples that are right, and mean entropy of the posterior at T = 1; detached."""
+    """Fraction of examples that are right, and mean entropy of the posterior at T = 1; detached."""
     own_BC = log_posterior(logits_BC.detach())
     return {
         "accuracy": (own_BC.argmax(dim=1) == labels_B).float().mean(),

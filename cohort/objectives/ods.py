@@ -26,7 +26,7 @@ class BesideEnsemble(NamedTuple):
     clean_MBC: Tensor
     """The members' logits on the images."""
     perturbed_MBC: Tensor
-    """Their logits on the perturbed images: the same tensor if nothing was perturbed."""
+    """The members' logits on the perturbed images; ``clean_MBC`` itself if nothing was perturbed."""
     teacher_MBC: Tensor | None
     """The teachers' log-posteriors at T = 1 on the perturbed images; M need not be the members'."""
 

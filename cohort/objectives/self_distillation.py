@@ -120,7 +120,7 @@ def _distances(features: Sequence[Tensor]) -> Tensor:
 
 
 def _accuracies(logits: Sequence[Tensor], labels_B: Tensor) -> Tensor:
-    """Share of examples that each exit gets right, [E]."""
+    """Fraction of examples that each exit gets right, [E]."""
     guesses_EB = torch.stack([logits_BC.detach().argmax(dim=1) for logits_BC in logits])
     return (guesses_EB == labels_B).float().mean(dim=1)
 

@@ -7,8 +7,7 @@ from typing import ClassVar, Literal
 from cohort.config import LOCAL, RunConfig, Teacher, not_negative, positive
 from cohort.data.recipes import fill_in, recipe_for
 from cohort.errors import ConfigError
-from cohort.models.spec import Network as Network
-from cohort.models.spec import WithMembers, parse_spec
+from cohort.models.spec import Network, WithMembers, parse_spec
 
 Schedule = Literal["simultaneous", "sequential"]
 Exchange = Literal["object_store", "collective", "in_process"]

@@ -19,7 +19,7 @@ ERROR_SECONDS = 10.0
 
 
 class InFlight:
-    """The records that each submitted step owes; collecting them is back-pressure and alarm.
+    """The steps that were submitted, and the records they owe: back-pressure and alarm.
 
     Args:
         students: whose records a step's references stand for, in order.
@@ -63,7 +63,7 @@ class InFlight:
 
 
 def first_cause(answers: Refs) -> Exception | None:
-    """Of what went wrong in one step, what was not a consequence of something else.
+    """The error of one step that was no consequence of another; None if nothing went wrong.
 
     An error of a student comes first, then its death, then what that did to its peers.
     """

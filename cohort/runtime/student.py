@@ -23,7 +23,8 @@ from cohort.learning.plan import TrainingPlan
 from cohort.learning.student_files import weights_sha256
 from cohort.learning.windows import Means
 from cohort.metrics.classification import entropy
-from cohort.models.registry import NetworkSpec
+from cohort.models.modules import count_parameters
+from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.collective import PosteriorGroup, new_store
 
@@ -42,7 +43,7 @@ class Student:
     @ray.method
     def build(
         self,
-        network: NetworkSpec,
+        network: Network,
         plan: TrainingPlan,
         dataset: ImageDataset,
         objective: MutualLearning,
@@ -52,8 +53,7 @@ class Student:
         self.learner = build_learner(
             network, plan, dataset, objective, student=self.student, device=self.device
         )
-        parameters = sum(p.numel() for p in self.learner.network.parameters())
-        return {"parameters": parameters, **self._place()}
+        return {"parameters": count_parameters(self.learner.network), **self._place()}
 
     @ray.method
     def whereabouts(self) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class Student:
 
     @ray.method
     def log_posterior_over(self, split: str) -> Posterior:
-        """Evaluation log-posterior over ``train`` or ``test``, [N, C]."""
+        """Evaluation log-posterior over ``train``, ``test`` or ``validation``, [N, C]."""
         return _to_numpy(self.learner.log_posterior_over(getattr(self.dataset, split)))
 
     @ray.method
@@ -138,12 +138,12 @@ class Student:
 
     @ray.method
     def snapshot(self) -> Files:
-        """State after the last step, as files."""
+        """The learner's state after the last step, as files."""
         return self.learner.snapshot()
 
     @ray.method
     def restore(self, files: Files) -> None:
-        """Back to a snapshot."""
+        """Put the learner back to a snapshot of this student."""
         self.learner.restore(files)
 
     @ray.method
