@@ -77,9 +77,8 @@ class TrainingConfig:
     decay_on: DecayOn = "all"
     """all parameters, as the papers have it, or weights only: not biases and normalisation."""
     optimizer: Optimizer | None = None
-    """sgd (Nesterov momentum 0.9), momentum (0.9 without Nesterov), adam (betas 0.5, 0.999, as in
-    mutual learning's paper), or adamw (betas 0.9, 0.999, its weight decay apart from the gradient).
-    Default: the data set's recipe."""
+    """sgd (Nesterov momentum 0.9), momentum (0.9 without Nesterov), adam (betas 0.5, 0.999), or
+    adamw (betas 0.9, 0.999, decoupled weight decay). Default: the data set's recipe."""
     lr_schedule: LrSchedule | None = None
     """step (x0.1 at 30, 60 and 90 % of the epochs), thirds (x0.1 at 1/3, 2/3 and 96 %), linear (flat
     to half of the epochs, then linearly to a hundredth at 90 %, then flat), cosine (to 0), or
