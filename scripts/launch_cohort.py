@@ -1,23 +1,6 @@
-"""Train a cohort of students that teach each other (Deep Mutual Learning) on Ray."""
+"""``cohort train`` from a checkout, which need not be installed."""
 
-from cohort.cli.parser import parse, run_command
-from cohort.runtime.config import CohortConfig
-
-
-def main() -> int:
-    """Parse, train or resume, print the table."""
-    arguments = parse(CohortConfig, str(__doc__))
-
-    from cohort.cli.ending import tell_ending
-    from cohort.runtime.train import resume_cohort, train_cohort
-
-    if arguments.resume:
-        result = resume_cohort(arguments.resume, given=arguments.given, verbose=True)
-    else:
-        result = train_cohort(arguments.config, verbose=True)
-    alone = result.alone.summary if result.alone else None
-    return tell_ending(result, "launch_cohort.py", alone)
-
+import _checkout
 
 if __name__ == "__main__":
-    run_command(main)
+    _checkout.run("train")

@@ -1,22 +1,6 @@
-"""Train a network with exits that is its own teacher (Be Your Own Teacher) on Ray Train."""
+"""``cohort self-distill`` from a checkout, which need not be installed."""
 
-from cohort.cli.parser import parse, run_command
-from cohort.jobs.self_distill.config import SelfDistillConfig
-
-
-def main() -> int:
-    """Parse, train or resume, print the table."""
-    arguments = parse(SelfDistillConfig, str(__doc__))
-
-    from cohort.cli.ending import tell_ending
-    from cohort.jobs.self_distill.run import resume_self_distill, self_distill
-
-    if arguments.resume:
-        result = resume_self_distill(arguments.resume, given=arguments.given, verbose=True)
-    else:
-        result = self_distill(arguments.config, verbose=True)
-    return tell_ending(result, "self_distill.py")
-
+import _checkout
 
 if __name__ == "__main__":
-    run_command(main)
+    _checkout.run("self-distill")

@@ -6,7 +6,8 @@ from typing import Any, Protocol
 
 from rich.console import Console
 
-from cohort.cli.parser import INTERRUPTED, SUCCESS
+from cohort.errors import INTERRUPTED, SUCCESS
+from cohort.invocation import command_line
 from cohort.reporting.table import print_summary
 
 
@@ -26,15 +27,11 @@ class Result(Protocol):
         """Whether a signal stopped it before its last step."""
 
 
-def tell_ending(result: Result, script: str, baseline: Mapping[str, Any] | None = None) -> int:
+def tell_ending(result: Result, command: str, baseline: Mapping[str, Any] | None = None) -> int:
     """Print the table, or how to go on; ``baseline`` is the summary of the same students alone."""
-    console = Console()
     if result.interrupted:
-        console.print(
-            f"interrupted; go on with: python scripts/{script} --resume {result.run_dir}",
-            soft_wrap=True,
-        )
+        print(f"interrupted; go on with: {command_line(command, '--resume', result.run_dir)}")
         return INTERRUPTED
-    print_summary(console, result.summary, baseline)
-    console.print(f"everything is in {result.run_dir}", soft_wrap=True)
+    print_summary(Console(), result.summary, baseline)
+    print(f"everything is in {result.run_dir}")
     return SUCCESS

@@ -10,7 +10,8 @@ from cohort.jobs.recorder import Recorder
 from cohort.jobs.worker import Best
 from cohort.learning.learner import WEIGHTS_FILE
 from cohort.learning.student_files import CARD_FILE, ModelCard
-from cohort.run.start import images_per_second, prefixed, versions, write_failure, write_reason
+from cohort.run.start import images_per_second, prefixed, write_failure, write_reason
+from cohort.version import versions
 
 BEST_FOLDER = "best"
 """Below the student's own, which has the last weights."""

@@ -2,10 +2,8 @@
 
 import contextlib
 import dataclasses
-import platform
 import traceback
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +17,6 @@ from cohort.learning.plan import TrainingPlan
 from cohort.run.checkpoint import Checkpoint, newest_checkpoint
 from cohort.run.folder import RunFolder
 
-PACKAGES = ("cohort", "ray", "torch", "torchvision", "numpy")
 Config = TypeVar("Config", bound=RunConfig)
 Resumed = tuple[RunFolder, Checkpoint]
 
@@ -92,11 +89,6 @@ def dataset_label(config: DataConfig) -> str:
 def network_name(network: Any) -> str:
     """How a student's network is written in records and files."""
     return network if isinstance(network, str) else written_name(network)
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that results depend on."""
-    return {"python": platform.python_version()} | {p: version(p) for p in PACKAGES}
 
 
 def prefixed(measurements: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from cohort.run.start import (
     images_per_second,
     network_name,
     prefixed,
-    versions,
     write_failure,
     write_reason,
 )
 from cohort.runtime.config import CohortConfig, Network
 from cohort.runtime.coordinator import Coordinator
+from cohort.version import versions
 
 
 def conclude(

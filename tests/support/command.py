@@ -104,6 +104,7 @@ def _run_script(
     file = str(ROOT / "scripts" / script)
     patch.setattr(sys, "argv", [file, *map(str, arguments)])
     patch.setattr(sys, "path", list(sys.path))
+    patch.setenv("PYTHONPATH", str(ROOT))
     try:
         runpy.run_path(file, run_name="__main__")
     except SystemExit as ended:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from cohort.cli.parser import parse, run_command
+from cohort.cli.main import run_command
+from cohort.cli.parser import parse
 from cohort.errors import ConfigError, RunError
 from cohort.runtime.config import CohortConfig
 
