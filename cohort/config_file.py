@@ -12,17 +12,14 @@ from pydantic import TypeAdapter, ValidationError
 from cohort.config import RunConfig
 from cohort.errors import ConfigError, did_you_mean
 from cohort.imports import written_name
+from cohort.invocation import command_line
 from cohort.models.spec import WithExits, WithMembers
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Config = TypeVar("Config", bound="DataclassInstance")
-COMMANDS = {
-    "k": "scripts/launch_cohort.py",
-    "exits": "scripts/self_distill.py",
-    "teachers": "scripts/ods_distill.py",
-}
+COMMANDS = {"k": "train", "exits": "self-distill", "teachers": "ods-distill"}
 """A key that only one of the commands has."""
 
 
@@ -96,7 +93,9 @@ def _check_command(
     known = names_of(cls)
     for key, command in COMMANDS.items():
         if key in values and key not in known:
-            raise ConfigError(f"{file} is for {command}, which alone has the key {key!r}; use that")
+            raise ConfigError(
+                f"{file} is for {command_line(command)}, which alone has the key {key!r}; use that"
+            )
 
 
 def _sentence(

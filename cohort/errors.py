@@ -1,7 +1,10 @@
-"""The two ways in which a run ends badly, told apart by whose turn it is to act."""
+"""The two ways in which a run ends badly, told apart by whose turn it is to act, and exit codes."""
 
 import difflib
 from collections.abc import Iterable
+
+SUCCESS, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes of commands: a ConfigError is USAGE, a RunError is FAILED, a signal is INTERRUPTED."""
 
 
 class ConfigError(ValueError):

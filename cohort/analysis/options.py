@@ -1,4 +1,4 @@
-"""What ``scripts/analyse.py`` is asked for. Imports no torch, so that ``--help`` is fast."""
+"""What ``cohort analyse`` is asked for. Imports no torch, so that ``--help`` is fast."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -5,7 +5,6 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ import torch
 
 from cohort.files import atomic_write, to_json
 from cohort.reporting.formatting import number
-
-PACKAGES = ("cohort", "ray", "torch", "numpy")
+from cohort.version import versions
 
 
 def quartiles(values: Any) -> list[float]:
@@ -45,7 +43,7 @@ def write_json(path: str | Path, measured: Mapping[str, Any]) -> None:
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "hardware": hardware(),
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        "versions": versions(),
         **measured,
     }
     atomic_write(Path(path), to_json(values, indent=1))

@@ -21,8 +21,6 @@ class Command(ABC, Generic[Config]):
     """What is typed: ``cohort NAME``."""
     key: ClassVar[str]
     """What study files call it; its script is called so too."""
-    about: ClassVar[str]
-    """One sentence for ``--help``."""
     config: type[Config]
 
     @abstractmethod

@@ -13,7 +13,6 @@ class Train(Command[CohortConfig]):
     """Deep Mutual Learning: K students that learn the same task and teach each other."""
 
     name, key = "train", "launch_cohort"
-    about = "Train a cohort of students that teach each other (Deep Mutual Learning) on Ray."
     config = CohortConfig
 
     def resolve(self, config: CohortConfig) -> CohortConfig:

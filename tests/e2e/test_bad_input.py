@@ -310,7 +310,7 @@ def test_config_and_resume(refused, run_dir):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("exits: null", ["is for scripts/self_distill.py", "'exits'", "use that"]),
+        ("exits: null", ["scripts/self_distill.py", "'exits'", "use that"]),
         ("epoch: 3", ["unknown key 'epoch'", "did you mean 'epochs'?"]),
         ("k: two", ["key 'k' is 'two'", "integer"]),
         ("teacher: [peers]", ["key 'teacher' is ['peers']"]),

@@ -170,7 +170,7 @@ def test_killed_and_interrupted_and_killed_again_it_is_the_same_study(ray_of_fou
     process = start(*common, "--resume", script=SWEEP)
     code, out, err = end_by(process, signal.SIGINT, lambda: training(folder.trials, began))
     assert code == 130, out + err
-    assert f"interrupted; go on with: python scripts/sweep.py {file} --resume" in out
+    assert f"sweep.py {file} --resume --study-dir {folder.path}" in out
     assert "Traceback" not in out
     assert err == "stopping after this step; a second signal stops at once\n"
     for run_dir in prepared:

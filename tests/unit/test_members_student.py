@@ -186,7 +186,7 @@ def test_other_commands_refuse_them():
             CohortConfig(students=students)
         assert str(caught.value) == (
             "--students is 'resnet8+members=4', a batch ensemble, which is trained by "
-            "scripts/ods_distill.py; name a network without +members here"
+            "cohort ods-distill; name a network without +members here"
         )
     for model in ("resnet8+members=4", WithMembers("resnet8", 4)):
         with pytest.raises(ConfigError) as caught:

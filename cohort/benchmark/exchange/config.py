@@ -1,4 +1,4 @@
-"""The configuration of `scripts/bench_cohort.py`. Imports no torch, so that ``--help`` is fast."""
+"""The configuration of `cohort bench exchange`. Imports no torch, so that ``--help`` is fast."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +44,7 @@ class BenchConfig(DataConfig):
     steps_per_round: int = 10
     """Steps that a mode advances in a round."""
     startup: bool = True
-    """Also time every mode from the command to its first step, with launch_cohort.py."""
+    """Also time every mode from the command to its first step, as `cohort train` takes it."""
     output: str | None = None
     """JSON file for the raw times, with commit, hardware and versions. Default: none."""
 
@@ -57,7 +57,7 @@ class BenchConfig(DataConfig):
             self.cohort(mode, gpus=0)  # which raises where a launch would
 
     def cohort(self, mode: Mode, gpus: int) -> CohortConfig:
-        """What launch_cohort.py would take, resolved."""
+        """What `cohort train` would take, resolved."""
         exchange: Exchange = "object_store" if mode == "independent" else mode
         return resolve(
             CohortConfig(

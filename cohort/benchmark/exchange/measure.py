@@ -20,8 +20,7 @@ from pathlib import Path
 import torch
 
 from cohort.benchmark.exchange.config import MODES, BenchConfig, Mode
-from cohort.cli.parser import USAGE
-from cohort.errors import ConfigError, RunError
+from cohort.errors import USAGE, ConfigError, RunError
 from cohort.runtime.actors import RayCohort
 from cohort.runtime.assembly import assemble, session
 from cohort.runtime.cohort import OnRecords, Stopping
@@ -54,14 +53,14 @@ class Measurements:
     """For the user, of how the machine is shared; may be empty."""
 
 
-def measure(config: BenchConfig, launcher: Path) -> Measurements:
-    """Run the benchmark. ``launcher`` is launch_cohort.py, whose start is timed.
+def measure(config: BenchConfig) -> Measurements:
+    """Run the benchmark.
 
     Raises ConfigError if a cohort cannot be built as configured, RunError if a launch failed.
     """
     gpus = _gpus(config)
     parts = prepare(config.cohort("object_store", gpus))
-    startup = {mode: time_startup(config, mode, gpus, launcher) for mode in _modes(config.startup)}
+    startup = {mode: time_startup(config, mode, gpus) for mode in _modes(config.startup)}
     with (
         session(config.cohort("object_store", gpus)),
         assemble(parts) as (actors, notice),
@@ -102,11 +101,12 @@ def time_steps(advance: Advance, start: int, steps: int) -> float:
     return time.perf_counter() - begin
 
 
-def time_startup(config: BenchConfig, mode: Mode, gpus: int, launcher: Path) -> float:
+def time_startup(config: BenchConfig, mode: Mode, gpus: int) -> float:
     """Seconds from the start of the real command until step 1 stands in metrics.jsonl."""
     with tempfile.TemporaryDirectory() as folder:
         run_dir, log = Path(folder, "run"), Path(folder, "log")
-        command = [sys.executable, str(launcher), *_flags(config, mode, gpus, run_dir)]
+        flags = _flags(config, mode, gpus, run_dir)
+        command = [sys.executable, "-m", "cohort", "train", *flags]
         with log.open("w") as output:
             begin = time.perf_counter()
             launch = subprocess.Popen(command, stdout=output, stderr=output)
@@ -137,7 +137,7 @@ def _launch_failed(code: int, lines: list[str]) -> Exception:
 
 
 def _flags(config: BenchConfig, mode: Mode, gpus: int, run_dir: Path) -> list[str]:
-    """Those of launch_cohort.py for one step of this mode on little data."""
+    """Those of ``cohort train`` for one step of this mode on little data."""
     cohort = dataclasses.replace(
         config.cohort(mode, gpus),
         train_subset=max(STARTUP_IMAGES, config.batch_size),

@@ -1,4 +1,4 @@
-"""The configuration of `scripts/bench_ods.py`. Imports no torch, so that ``--help`` is fast."""
+"""The configuration of `cohort bench ods`. Imports no torch, so that ``--help`` is fast."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal

@@ -1,4 +1,4 @@
-"""The configuration of `scripts/bench_self_distill.py`. Imports no torch, so that ``--help`` is fast."""
+"""The configuration of `cohort bench self-distill`. Imports no torch, so that ``--help`` is fast."""
 
 from dataclasses import dataclass
 
@@ -52,7 +52,7 @@ class StepBenchConfig(DataConfig):
         check_output(self.output)
 
     def job(self, method: Method) -> SelfDistillConfig:
-        """What self_distill.py would take, resolved; its teacher is to be handed to ``prepare``."""
+        """What `cohort self-distill` would take, resolved; its teacher is to be handed to ``prepare``."""
         return resolve(
             SelfDistillConfig(
                 **data_keys(self),

@@ -13,7 +13,6 @@ class OdsDistill(Command[OdsConfig]):
     """ODS distillation: a deep ensemble in one network, its diversity kept."""
 
     name, key = "ods-distill", "ods_distill"
-    about = "Distil a deep ensemble into one BatchEnsemble, diversity kept (ODS), on Ray Train."
     config = OdsConfig
 
     def resolve(self, config: OdsConfig) -> OdsConfig:

@@ -1,4 +1,4 @@
-"""The configuration of `scripts/ods_distill.py` and `ods_distill`."""
+"""The configuration of `cohort ods-distill` and `ods_distill`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class OdsConfig(JobConfig):
     dataset: str | Callable[..., Any] = OF_TEACHERS
     """teachers: the data that they learned, with the subsets, the validation split and the image size of their run, where --train-subset, --test-subset, --validation, --data-seed, --image-size and --data-root do not say otherwise. Or digits, cifar10, cifar100, folder (class per directory), synthetic, or package.module:function."""  # noqa: E501
     teachers: str | None = None
-    """Folder of a finished run whose students teach: a deep ensemble, from launch_cohort.py --teacher none."""  # noqa: E501
+    """Folder of a finished run whose students teach: a deep ensemble, from `cohort train --teacher none`."""
     choose: str | int | tuple[int, ...] | None = None
     """Numbers of the students that teach, with commas between, such as 0,2,3. Default: all of the run's."""
     student: StudentKind = "be"

@@ -13,7 +13,6 @@ class SelfDistill(Command[SelfDistillConfig]):
     """Be Your Own Teacher: a network with exits that is its own teacher."""
 
     name, key = "self-distill", "self_distill"
-    about = "Train a network with exits that is its own teacher (Be Your Own Teacher) on Ray Train."
     config = SelfDistillConfig
 
     def resolve(self, config: SelfDistillConfig) -> SelfDistillConfig:

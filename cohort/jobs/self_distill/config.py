@@ -1,4 +1,4 @@
-"""The configuration of `scripts/self_distill.py` and `self_distill`."""
+"""The configuration of `cohort self-distill` and `self_distill`."""
 
 import dataclasses
 from collections.abc import Mapping

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cohort.cli.parser import FAILED, INTERRUPTED, SUCCESS
+from cohort.errors import FAILED, INTERRUPTED, SUCCESS
 from cohort.files import atomic_write
 from cohort.run.interruption import Interruption
 from cohort.runtime.session import ray_session
