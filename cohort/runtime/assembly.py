@@ -1,5 +1,6 @@
 """From a config to a cohort that is ready to train, everything refusable refused on the way."""
 
+import functools
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
@@ -7,12 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from cohort.data.dataset import ImageDataset
 from cohort.data.registry import load_dataset
 from cohort.errors import ConfigError
 from cohort.learning.lone_image import check_lone_image
 from cohort.learning.plan import TrainingPlan, plan_training
+from cohort.models.families import ImageShape
 from cohort.models.multi_exit import MultiExit
 from cohort.models.registry import NetworkSpec, build_network
 from cohort.objectives.mutual import MutualLearning
@@ -38,11 +41,15 @@ class Ingredients:
     """Parameters of the cohort's largest network."""
 
 
-def prepare(config: CohortConfig) -> Ingredients:
-    """Read the data and try out the networks. Raises ConfigError for whatever does not fit."""
+def prepare(config: CohortConfig, dataset: ImageDataset | None = None) -> Ingredients:
+    """Read the data and try out the networks. Raises ConfigError for whatever does not fit.
+
+    ``dataset`` stands in for the data that ``config`` names, which are then not read.
+    """
     if config.tensorboard:
         summary_writer()
-    dataset = load_dataset(config, config.seed)
+    if dataset is None:
+        dataset = load_dataset(config, config.seed)
     plan = plan_training(config, len(dataset.train))
     sizes = [_size(network, dataset, plan) for network in dict.fromkeys(config.networks)]
     objective = MutualLearning(
@@ -134,11 +141,19 @@ def _device_in_process(config: CohortConfig) -> torch.device:
 
 
 def _size(network: NetworkSpec, dataset: ImageDataset, plan: TrainingPlan) -> int:
-    with torch.random.fork_rng(devices=[]):  # the caller's random numbers are his own
-        module = build_network(
-            network, num_classes=dataset.num_classes, image_shape=dataset.image_shape
-        )
     if plan.batch_size == 1:
+        module = _built(network, dataset.num_classes, dataset.image_shape)
         forward = module.outputs if isinstance(module, MultiExit) else module
         check_lone_image(module, dataset.image_shape, forward, plan.batch_size)
+    return _parameters(network, dataset.num_classes, dataset.image_shape)
+
+
+@functools.cache  # a study asks for each of its points
+def _parameters(network: NetworkSpec, num_classes: int, image_shape: ImageShape) -> int:
+    module = _built(network, num_classes, image_shape)
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _built(network: NetworkSpec, num_classes: int, image_shape: ImageShape) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers are his own
+        return build_network(network, num_classes=num_classes, image_shape=image_shape)

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cohort.errors import ConfigError
+from cohort.tuning.axes import Cases, Grid, LogUniform, Zip
 from cohort.tuning.file.load import to_yaml
 from cohort.tuning.file.smoke import with_smoke
 from cohort.tuning.report import HeatmapFigure, LinesFigure, Report
-from cohort.tuning.space import Cases, Grid, LogUniform, Zip
 from cohort.tuning.study import (
     Asha,
     GridSearch,

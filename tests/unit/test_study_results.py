@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-import cohort.tuning.results.draw
+import cohort.tuning.results.report_figure
+from cohort.tuning.axes import Cases, Grid, LogUniform, Zip
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.report import BarsFigure, HeatmapFigure, LinesFigure, Report
 from cohort.tuning.results.write import (
@@ -20,7 +21,6 @@ from cohort.tuning.results.write import (
     trials_table,
     write_results,
 )
-from cohort.tuning.space import Cases, Grid, LogUniform, Zip
 from cohort.tuning.study import RandomSearch, Study
 from cohort.tuning.trials import points_of, trials_of
 from tests.support.fake_run import record, student, write_run
@@ -304,9 +304,11 @@ def test_a_metric_that_nothing_has_is_told(all_finished):
 def drawn_by(monkeypatch, name, study, folder):
     """What the figure's function is called with."""
     calls = []
-    real = getattr(cohort.tuning.results.draw, name)
+    real = getattr(cohort.tuning.results.report_figure, name)
     monkeypatch.setattr(
-        cohort.tuning.results.draw, name, lambda *a, **k: calls.append((a, k)) or real(*a, **k)
+        cohort.tuning.results.report_figure,
+        name,
+        lambda *a, **k: calls.append((a, k)) or real(*a, **k),
     )
     write_results(study, folder, specs_of(study))
     assert len(calls) == 1

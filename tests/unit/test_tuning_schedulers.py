@@ -10,8 +10,8 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import SearchGenerator
 
+from cohort.tuning.axes import Choice, LogUniform, RandInt, Uniform
 from cohort.tuning.on_ray.schedulers import build_scheduler, replay
-from cohort.tuning.space import Choice, LogUniform, RandInt, Uniform
 from cohort.tuning.study import Asha, Median, NoScheduler, Pbt, RandomSearch
 from tests.support.studies import make_study, make_trial, result
 

@@ -4,9 +4,10 @@ import pytest
 from ray.tune.experiment import Experiment
 from ray.tune.search import Searcher, SearchGenerator
 
+from cohort.tuning.axes import Grid, LogUniform, Uniform
 from cohort.tuning.on_ray.searcher import TrialSearcher
 from cohort.tuning.search import listed
-from cohort.tuning.space import Grid, LogUniform, Point, Uniform
+from cohort.tuning.space import Point
 from cohort.tuning.study import Pbt
 from cohort.tuning.trials import TrialSpec, points_of, trials_of
 from tests.support.studies import make_study, result

@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
+from cohort.tuning.axes import Grid, Uniform
 from cohort.tuning.folder import StudyFolder
-from cohort.tuning.space import Grid, Point, Uniform
+from cohort.tuning.space import Point
 from cohort.tuning.state import ended_trials, known_points, known_trials, present_values
 from cohort.tuning.study import Asha, NoScheduler, OptunaSearch
 from cohort.tuning.trials import points_of, trials_of

@@ -4,6 +4,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+from cohort.tuning.on_ray.unsaved import Unsaved
 from ray import tune
 
 from cohort.jobs.ods.config import OdsConfig
@@ -13,7 +14,6 @@ from cohort.tuning.on_ray import trial as trainable
 from cohort.tuning.on_ray.fit import StopTrials
 from cohort.tuning.on_ray.run import StudyResult
 from cohort.tuning.on_ray.trial import Setting, placed, train_trial
-from cohort.tuning.on_ray.unsaved import Unsaved
 from cohort.tuning.trials import TrialSpec
 from tests.support.studies import spec_dict
 

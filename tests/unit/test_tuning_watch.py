@@ -6,10 +6,10 @@ import pytest
 from ray.exceptions import RayActorError
 from rich.console import Console
 
+from cohort.tuning.axes import Uniform
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.on_ray.watch import Watch
 from cohort.tuning.progress import StudyProgress
-from cohort.tuning.space import Uniform
 from cohort.tuning.study import Asha, Pbt
 from tests.support.studies import make_study, make_trial, result
 

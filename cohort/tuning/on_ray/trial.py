@@ -1,17 +1,15 @@
-"""What Ray Tune runs for every trial: one of the commands, in the trial's run folder. Needs ray."""
+"""What Ray Tune runs for every trial: one of the commands, in the trial's run folder."""
 
 import dataclasses
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-from ray import tune
 from ray.util.placement_group import get_current_placement_group
 
 from cohort.config import RunConfig
-from cohort.config_file import load_config
 from cohort.errors import ConfigError, RunError
 from cohort.jobs.ods.config import OdsConfig
 from cohort.jobs.ods.run import ods_distill, resume_ods_distill
@@ -20,6 +18,8 @@ from cohort.jobs.self_distill.config import SelfDistillConfig
 from cohort.jobs.self_distill.run import resume_self_distill, self_distill
 from cohort.run.checkpoint import newest_checkpoint
 from cohort.run.folder import RunFolder
+from cohort.run.journal import OnStep
+from cohort.run.watcher import Watcher
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.placement import Share
 from cohort.runtime.reservation import Reservation
@@ -27,9 +27,15 @@ from cohort.runtime.train import CohortResult, resume_cohort, train_cohort
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.locks import at_work
 from cohort.tuning.measurements import finals
-from cohort.tuning.on_ray.exploit import settle, take_over
 from cohort.tuning.on_ray.reporter import Reporter
 from cohort.tuning.trials import TrialSpec, config_of, referred
+
+
+class Watched(TypedDict):
+    """How whoever trains tells a reporter of its run."""
+
+    on_step: OnStep
+    watcher: Watcher
 
 
 @dataclass(frozen=True)
@@ -41,10 +47,6 @@ class Setting:
     """The folder to which a relative data_root refers."""
     data_root: str | None = None
     """Where the data lie, if elsewhere than the study says."""
-    changing: tuple[str, ...] = ()
-    """Keys that the scheduler changes when a trial goes on from another one's weights."""
-    every_epochs: int = 0
-    """How often it may do so; 0 for never."""
     prepares: bool = False
     """Whether these are the runs that trials learn from."""
 
@@ -67,31 +69,25 @@ class Setting:
 def train_trial(config: Mapping[str, Any], setting: Setting) -> None:
     """Train one trial, from the start or from where its run folder stands.
 
-    ``config`` holds ``trial``, a TrialSpec, and the keys that the scheduler changes. What a run
-    refuses or fails with is reported as ``ended: failed``, for it would come again; a process that
-    dies of anything else is Tune's to start again.
+    ``config`` holds ``trial``, a TrialSpec. What a run refuses or fails with is reported as
+    ``ended: failed``, for it would come again; a process that dies of anything else is Tune's to
+    start again.
     """
     spec = TrialSpec.from_dict(config["trial"])
     run_dir = setting.folders / spec.name
-    reporter = Reporter(run_dir, setting.stop_file, hand_over=setting.every_epochs)
+    reporter = Reporter(run_dir, setting.stop_file)
     with at_work(setting.study_dir):
         if not reporter.stopping():
-            _train_and_report(config, setting, spec, RunFolder(run_dir), reporter)
+            _train_and_report(setting, spec, RunFolder(run_dir), reporter)
     reporter.leave()
 
 
 def _train_and_report(
-    config: Mapping[str, Any],
-    setting: Setting,
-    spec: TrialSpec,
-    folder: RunFolder,
-    reporter: Reporter,
+    setting: Setting, spec: TrialSpec, folder: RunFolder, reporter: Reporter
 ) -> None:
     try:
         run = placed(config_of(spec, folder.path, setting.runs), setting)
-        changed = {key: config[key] for key in setting.changing}
-        _take_over(folder, run, changed)
-        result = _train(dataclasses.replace(run, **changed), spec, folder, reporter)
+        result = _train(run, spec, folder, reporter)
     except (ConfigError, RunError) as error:
         reporter.report({"ended": "failed", "reason": str(error)})
         return
@@ -105,25 +101,13 @@ def _train_and_report(
 def placed(config: RunConfig, setting: Setting) -> RunConfig:
     """The config with the place of its data, wherever the trial's process runs.
 
-    That of the teachers' data is known to their run.
+    Where the data of an ensemble of teachers lie is known to the teachers' run.
     """
     of_teachers = isinstance(config, OdsConfig) and config.data_root == OdsConfig.data_root
     if of_teachers and setting.data_root is None:
         return config
     root = setting.home / (setting.data_root or config.data_root)
     return dataclasses.replace(config, data_root=str(root))
-
-
-def _take_over(folder: RunFolder, run: RunConfig, changed: Mapping[str, Any]) -> None:
-    """Go on from the checkpoint that Tune hands this trial, its own or another one's, if any.
-
-    The config is the run's own: unlike the study's, it has what the data set's recipe fills in.
-    """
-    settle(folder)
-    if (weights := tune.get_checkpoint()) is not None:
-        config = dataclasses.replace(load_config(folder.config, type(run)), **changed)
-        with weights.as_directory() as path:
-            take_over(folder, config, Path(path))
 
 
 def _train(
@@ -150,13 +134,14 @@ def _clear(folder: RunFolder) -> None:
 
 
 def _start(run: RunConfig, reporter: Reporter) -> CohortResult | JobResult:
+    watched: Watched = {"on_step": reporter.recorded, "watcher": reporter}
     match run:
         case CohortConfig():
-            return train_cohort(run, watcher=reporter, reservation=_reservation(run))
+            return train_cohort(run, reservation=_reservation(run), **watched)
         case SelfDistillConfig():
-            return self_distill(run, watcher=reporter)
+            return self_distill(run, **watched)
         case OdsConfig():
-            return ods_distill(run, watcher=reporter)
+            return ods_distill(run, **watched)
         case _:
             raise AssertionError(type(run))
 
@@ -165,14 +150,14 @@ def _resume(
     run: RunConfig, spec: TrialSpec, folder: RunFolder, reporter: Reporter
 ) -> CohortResult | JobResult:
     path, given = folder.path, _given(run, spec)
+    watched: Watched = {"on_step": reporter.recorded, "watcher": reporter}
     match run:
         case CohortConfig():
-            places = _reservation(run)
-            return resume_cohort(path, given=given, watcher=reporter, reservation=places)
+            return resume_cohort(path, given=given, reservation=_reservation(run), **watched)
         case SelfDistillConfig():
-            return resume_self_distill(path, given=given, watcher=reporter)
+            return resume_self_distill(path, given=given, **watched)
         case OdsConfig():
-            return resume_ods_distill(path, given=given, watcher=reporter)
+            return resume_ods_distill(path, given=given, **watched)
         case _:
             raise AssertionError(type(run))
 
