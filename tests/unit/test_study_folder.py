@@ -99,7 +99,7 @@ def test_a_torn_last_line_is_left_out_and_written_over(tmp_path):
     for torn in (b"{", whole[:-1], b"\xc3"):
         folder.decisions_file.write_bytes(whole + torn)
         assert [line["trial"] for line in folder.decisions()] == ["a"]
-        folder.record_decision("b", "exploited", source="a")
+        folder.record_decision("b", "failed", reason="died")
         assert [line["trial"] for line in folder.decisions()] == ["a", "b"]
 
 

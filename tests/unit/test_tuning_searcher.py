@@ -4,11 +4,9 @@ import pytest
 from ray.tune.experiment import Experiment
 from ray.tune.search import Searcher, SearchGenerator
 
-from cohort.tuning.axes import Grid, LogUniform, Uniform
 from cohort.tuning.on_ray.searcher import TrialSearcher
 from cohort.tuning.search import listed
 from cohort.tuning.space import Point
-from cohort.tuning.study import Pbt
 from cohort.tuning.trials import TrialSpec, points_of, trials_of
 from tests.support.studies import make_study, result
 
@@ -125,24 +123,6 @@ def test_an_end_that_tune_tells_twice_counts_once():
     searcher.on_trial_complete("0", result(9, 0.5, ended="finished"))
     searcher.on_trial_complete("0", error=True)
     assert source.told == [(1, 0.5)]
-
-
-def test_keys_that_change_begin_as_the_config_of_the_trial_has_them():
-    mutate = {"lr": LogUniform(0.01, 0.3), "mimicry_weight": Uniform(0.0, 2.0)}
-    space = {"lr": Grid((0.05, 0.1))}
-    _, searcher = searcher_of(make_study(scheduler=Pbt(mutate=mutate), space=space))
-    configs = [searcher.suggest(trial_id) for trial_id in "ab"]
-    assert [config["lr"] for config in configs] == [0.05, 0.1]
-    assert [config["mimicry_weight"] for config in configs] == [1.0, 1.0]  # CohortConfig's own
-
-
-def test_keys_that_a_trial_has_changed_already_stay_changed():
-    space = {"mimicry_weight": Grid((0.5, 1.0, 1.5))}
-    pbt = Pbt(mutate={"lr": LogUniform(0.01, 0.3)})
-    study = make_study(scheduler=pbt, base={"lr": 0.1}, space=space)
-    changed = {trials_of(study, points_of(study)[1])[0].name: {"lr": 0.2}}
-    _, searcher = searcher_of(study, present=lambda spec: changed.get(spec.name, {}))
-    assert [searcher.suggest(trial_id)["lr"] for trial_id in "abc"] == [0.1, 0.2, 0.1]
 
 
 def test_an_interrupted_study_hands_out_no_more():

@@ -7,7 +7,7 @@ import pytest
 from cohort.tuning.axes import Grid, Uniform
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.space import Point
-from cohort.tuning.state import ended_trials, known_points, known_trials, present_values
+from cohort.tuning.state import ended_trials, known_points, known_trials
 from cohort.tuning.study import Asha, NoScheduler, OptunaSearch
 from cohort.tuning.trials import points_of, trials_of
 from tests.support.fake_run import record, student, write_run
@@ -120,13 +120,3 @@ def test_those_of_optuna_are_the_suggested_ones_each_once(folder):
     assert known_points(study, folder) == points
     known = [(spec.values["lr"], spec.seed) for spec in known_trials(study, folder)]
     assert known == [(0.5, 0), (0.5, 1), (0.25, 0), (0.25, 1)]
-
-
-def test_keys_that_changed_are_read_from_the_run_folder(folder):
-    spec = only_trial(small())
-    keys = ("lr", "mimicry_weight")
-    assert present_values(spec, folder, keys) == {}
-    config = write_run(folder.trial(spec)) / "config.yaml"
-    config.write_text("k: 2\nlr: 0.3\nmimicry_weight: 0.5\nseed: 0\n")
-    assert present_values(spec, folder, keys) == {"lr": 0.3, "mimicry_weight": 0.5}
-    assert present_values(spec, folder, ()) == {}

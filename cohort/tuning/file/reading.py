@@ -23,8 +23,10 @@ SAID = {
     "model_attributes_type": KEYS_AND_VALUES,
     "tuple_type": "it must be a list",
     "too_short": "it must hold at least one",
+    "greater_than": "it must be greater than {gt}",
+    "greater_than_equal": "it must be {ge} or greater",
 }
-"""What pydantic's errors are called here, where YAML has other words."""
+"""What is said of pydantic's errors, but for those of which it speaks well itself."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,9 @@ def _refusal(error: ValidationError, document: Mapping[str, Any], place: Place) 
             return where.at(first["ctx"]["tag"]).unknown(kinds)
         said = f"is {here['kind']!r}" if "kind" in here else "is missing"
         return where.at("kind").error(f"{said}; it must be one of {', '.join(kinds)}")
-    said = SAID.get(kind)
-    return where.error(f"is {value!r}; {said}" if said else f"is {value!r}: {reason(error)}")
+    if kind in SAID:
+        return where.error(f"is {value!r}; {SAID[kind].format(**first.get('ctx', {}))}")
+    return where.error(f"is {value!r}: {reason(error)}")
 
 
 def _followed(value: Any, loc: Sequence[int | str], place: Place) -> tuple[Any, Place]:
