@@ -101,7 +101,7 @@ class StudyFolder:
 
     @property
     def table_parquet(self) -> Path:
-        """The same table with its types."""
+        """The table of trials with the types of its columns."""
         return self.path / "trials.parquet"
 
     @property

@@ -19,7 +19,6 @@ from cohort.tuning.results.write import print_results, write_results
 from cohort.tuning.study import RandomSearch, Study
 from cohort.tuning.trials import points_of, trials_of
 from tests.support.fake_run import record, student, write_run
-from tests.support.study_files import TIMING_COLUMNS, comparable
 
 STUDY = Study(
     name="size",
@@ -125,18 +124,6 @@ def test_status(folder):
     assert table["trained_steps"][2] == 6
     assert table["trained_epochs"][2] == 1.5
     assert table["version.python"][2] == "3.11"
-
-
-def test_equal_trials_have_equal_rows_but_for_timing(all_finished, tmp_path):
-    other = StudyFolder.create(tmp_path / "again", "seeds: [0]\n")
-    for spec in specs_of(STUDY):
-        accuracy = ACCURACY[spec.labels["k"], spec.labels["teacher"], spec.seed]
-        more = {"wall_seconds": 77.0, "images_per_second": 3.25, "restarts": 2}
-        write_trial(other, spec, accuracy, **more)
-    ours, theirs = table_of(all_finished), table_of(other)
-    pd.testing.assert_frame_equal(comparable(ours), comparable(theirs), check_exact=True)
-    for column in TIMING_COLUMNS:
-        assert not ours[column].equals(theirs[column])
 
 
 def test_csv_and_parquet_hold_the_numbers_exactly(folder):

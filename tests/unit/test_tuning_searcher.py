@@ -5,7 +5,6 @@ from ray.tune.experiment import Experiment
 from ray.tune.search import Searcher, SearchGenerator
 
 from cohort.tuning.on_ray.searcher import TrialSearcher
-from cohort.tuning.search import listed
 from cohort.tuning.space import Point
 from cohort.tuning.trials import TrialSpec, points_of, trials_of
 from tests.support.studies import make_study, result
@@ -25,9 +24,9 @@ class Source:
         self.told.append((point.labels["k"], value))
 
 
-def searcher_of(study, points=None, ended=None, **options):
+def searcher_of(study, points=None, ended=None, stopping=lambda: False):
     source = Source(points_of(study) if points is None else points)
-    return source, TrialSearcher(source, study, ended or {}, **options)
+    return source, TrialSearcher(source, study, ended or {}, stopping)
 
 
 def suggest_all(searcher):
@@ -172,9 +171,3 @@ def test_tune_may_save_the_searcher_which_writes_nothing(generator, tmp_path, ca
     generator.save_to_dir(str(folder), "session")
     assert [path.name for path in folder.iterdir()] == ["search_gen_state-session.json"]
     assert "not implemented" not in caplog.text
-
-
-def test_a_list_is_a_source():
-    study = make_study()
-    searcher = TrialSearcher(listed(points_of(study)), study, {})
-    assert len(suggest_all(searcher)) == 3

@@ -73,23 +73,14 @@ def test_what_another_scheduler_stopped_goes_on(other, folder):
     assert ended_trials(small(other), folder, [spec]).values == {spec.name: 0.5}
 
 
-def test_a_failed_trial_is_tried_again(folder):
-    spec = only_trial(small())
-    evaluated(folder.trial(spec), status="failed")
-    folder.record_decision(spec.name, "failed", reason="it died")
-    assert ended_trials(small(), folder, [spec]).values == {}
-
-
-@pytest.mark.parametrize("status", ["interrupted", None])
-def test_an_interrupted_trial_goes_on(status, folder):
-    spec = only_trial(small())
-    evaluated(folder.trial(spec), status=status)
-    assert ended_trials(small(), folder, [spec]).values == {}
-
-
-def test_a_trial_that_was_never_started_has_not_ended(folder):
+def test_a_trial_that_failed_was_interrupted_or_never_began_is_to_be_trained(folder):
     spec = only_trial(small())
     assert ended_trials(small(), folder, [spec]).values == {}
+    for name, status in (("failed", "failed"), ("interrupted", "interrupted"), ("killed", None)):
+        trial = dataclasses.replace(spec, name=name)
+        evaluated(folder.trial(trial), status=status)
+        folder.record_decision(name, "failed", reason="it died")
+        assert ended_trials(small(), folder, [trial]).values == {}
 
 
 def test_what_ended_without_the_metric_has_no_value_and_is_not_repeated(folder):

@@ -23,8 +23,8 @@ SAID = {
     "model_attributes_type": KEYS_AND_VALUES,
     "tuple_type": "it must be a list",
     "too_short": "it must hold at least one",
-    "greater_than": "it must be greater than {gt}",
-    "greater_than_equal": "it must be {ge} or greater",
+    "greater_than": "it must be greater than {gt:g}",
+    "greater_than_equal": "it must be {ge:g} or greater",
 }
 """What is said of pydantic's errors, but for those of which it speaks well itself."""
 

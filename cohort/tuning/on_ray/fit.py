@@ -67,7 +67,7 @@ def fit(
     Args:
         trials: what hands them out, or all of them.
         scheduler: which of them go on; None for all.
-        setting: what the trials share.
+        setting: what the trials have in common.
         placing: what each takes of the cluster.
         watch: told of what happens to them.
         interruption: whether the study is to stop.

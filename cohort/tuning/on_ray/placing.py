@@ -65,7 +65,8 @@ class Placing:
         Raises ConfigError, naming the trial, for one that can never be placed, or that its command
         would refuse: data that are not there, a network that does not fit its images.
         """
-        demands, read = [], lru_cache(maxsize=1)(load_dataset)
+        demands: list[Demand] = []
+        read = lru_cache(maxsize=1)(load_dataset)
         for spec in sorted(specs, key=_data_of):  # one data set after the other, each read once
             try:
                 demands.append(self.demand(spec, read))

@@ -45,10 +45,6 @@ class _Open:
     names: tuple[str, ...]
 
 
-def _never() -> bool:
-    return False
-
-
 class Unsaved:
     """Pickles as nothing: a study goes on from its run folders, not from Tune's notes.
 
@@ -78,8 +74,7 @@ class TrialSearcher(Unsaved, Searcher):
         source: PointSource,
         study: Study,
         ended: Mapping[str, float | None],
-        *,
-        stopping: Callable[[], bool] = _never,
+        stopping: Callable[[], bool],
     ) -> None:
         super().__init__()
         self._source = source

@@ -73,7 +73,7 @@ class Session:
             _source(study, folder, ended),
             study,
             ended.values,
-            stopping=self.interruption.requested,
+            self.interruption.requested,
         )
         with self._progress(total, len(ended.values)) as progress:
             for spec in specs:

@@ -40,7 +40,7 @@ class Watched(TypedDict):
 
 @dataclass(frozen=True)
 class Setting:
-    """What all trials of a study share; travels to them. All paths are absolute."""
+    """What the trials of a study have in common; travels to them. All paths are absolute."""
 
     study_dir: Path
     home: Path

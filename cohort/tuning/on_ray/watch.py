@@ -17,10 +17,6 @@ from cohort.tuning.study import Study
 from cohort.tuning.trials import TrialSpec
 
 
-def _never() -> bool:
-    return False
-
-
 class Watch(Unsaved, Callback):
     """Turns Tune's events into lines for people and decisions in the study's folder.
 
@@ -37,7 +33,7 @@ class Watch(Unsaved, Callback):
         study: Study,
         folder: StudyFolder,
         progress: StudyProgress,
-        interrupted: Callable[[], bool] = _never,
+        interrupted: Callable[[], bool],
     ) -> None:
         self._study = study
         self._folder = folder
