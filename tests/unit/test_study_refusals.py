@@ -186,7 +186,10 @@ def test_cases_may_have_any_other_name(name, tmp_path):
             {"scheduler": {"kind": "asha"}, "seeds": [0, 1]},
             "scheduler.kind is asha with search opt",
         ),
-        ({"space": {"lr": {"uniform": [0, 0.9]}}}, "study.yaml: point lr=0: --lr is 0.0; it must"),
+        (
+            {"space": {"lr": {"uniform": [0, 0.9]}}},
+            "study.yaml: point lr=0.0: --lr is 0.0; it must",
+        ),
         ({"report": {"baseline": {"lr": 0.1}}}, "report.baseline.lr is 0.1, but space.lr is drawn"),
     ],
 )

@@ -37,7 +37,7 @@ def looked_at(monkeypatch):
 
 def placing_of(tmp_path, **sections):
     """Places for the trials of a study on four cores, and all its trials."""
-    node = Node(cpus=4, gpus=0, memory=2**34)
+    node = Node(cpus=4, gpus=0, memory=2**36)
     study = study_of(tmp_path, {**QUICK, "teacher": "none"}, seeds=[0, 1, 2], **sections)
     specs = [spec for point in points_of(study) for spec in trials_of(study, point)]
     return Placing(Cluster((node,), node), Resources(), tmp_path, lambda config: config), specs
@@ -55,7 +55,7 @@ def test_points_that_differ_in_a_rate_are_looked_at_once(looked_at, tmp_path):
 def test_each_data_set_is_read_once_and_each_network_built_once_for_it(looked_at, tmp_path):
     space = {
         "k": {"grid": [1, 2]},
-        "students": {"grid": ["resnet8", "resnet14"]},
+        "students": {"grid": ["resnet8", "resnet20"]},
         "image_size": {"grid": [8, 16]},
         "epochs": {"grid": [1, 2]},
     }
@@ -63,7 +63,7 @@ def test_each_data_set_is_read_once_and_each_network_built_once_for_it(looked_at
     places.check(specs)
     data, networks = looked_at
     assert data == [16, 8]
-    assert sorted(networks) == [(f"resnet{d}", size) for d in (14, 8) for size in (16, 8)]
+    assert sorted(networks) == [(f"resnet{d}", size) for d in (20, 8) for size in (8, 16)]
 
 
 def test_places_are_a_core_for_each_student_beside_the_trials_own_process(looked_at, tmp_path):

@@ -94,7 +94,7 @@ def test_trials_are_told_to_stop_once_somebody_asks(tmp_path):
 
 def test_tune_may_save_what_cannot_be_saved(tmp_path):
     with (tmp_path / "open").open("w") as file:
-        stop = StopTrials(tmp_path / "stopping", file.closed)
+        stop = StopTrials(tmp_path / "stopping", file.writable)
         assert vars(pickle.loads(pickle.dumps(stop))) == {}
 
 
