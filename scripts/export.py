@@ -29,7 +29,8 @@ def main() -> int:
     )
     arguments = parser.parse_args()
 
-    from cohort.learning.export import export_exit, student_folder
+    from cohort.learning.export import export_exit
+    from cohort.run.finished import student_folder
 
     student = student_folder(arguments.run_dir, arguments.student)
     print(export_exit(student, arguments.exit, arguments.output, arguments.format))

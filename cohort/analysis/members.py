@@ -14,7 +14,7 @@ from cohort.metrics.calibration import calibrated
 from cohort.metrics.classification import evaluate_posterior, mean_posterior
 from cohort.metrics.deep_ensemble import deep_ensemble_rows
 from cohort.metrics.diversity import diversity
-from cohort.run.start import prefixed
+from cohort.run.ending import prefixed
 
 
 def measure_members(

@@ -15,8 +15,8 @@ from cohort.data.dataset import Split
 from cohort.jobs.job import STUDENT, Job
 from cohort.learning.data_parallel import Workers, synchronised_batch_norm
 from cohort.learning.learner import Files, Learner, weights_bytes
-from cohort.learning.records import Record
 from cohort.learning.student_files import weights_sha256
+from cohort.learning.windows import Means
 from cohort.metrics.classification import entropy
 from cohort.reporting.records import Phase
 
@@ -76,7 +76,7 @@ class Channel(Protocol):
         """The step from which to go on, and the files to restore."""
         ...
 
-    def trained(self, records: Sequence[Record]) -> None:
+    def trained(self, records: Sequence[Means]) -> None:
         """Measurements that became due."""
         ...
 
@@ -191,7 +191,7 @@ class Worker:
     def _hand_over(self, *, flush: bool = False) -> None:
         if flush:
             self.learner.close_window()
-        records = self.learner.records.drain()
+        records = self.learner.windows.drain()
         if self.workers.leads and records:
             self.channel.trained(records)
 

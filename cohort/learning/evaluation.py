@@ -36,7 +36,7 @@ def log_posterior_over(
 def log_posteriors_over(
     network: nn.Module, split: Split, device: torch.device, autocast: torch.autocast | None = None
 ) -> list[Tensor]:
-    """The same of every exit, shallowest first; of every member of a batch ensemble; or of the network."""
+    """Log-posteriors [N, C] of all exits, shallowest first; of all members; or of the one network."""
     return _over(network, lambda images: _logits(network, images), split, device, autocast)
 
 

@@ -6,9 +6,9 @@ from typing import Literal, Protocol, TypeVar
 from torch import Tensor
 
 from cohort.learning.learner import Files
-from cohort.learning.records import Record
+from cohort.learning.windows import Means
 
-OnRecords = Callable[[int, Sequence[Record]], None]
+OnRecords = Callable[[int, Sequence[Means]], None]
 """Called with a student's number and the measurements that became due."""
 Stopping = Callable[[], bool]
 """Whether somebody asked the run to stop."""

@@ -8,7 +8,7 @@ from typing import Any
 import ray
 
 from cohort.learning.learner import NonFiniteLossError
-from cohort.learning.records import Record
+from cohort.learning.windows import Means
 from cohort.runtime.cohort import OnRecords
 from cohort.runtime.collective import PeersLostError
 
@@ -39,7 +39,7 @@ class InFlight:
         """Wait until at most ``steps`` are in flight."""
         while len(self.steps) > steps:
             try:
-                collected: list[list[Record]] = ray.get(self.steps[0])
+                collected: list[list[Means]] = ray.get(self.steps[0])
             except Exception as error:
                 cause = first_cause(self.steps[0]) or error
                 raise cause from cause.__cause__

@@ -126,4 +126,4 @@ class InProcessCohort:
 
     def _hand_over(self, on_records: OnRecords) -> None:
         for student, learner in zip(self.students, self.learners, strict=True):
-            on_records(student, learner.records.drain())
+            on_records(student, learner.windows.drain())

@@ -20,8 +20,8 @@ from cohort.data.source import as_tensor
 from cohort.learning.build import build_learner
 from cohort.learning.learner import Files
 from cohort.learning.plan import TrainingPlan
-from cohort.learning.records import Record
 from cohort.learning.student_files import weights_sha256
+from cohort.learning.windows import Means
 from cohort.metrics.classification import entropy
 from cohort.models.registry import NetworkSpec
 from cohort.objectives.mutual import MutualLearning
@@ -68,18 +68,18 @@ class Student:
         return _to_numpy(self.learner.predict(step))
 
     @ray.method
-    def learn(self, step: int, *peers: Posterior) -> list[Record]:
+    def learn(self, step: int, *peers: Posterior) -> list[Means]:
         """Learn from the peers' log-posteriors; returns the measurements that became due."""
         return self._learn(step, peers)
 
     @ray.method(num_returns=2)
-    def learn_then_predict(self, step: int, *peers: Posterior) -> tuple[Posterior, list[Record]]:
+    def learn_then_predict(self, step: int, *peers: Posterior) -> tuple[Posterior, list[Means]]:
         """One task a step: learn from ``step``, then predict on the next one."""
         records = self._learn(step, peers)
         return _to_numpy(self.learner.predict(step + 1)), records
 
     @ray.method(num_returns=2)
-    def learn_then_repredict(self, step: int, *peers: Posterior) -> tuple[Posterior, list[Record]]:
+    def learn_then_repredict(self, step: int, *peers: Posterior) -> tuple[Posterior, list[Means]]:
         """Learn from ``step``, then predict on the same batch again (Algorithm 1)."""
         records = self._learn(step, peers)
         return _to_numpy(self.learner.repredict(step)), records
@@ -87,12 +87,12 @@ class Student:
     # Many steps in one task
 
     @ray.method
-    def learn_alone(self, start: int, stop: int) -> list[Record]:
+    def learn_alone(self, start: int, stop: int) -> list[Means]:
         """Steps ``start`` to ``stop`` without peers."""
         for step in range(start, stop):
             self.learner.predict(step)
             self.learner.learn(step)
-        return self.learner.records.drain()
+        return self.learner.windows.drain()
 
     @ray.method
     def rendezvous(self, one_node: bool) -> str:
@@ -106,7 +106,7 @@ class Student:
         self.group = PosteriorGroup(rank, size, store, backend)
 
     @ray.method
-    def learn_in_group(self, start: int, stop: int, sequential: bool) -> list[Record]:
+    def learn_in_group(self, start: int, stop: int, sequential: bool) -> list[Means]:
         """Steps ``start`` to ``stop``, exchanging posteriors in the group."""
         assert self.group is not None, "learn_in_group without join_group"
         try:
@@ -115,15 +115,15 @@ class Student:
         except BaseException:
             self._leave_group()
             raise
-        return self.learner.records.drain()
+        return self.learner.windows.drain()
 
     # Between steps
 
     @ray.method
-    def flush_records(self) -> list[Record]:
+    def flush_records(self) -> list[Means]:
         """Measurements of the steps since the last window that was full."""
         self.learner.close_window()
-        return self.learner.records.drain()
+        return self.learner.windows.drain()
 
     @ray.method
     def log_posterior_over(self, split: str) -> Posterior:
@@ -165,9 +165,9 @@ class Student:
             "gpus": tuple(ray.get_gpu_ids()),
         }
 
-    def _learn(self, step: int, peers: Sequence[Posterior]) -> list[Record]:
+    def _learn(self, step: int, peers: Sequence[Posterior]) -> list[Means]:
         self.learner.learn(step, [as_tensor(peer) for peer in peers])
-        return self.learner.records.drain()
+        return self.learner.windows.drain()
 
     def _leave_group(self) -> None:
         """Close the group, if there is one: peers that wait in it get an error at once."""

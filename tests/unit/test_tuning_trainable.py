@@ -44,6 +44,22 @@ def test_the_teachers_know_where_their_data_lie():
     assert placed(OdsConfig(), setting_of(data_root="there")).data_root == f"{HOME}/there"
 
 
+@pytest.mark.parametrize(
+    ("config", "here"),
+    [
+        (CohortConfig(exchange="in_process"), True),
+        (CohortConfig(exchange="object_store"), False),
+        (CohortConfig(exchange="collective"), False),
+        (SelfDistillConfig(workers=0), True),
+        (SelfDistillConfig(workers=1), False),
+        (OdsConfig(workers=0), True),
+        (OdsConfig(workers=2), False),
+    ],
+)
+def test_which_trials_train_in_their_own_process(config, here):
+    assert config.in_this_process is here
+
+
 def given(config, **values):
     spec = TrialSpec("a", "launch_cohort", {}, 0, values)
     return trainable._given(config, spec)

@@ -89,5 +89,5 @@ def time_steps(learner: Learner, start: int, steps: int) -> float:
         learner.learn(step)
     wait(learner.device)
     took = time.perf_counter() - begin
-    learner.records.drain()
+    learner.windows.drain()
     return took

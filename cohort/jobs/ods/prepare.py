@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 
+from cohort.data.dataset import ImageDataset
 from cohort.data.registry import load_dataset
 from cohort.errors import ConfigError
 from cohort.jobs.ods.config import OdsConfig
@@ -15,19 +16,19 @@ from cohort.learning.lone_image import check_lone_image
 from cohort.learning.plan import plan_training
 from cohort.models.members import MembersStudent
 from cohort.models.members_apart import check_members_apart
-from cohort.models.spec import WithMembers
+from cohort.models.spec import WithMembers, network_name
 from cohort.reporting.tensorboard import summary_writer
-from cohort.run.start import network_name
 
 
-def prepare(config: OdsConfig) -> OdsJob:
+def prepare(config: OdsConfig, dataset: ImageDataset | None = None) -> OdsJob:
     """Read the data and the teachers, try out the network. ``config`` is resolved.
 
-    Raises ConfigError for whatever does not fit.
+    ``dataset`` stands in for the teachers' data, which are then not read. Raises ConfigError for
+    whatever does not fit.
     """
     if config.tensorboard:
         summary_writer()
-    dataset = load_dataset(config, config.seed)
+    dataset = dataset or load_dataset(config, config.seed)
     plan = plan_training(config, len(dataset.train))
     check_shares(config, plan, dataset)
     given = f"--teachers {config.teachers}"

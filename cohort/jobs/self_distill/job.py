@@ -18,7 +18,7 @@ from cohort.jobs.self_distill.config import WITH_EXITS, Method, SelfDistillConfi
 from cohort.jobs.self_distill.hints import beside_teacher
 from cohort.jobs.teacher import TeacherFiles, read_teacher
 from cohort.learning.beside_teacher import AllExits
-from cohort.learning.build import learner_of, student_for
+from cohort.learning.build import student_for
 from cohort.learning.data_parallel import Workers
 from cohort.learning.learner import Learner
 from cohort.learning.lone_image import check_lone_image
@@ -26,13 +26,13 @@ from cohort.learning.plan import plan_training
 from cohort.learning.student_files import load_student, own_factory
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.normalised import Normalised
-from cohort.models.spec import WithExits
+from cohort.models.spec import WithExits, network_name
 from cohort.objectives.classic import ClassicDistillation, Hint
 from cohort.objectives.mutual import MutualLearning
 from cohort.objectives.objective import Objective
 from cohort.objectives.self_distillation import DEEP_SUPERVISION, SelfDistillation
 from cohort.reporting.tensorboard import summary_writer
-from cohort.run.start import network_name, prefixed
+from cohort.run.ending import prefixed
 
 HINTS: Mapping[Method, Hint] = {"kd": "none", "fitnet": "maps", "at": "attention"}
 
@@ -48,16 +48,15 @@ class SelfDistillJob(Job):
         """The learner of one worker at step 0."""
         student = self.student()
         module = self.training_module(student).to(device)  # and with it the student
-        return learner_of(
+        return Learner(
             student,
             self.plan,
             self.dataset,
             _objective(self.config),
             student=STUDENT,
-            forward=workers.parallel(module),
+            forward=module,
             adapters=getattr(module, "regressors", None),
-            shard=(workers.rank, workers.size),
-            average=workers.average,
+            workers=workers,
         )
 
     def student(self) -> Normalised:
@@ -135,8 +134,7 @@ def prepare(
     """
     if config.tensorboard:
         summary_writer()
-    if dataset is None:
-        dataset = load_dataset(config, config.seed)
+    dataset = dataset or load_dataset(config, config.seed)
     plan = plan_training(config, len(dataset.train))
     check_shares(config, plan, dataset)
     if config.teacher is not None and teacher is None:

@@ -9,16 +9,13 @@ from typing import Any
 import ray
 from ray.tune import PlacementGroupFactory
 
+from cohort.commands import by_key
 from cohort.config import DataConfig, RunConfig, data_keys
 from cohort.config_file import names_of
 from cohort.data.dataset import ImageDataset
 from cohort.data.registry import load_dataset
 from cohort.errors import ConfigError
-from cohort.jobs.self_distill.config import SelfDistillConfig
-from cohort.jobs.self_distill.config import resolve as resolve_job
-from cohort.jobs.self_distill.job import prepare as prepare_job
-from cohort.runtime.assembly import prepare
-from cohort.runtime.config import CohortConfig, resolve
+from cohort.jobs.ods.config import OdsConfig
 from cohort.runtime.placement import Node
 from cohort.runtime.session import cluster_nodes
 from cohort.tuning.demand import Cluster, Demand, demand_of
@@ -81,7 +78,7 @@ class Placing:
         if key not in self._known:
             config = self._locate(config_of(spec, None, self._runs))
             waits = any(referred(value) for value in spec.values.values())
-            largest = 0 if waits else _tried_out(config, read)
+            largest = 0 if waits else _tried_out(spec, config, read)
             self._known[key] = demand_of(config, self.cluster, self._resources, largest)
         return self._known[key]
 
@@ -100,17 +97,13 @@ def present_cluster() -> Cluster:
     return Cluster(tuple(cluster_nodes()), node)
 
 
-def _tried_out(config: RunConfig, read: Read) -> int:
+def _tried_out(spec: TrialSpec, config: RunConfig, read: Read) -> int:
     """Parameters of the largest network, after reading the data and building the networks."""
-    data = DataConfig(**data_keys(config))
-    match config:
-        case CohortConfig():
-            return prepare(resolve(config), read(data, config.seed)).largest_network
-        case SelfDistillConfig():
-            job = prepare_job(resolve_job(config), dataset=read(data, config.seed))
-            return job.parameters
-        case _:
-            return 0
+    if isinstance(config, OdsConfig):
+        return 0
+    command = by_key(spec.command)
+    dataset = read(DataConfig(**data_keys(config)), config.seed)
+    return command.prepare(command.resolve(config), dataset).largest_network
 
 
 def _data_of(spec: TrialSpec) -> str:
