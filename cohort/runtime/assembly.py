@@ -1,5 +1,6 @@
 """From a config to a cohort that is ready to train, everything refusable refused on the way."""
 
+import functools
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
@@ -11,6 +12,7 @@ import torch
 from cohort.data.dataset import ImageDataset
 from cohort.errors import ConfigError
 from cohort.learning.plan import TrainingPlan
+from cohort.models.families import ImageShape
 from cohort.models.modules import count_parameters
 from cohort.models.registry import build_network
 from cohort.models.spec import Network
@@ -123,8 +125,11 @@ def _device_in_process(config: CohortConfig) -> torch.device:
 
 def parameters_of(network: Network, dataset: ImageDataset) -> int:
     """How many parameters a network has for this data. Raises ConfigError if it does not fit it."""
+    return _parameters(network, dataset.num_classes, dataset.image_shape)
+
+
+@functools.cache  # a study asks for each of its points
+def _parameters(network: Network, num_classes: int, image_shape: ImageShape) -> int:
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers are his own
-        module = build_network(
-            network, num_classes=dataset.num_classes, image_shape=dataset.image_shape
-        )
+        module = build_network(network, num_classes=num_classes, image_shape=image_shape)
     return count_parameters(module)

@@ -6,6 +6,7 @@ from cohort.run.command import Command
 from cohort.runtime.config import CohortConfig, resolve
 
 if TYPE_CHECKING:
+    from cohort.data.dataset import ImageDataset
     from cohort.run.start import Run
 
 
@@ -19,11 +20,11 @@ class Train(Command[CohortConfig]):
         """The config with what the data set's recipe says filled in."""
         return resolve(config)
 
-    def prepare(self, config: CohortConfig) -> "Run":
+    def prepare(self, config: CohortConfig, dataset: "ImageDataset | None" = None) -> "Run":
         """Read the data and try out the networks."""
         from cohort.runtime.train import prepare
 
-        return prepare(config)
+        return prepare(config, dataset)
 
 
 TRAIN = Train()

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from cohort.data.dataset import ImageDataset
 from cohort.data.registry import dataset_label, load_dataset
 from cohort.imports import written_name
 from cohort.learning.build import build_learner
@@ -111,14 +112,11 @@ class CohortRun(Ingredients, Run):
         return start_run(TRAIN, alone, on_step=on_step, verbose=verbose)
 
 
-def prepare(config: CohortConfig) -> CohortRun:
-    """Read the data and try out the networks of a resolved config.
-
-    Raises ConfigError for whatever does not fit.
-    """
+def prepare(config: CohortConfig, dataset: ImageDataset | None = None) -> CohortRun:
+    """Read the data and try out the networks of a resolved config; see ``Command.prepare``."""
     if config.tensorboard:
         summary_writer()
-    dataset = load_dataset(config, config.seed)
+    dataset = dataset or load_dataset(config, config.seed)
     plan = plan_training(config, len(dataset.train))
     sizes = [parameters_of(network, dataset) for network in dict.fromkeys(config.networks)]
     objective = MutualLearning(

@@ -20,10 +20,11 @@ from cohort.reporting.records import read_metrics
 from cohort.tuning.file.load import load_study
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.measurements import state_of
-from cohort.tuning.results.table import comparable, trials_table, write_parquet
+from cohort.tuning.results.table import trials_table, write_parquet
 from cohort.tuning.state import known_trials
 from cohort.tuning.trials import config_of, prepared_of
 from tests.support.command import PATIENCE, here, start, steps_done, wait_until
+from tests.support.study_files import comparable
 
 SWEEP = "sweep.py"
 SLOW = "tests.support.networks:slow"

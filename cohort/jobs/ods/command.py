@@ -6,6 +6,7 @@ from cohort.jobs.ods.config import OdsConfig
 from cohort.run.command import Command
 
 if TYPE_CHECKING:
+    from cohort.data.dataset import ImageDataset
     from cohort.run.start import Run
 
 
@@ -21,11 +22,11 @@ class OdsDistill(Command[OdsConfig]):
 
         return resolve(config)
 
-    def prepare(self, config: OdsConfig) -> "Run":
+    def prepare(self, config: OdsConfig, dataset: "ImageDataset | None" = None) -> "Run":
         """Read the data and the teachers, try out the network."""
         from cohort.jobs.ods.run import prepare_run
 
-        return prepare_run(config)
+        return prepare_run(config, dataset)
 
 
 ODS_DISTILL = OdsDistill()

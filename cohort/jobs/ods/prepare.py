@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 
+from cohort.data.dataset import ImageDataset
 from cohort.data.registry import load_dataset
 from cohort.errors import ConfigError
 from cohort.imports import written_name
@@ -20,14 +21,15 @@ from cohort.models.spec import WithMembers
 from cohort.reporting.tensorboard import summary_writer
 
 
-def prepare(config: OdsConfig) -> OdsJob:
+def prepare(config: OdsConfig, dataset: ImageDataset | None = None) -> OdsJob:
     """Read the data and the teachers, try out the network. ``config`` is resolved.
 
-    Raises ConfigError for whatever does not fit.
+    ``dataset`` stands in for the teachers' data, which are then not read. Raises ConfigError for
+    whatever does not fit.
     """
     if config.tensorboard:
         summary_writer()
-    dataset = load_dataset(config, config.seed)
+    dataset = dataset or load_dataset(config, config.seed)
     plan = plan_training(config, len(dataset.train))
     check_divides(config, plan, dataset)
     given = f"--teachers {config.teachers}"

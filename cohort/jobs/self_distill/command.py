@@ -6,6 +6,7 @@ from cohort.jobs.self_distill.config import SelfDistillConfig, resolve
 from cohort.run.command import Command
 
 if TYPE_CHECKING:
+    from cohort.data.dataset import ImageDataset
     from cohort.run.start import Run
 
 
@@ -19,11 +20,11 @@ class SelfDistill(Command[SelfDistillConfig]):
         """The config with what recipe and method say filled in."""
         return resolve(config)
 
-    def prepare(self, config: SelfDistillConfig) -> "Run":
+    def prepare(self, config: SelfDistillConfig, dataset: "ImageDataset | None" = None) -> "Run":
         """Read the data and the teacher, try out the network."""
         from cohort.jobs.self_distill.run import prepare_run
 
-        return prepare_run(config)
+        return prepare_run(config, dataset)
 
 
 SELF_DISTILL = SelfDistill()

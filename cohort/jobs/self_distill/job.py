@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cohort.analysis.cost import exit_costs
 from cohort.analysis.exits import DEEPEST, exit_lines, report_exits
+from cohort.data.dataset import ImageDataset
 from cohort.data.registry import load_dataset
 from cohort.imports import written_name
 from cohort.jobs.job import STUDENT, Evaluation, Job
@@ -122,15 +123,19 @@ class SelfDistillJob(Job):
         return {name: prefixed(evaluation[name]) for name in ensembles if name in evaluation}
 
 
-def prepare(config: SelfDistillConfig, teacher: TeacherFiles | None = None) -> SelfDistillJob:
+def prepare(
+    config: SelfDistillConfig,
+    teacher: TeacherFiles | None = None,
+    dataset: ImageDataset | None = None,
+) -> SelfDistillJob:
     """Read the data and the teacher, try out the network. ``config`` is resolved.
 
-    ``teacher`` stands in for the run that ``config.teacher`` names, which is then not read.
-    Raises ConfigError for whatever does not fit.
+    ``teacher`` and ``dataset`` stand in for the run and the data that ``config`` names, which are
+    then not read. Raises ConfigError for whatever does not fit.
     """
     if config.tensorboard:
         summary_writer()
-    dataset = load_dataset(config, config.seed)
+    dataset = dataset or load_dataset(config, config.seed)
     plan = plan_training(config, len(dataset.train))
     check_divides(config, plan, dataset)
     if config.teacher is not None and teacher is None:
