@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cohort.analysis.cost import exit_costs
-from cohort.analysis.early_exit_curve import early_exit_curve, first_confident
+from cohort.analysis.early_exit import early_exit_curve, first_confident
 from cohort.analysis.exits import check_weights, evaluate_exits
 from cohort.errors import ConfigError
 from cohort.learning.evaluation import log_posterior_over, log_posteriors_over

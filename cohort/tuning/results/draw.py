@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cohort.analysis.figures import noise_figure
+from cohort.analysis.weight_noise import noise_figure
 from cohort.metrics.statistics import mean_and_error
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.report import BarsFigure, HeatmapFigure, LinesFigure, NoiseFigure

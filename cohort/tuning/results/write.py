@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 from rich.console import Console
 
-from cohort.analysis.figures import save
+from cohort.analysis.drawing import save
 from cohort.reporting.table import NARROWEST
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.results.draw import draw_figure
