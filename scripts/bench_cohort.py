@@ -1,7 +1,5 @@
 """Measure what it costs students to teach each other: every exchange beside independent students."""
 
-from pathlib import Path
-
 from cohort.benchmark.exchange.config import BenchConfig
 from cohort.cli.parser import SUCCESS, parse, run_command
 
@@ -15,7 +13,7 @@ def main() -> int:
     from cohort.benchmark.exchange.measure import measure
     from cohort.benchmark.exchange.results import table, write_json
 
-    measured = measure(config, Path(__file__).with_name("launch_cohort.py"))
+    measured = measure(config)
     if config.output:
         write_json(config.output, config, measured)
     console = Console()

@@ -126,7 +126,6 @@ def test_every_way_to_distil_an_ensemble_and_the_parts_of_ods(here, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--rounds", "0"], "--rounds is 0; it must be 1 or greater"),
         (["--members", "1"], "--members is 1; it must be 2 or greater"),
         (["--gpus", "2"], "--gpus is 2; it must be 0 or 1"),
         (["--model", "resnet8+exits"], "--model is 'resnet8+exits'; name a plain network"),
