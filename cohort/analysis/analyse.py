@@ -44,7 +44,7 @@ BY_NAME: dict[str, Callable[[Sequence[LoadedRun], AnalyseOptions, torch.device],
 
 
 class Written(NamedTuple):
-    """What ``analyse`` wrote, and a sentence for each run that had no part in an analysis."""
+    """The files that ``analyse`` wrote, and a sentence for each run that had no part in an analysis."""
 
     files: list[Path]
     notes: list[str]
@@ -75,7 +75,7 @@ def analyse(options: AnalyseOptions) -> Written:
 
 
 def lacking(run: LoadedRun) -> dict[str, str]:
-    """What a run has not, by analysis that it can have no part in for that reason."""
+    """The analyses that a run can have no part in, each with what it lacks for it."""
     wants: dict[str, str] = {}
     if not isinstance(run.student, MultiExitStudent):
         wants |= {"separability": EXITS, "early_exit": EXITS}

@@ -24,17 +24,17 @@ DEEPEST = 3
 
 @dataclass(frozen=True, kw_only=True)
 class ExitsReport:
-    """Measurements by ``evaluate_posterior``: accuracy, nll, brier, ece."""
+    """How good exits and their ensembles are: accuracy, nll, brier, ece by ``evaluate_posterior``."""
 
     exits: tuple[dict[str, float], ...]
     """One per exit, shallowest first."""
     ensemble: dict[str, float]
-    """Of the mean posterior of all exits."""
+    """The mean posterior of all exits."""
     deepest: dict[str, float]
-    """Of the mean posterior of the deepest three, or of all if there are fewer."""
+    """The mean posterior of the deepest three, or of all if there are fewer."""
     weights: tuple[float, ...] | None = None
     weighted: dict[str, float] | None = None
-    """Of the mean posterior with these weights, if any were given."""
+    """The mean posterior with these weights, if any were given."""
 
 
 def evaluate_exits(
@@ -57,7 +57,7 @@ def evaluate_exits(
 def report_exits(
     posteriors: Sequence[Tensor], labels_N: Tensor, weights: Sequence[float] | None = None
 ) -> ExitsReport:
-    """The same from the exits' log-posteriors, [N, C] each, shallowest first."""
+    """``evaluate_exits`` from log-posteriors that are known, [N, C] each, shallowest first."""
     if weights is not None:
         check_weights(weights, len(posteriors))
     weighted = None if weights is None else mean_posterior(posteriors, weights)
@@ -73,7 +73,7 @@ def report_exits(
 def exit_lines(
     measured: Sequence[Mapping[str, float]], costs: Sequence[ExitCost], places: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """What it takes to answer at each exit and how good the answer is, as in summary.json."""
+    """Cost and measurements of each exit, as in summary.json."""
     return [
         {
             "exit": cost.exit,

@@ -38,5 +38,5 @@ def by_run(
 
 
 def sample(split: Split, examples: int) -> Split:
-    """So many examples of a split, or all if it has fewer; the same ones for every run."""
+    """``examples`` of a split at random, or all if it has fewer; the same ones for every run."""
     return subset(split, min(examples, len(split)), "examples", SEED)

@@ -130,7 +130,7 @@ def losses_of(student: nn.Module) -> dict[str, Loss]:
 def training_batches(
     dataset: ImageDataset, examples: int, device: torch.device
 ) -> list[tuple[Tensor, Tensor]]:
-    """So many training images, augmented, in full batches as in training."""
+    """Full batches of ``examples`` training images at random, augmented as in training."""
     split = sample(dataset.train, examples)
     source = BatchSource(
         split,

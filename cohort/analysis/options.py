@@ -94,7 +94,7 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def distinct_names(run_dirs: Sequence[str]) -> list[str]:
-    """As many last parts of each path as tell all of them apart, joined by hyphens.
+    """Names of runs: as many last parts of each path as tell all apart, joined by hyphens.
 
     Raises:
         ConfigError: if a folder is given twice.

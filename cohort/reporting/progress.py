@@ -51,7 +51,7 @@ class Progress(Display):
         self._tested: dict[int | str, Row] = {}
 
     def update(self, step: int, student_rows: Sequence[Row]) -> None:
-        """So many steps are done, and these are the students' training measurements."""
+        """Show that ``step`` steps are done, and the students' training measurements."""
         self.chronometer.tick(step)
         self._step, self._rows = step, student_rows
         self._changed()

@@ -13,7 +13,7 @@ from cohort.reporting.display import console_for, explain
 from cohort.reporting.formatting import DASH, duration, number, percent
 
 Summary = Mapping[str, Any]
-"""What ``summary.json`` holds."""
+"""The contents of ``summary.json``, or one line of it."""
 
 SCORES = {
     "NLL, Brier, ECE": "negative log-likelihood (nat), Brier score and expected calibration error on "

@@ -14,7 +14,7 @@ MODES: tuple[Mode, ...] = ("independent", "object_store", "collective", "in_proc
 
 @dataclass(frozen=True, kw_only=True)
 class BenchConfig(DataConfig, Timing):
-    """The same cohort in every mode, timed in rounds."""
+    """One cohort, trained in every mode in turn, timed in rounds."""
 
     ONE_PROCESS: ClassVar[bool] = False
 

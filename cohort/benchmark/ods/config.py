@@ -13,7 +13,7 @@ METHODS: tuple[OdsMethod, ...] = ("single", "labels", "kd", "gaussian", "ods", "
 images as they are, with noise, with ODS and with ConfODS. The first is what others are compared with."""
 
 PARTS = ("perturbation", "teachers", "clean", "perturbed", "update")
-"""Of a step, in order: one teacher's gradient and the images moved along it; all teachers' posteriors;
+"""Parts of a step, in order: one teacher's gradient and the images moved along it; all teachers' posteriors;
 the student on the images; the student on the perturbed ones; loss, backward and update."""
 
 

@@ -41,9 +41,9 @@ class Measured:
 
     round_seconds: dict[OdsMethod, list[float]]
     part_seconds: dict[str, list[float]]
-    """Of the steps of ``ods``, in rounds of their own: a GPU has to be waited for at each part."""
+    """By part of a step of ``ods``, in rounds of their own: a GPU has to be waited for at each part."""
     multiply_adds: dict[OdsMethod, dict[str, int]]
-    """Of each part, in convolutions and linear layers."""
+    """By method and part, those in convolutions and linear layers."""
 
 
 @dataclass(kw_only=True)

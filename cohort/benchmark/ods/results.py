@@ -42,9 +42,7 @@ def rows(config: OdsBenchConfig, measured: Measured) -> dict[str, Row]:
 
 
 def part_rows(config: OdsBenchConfig, measured: Measured) -> dict[str, Row]:
-    """Per part of a step of ``ods``: quartiles of its milliseconds, in all and for 10⁹ multiply-adds,
-    and of its share of the step; and its multiply-adds, in a list of one.
-    """
+    """Per part of a step of ``ods``: quartiles of its time and share of the step, and multiply-adds."""
     times = measured.part_seconds | {"step": np.sum(list(measured.part_seconds.values()), axis=0)}
     return {
         part: {
