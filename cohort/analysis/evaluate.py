@@ -63,7 +63,7 @@ def evaluate_run(
     Args:
         run_dir: the run's folder.
         data_root: where the data lie now, if not where they lay.
-        weights: of the exits in an ensemble of one's own; see ``evaluate_exits``.
+        weights: of the exits in an ensemble of one's own; see ``report_exits``.
         latency_rounds: how often each exit is timed, on one image at a time; 0 for not at all.
 
     Raises ConfigError if the folder holds no trained students, or the data are not there.

@@ -9,15 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from cohort.analysis.cost import ExitCost
-from cohort.data.dataset import Split
 from cohort.errors import ConfigError
-from cohort.learning.evaluation import log_posteriors_over
 from cohort.metrics.classification import evaluate_posterior, mean_posterior
-from cohort.models.early_exit import MultiExitStudent
 
 DEEPEST = 3
 
@@ -37,27 +33,19 @@ class ExitsReport:
     """The mean posterior with these weights, if any were given."""
 
 
-def evaluate_exits(
-    student: MultiExitStudent,
-    split: Split,
-    device: torch.device,
-    weights: Sequence[float] | None = None,
-) -> ExitsReport:
-    """Accuracy, NLL, Brier and ECE of every exit and of ensembles, from one pass over the split.
-
-    ``weights``: one per exit, shallowest first, for an ensemble of one's own; only their proportions
-    matter. Raises ConfigError if they are not E numbers of 0 or greater, not all 0.
-    """
-    if weights is not None:
-        check_weights(weights, student.network.num_exits)
-    posteriors = log_posteriors_over(student, split, device)
-    return report_exits(posteriors, torch.from_numpy(split.labels), weights)
-
-
 def report_exits(
     posteriors: Sequence[Tensor], labels_N: Tensor, weights: Sequence[float] | None = None
 ) -> ExitsReport:
-    """``evaluate_exits`` from log-posteriors that are known, [N, C] each, shallowest first."""
+    """Accuracy, NLL, Brier and ECE of every exit and of ensembles of exits.
+
+    Args:
+        posteriors: the exits' log-posteriors, [N, C] each, shallowest first.
+        labels_N: the right classes.
+        weights: one per exit, for an ensemble of one's own; only their proportions matter.
+
+    Raises:
+        ConfigError: if the weights are not one per exit, 0 or greater, not all 0.
+    """
     if weights is not None:
         check_weights(weights, len(posteriors))
     weighted = None if weights is None else mean_posterior(posteriors, weights)

@@ -17,7 +17,7 @@ from torch import nn
 from cohort.analysis.cost import exit_costs
 from cohort.analysis.drawing import CLASSES, MARKERS, RUNS, axes_grid
 from cohort.analysis.early_exit import CurvePoint, early_exit_curve
-from cohort.analysis.exits import evaluate_exits
+from cohort.analysis.exits import report_exits
 from cohort.analysis.findings import Findings, Row, by_run, sample
 from cohort.analysis.gradients import (
     Loss,
@@ -28,6 +28,7 @@ from cohort.analysis.gradients import (
 )
 from cohort.analysis.options import AnalyseOptions
 from cohort.analysis.separability import Scatter, features_over, pca_scatter, separability
+from cohort.learning.evaluation import log_posteriors_over
 from cohort.models.early_exit import MultiExitStudent
 from cohort.run.finished import LoadedRun
 
@@ -85,7 +86,8 @@ def analyse_early_exit(
     for run in runs:
         student, split = _with_exits(run.student), sample(run.dataset.test, options.examples)
         curves[run.name] = early_exit_curve(student, split, THRESHOLDS, device)
-        report = evaluate_exits(student, split, device)
+        posteriors = log_posteriors_over(student, split, device)
+        report = report_exits(posteriors, torch.from_numpy(split.labels))
         costs = exit_costs(student, run.dataset.image_shape)
         fixed[run.name] = [
             (cost.multiply_adds, measured["accuracy"])
