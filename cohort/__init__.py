@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cohort.commands import resume as resume
     from cohort.data.dataset import Augmentation as Augmentation
     from cohort.data.dataset import ImageDataset as ImageDataset
     from cohort.data.dataset import Split as Split
@@ -10,10 +11,7 @@ if TYPE_CHECKING:
     from cohort.errors import RunError as RunError
     from cohort.jobs.ods.config import OdsConfig as OdsConfig
     from cohort.jobs.ods.run import ods_distill as ods_distill
-    from cohort.jobs.ods.run import resume_ods_distill as resume_ods_distill
-    from cohort.jobs.run import JobResult as JobResult
     from cohort.jobs.self_distill.config import SelfDistillConfig as SelfDistillConfig
-    from cohort.jobs.self_distill.run import resume_self_distill as resume_self_distill
     from cohort.jobs.self_distill.run import self_distill as self_distill
     from cohort.learning.export import export_exit as export_exit
     from cohort.learning.student_files import load_student as load_student
@@ -21,9 +19,8 @@ if TYPE_CHECKING:
     from cohort.models.members import MembersStudent as MembersStudent
     from cohort.models.spec import WithExits as WithExits
     from cohort.models.spec import WithMembers as WithMembers
+    from cohort.run.start import Result as Result
     from cohort.runtime.config import CohortConfig as CohortConfig
-    from cohort.runtime.train import CohortResult as CohortResult
-    from cohort.runtime.train import resume_cohort as resume_cohort
     from cohort.runtime.train import train_cohort as train_cohort
     from cohort.tuning.file.load import load_study as load_study
     from cohort.tuning.on_ray.run import run_study as run_study
@@ -32,13 +29,12 @@ if TYPE_CHECKING:
 _HOME = {
     "Augmentation": "cohort.data.dataset",
     "CohortConfig": "cohort.runtime.config",
-    "CohortResult": "cohort.runtime.train",
     "ConfigError": "cohort.errors",
     "ImageDataset": "cohort.data.dataset",
-    "JobResult": "cohort.jobs.run",
     "MembersStudent": "cohort.models.members",
     "MultiExitStudent": "cohort.models.early_exit",
     "OdsConfig": "cohort.jobs.ods.config",
+    "Result": "cohort.run.start",
     "RunError": "cohort.errors",
     "SelfDistillConfig": "cohort.jobs.self_distill.config",
     "Split": "cohort.data.dataset",
@@ -49,9 +45,7 @@ _HOME = {
     "load_student": "cohort.learning.student_files",
     "load_study": "cohort.tuning.file.load",
     "ods_distill": "cohort.jobs.ods.run",
-    "resume_cohort": "cohort.runtime.train",
-    "resume_ods_distill": "cohort.jobs.ods.run",
-    "resume_self_distill": "cohort.jobs.self_distill.run",
+    "resume": "cohort.commands",
     "run_study": "cohort.tuning.on_ray.run",
     "self_distill": "cohort.jobs.self_distill.run",
     "train_cohort": "cohort.runtime.train",

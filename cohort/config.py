@@ -124,6 +124,11 @@ class RunConfig(DataConfig, TrainingConfig):
         TrainingConfig.__post_init__(self)
         positive(self, "checkpoint_every", "keep", "eval_every", "log_every")
 
+    @property
+    def in_this_process(self) -> bool:
+        """Whether the process that starts the run trains, without Ray."""
+        return True
+
 
 def data_keys(config: DataConfig) -> dict[str, Any]:
     """The keys that say which pictures are learned from, for another config."""

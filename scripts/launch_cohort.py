@@ -9,12 +9,13 @@ def main() -> int:
     arguments = parse(CohortConfig, str(__doc__))
 
     from cohort.cli.ending import tell_ending
-    from cohort.runtime.train import resume_cohort, train_cohort
+    from cohort.run.start import resume_run, start_run
+    from cohort.runtime.command import TRAIN
 
     if arguments.resume:
-        result = resume_cohort(arguments.resume, given=arguments.given, verbose=True)
+        result = resume_run(TRAIN, arguments.resume, arguments.given, verbose=True)
     else:
-        result = train_cohort(arguments.config, verbose=True)
+        result = start_run(TRAIN, arguments.config, verbose=True)
     alone = result.alone.summary if result.alone else None
     return tell_ending(result, "launch_cohort.py", alone)
 

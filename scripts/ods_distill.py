@@ -9,12 +9,13 @@ def main() -> int:
     arguments = parse(OdsConfig, str(__doc__))
 
     from cohort.cli.ending import tell_ending
-    from cohort.jobs.ods.run import ods_distill, resume_ods_distill
+    from cohort.jobs.ods.command import ODS_DISTILL
+    from cohort.run.start import resume_run, start_run
 
     if arguments.resume:
-        result = resume_ods_distill(arguments.resume, given=arguments.given, verbose=True)
+        result = resume_run(ODS_DISTILL, arguments.resume, arguments.given, verbose=True)
     else:
-        result = ods_distill(arguments.config, verbose=True)
+        result = start_run(ODS_DISTILL, arguments.config, verbose=True)
     return tell_ending(result, "ods_distill.py")
 
 

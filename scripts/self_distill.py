@@ -9,12 +9,13 @@ def main() -> int:
     arguments = parse(SelfDistillConfig, str(__doc__))
 
     from cohort.cli.ending import tell_ending
-    from cohort.jobs.self_distill.run import resume_self_distill, self_distill
+    from cohort.jobs.self_distill.command import SELF_DISTILL
+    from cohort.run.start import resume_run, start_run
 
     if arguments.resume:
-        result = resume_self_distill(arguments.resume, given=arguments.given, verbose=True)
+        result = resume_run(SELF_DISTILL, arguments.resume, arguments.given, verbose=True)
     else:
-        result = self_distill(arguments.config, verbose=True)
+        result = start_run(SELF_DISTILL, arguments.config, verbose=True)
     return tell_ending(result, "self_distill.py")
 
 

@@ -17,9 +17,9 @@ from cohort.metrics.calibration import calibrated
 from cohort.metrics.classification import evaluate_posterior, mean_posterior
 from cohort.metrics.deep_ensemble import deep_ensemble_equivalent, deep_ensemble_rows
 from cohort.metrics.diversity import diversity
+from cohort.run.ending import prefixed
 from cohort.run.finished import load_teachers, read_run_data
 from cohort.run.folder import RunFolder
-from cohort.run.start import prefixed
 
 
 class Posteriors(NamedTuple):

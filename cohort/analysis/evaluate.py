@@ -24,8 +24,8 @@ from cohort.learning.student_files import weights_sha256
 from cohort.metrics.classification import entropy, evaluate_posterior, mean_posterior
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.members import MembersStudent
+from cohort.run.ending import prefixed
 from cohort.run.finished import load_students
-from cohort.run.start import prefixed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -152,6 +152,14 @@ def label(config: DataConfig) -> str:
     return name if isinstance(name, str) else getattr(name, "__qualname__", repr(name))
 
 
+def dataset_label(config: DataConfig) -> str:
+    """A short name of the data set for the names of folders."""
+    dataset = config.dataset
+    if not isinstance(dataset, str):
+        dataset = getattr(dataset, "__name__", "own")  # a functools.partial has no name
+    return dataset.rpartition(":")[2]
+
+
 def subset(split: Split, count: int | None, key: str, seed: int, without: str = "") -> Split:
     """The first ``count`` examples of a shuffle by ``seed``; all in their own order for None.
 

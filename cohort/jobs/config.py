@@ -47,3 +47,8 @@ class JobConfig(RunConfig):
                 f"--gpus is {self.gpus} with --workers {self.workers}: each worker takes one; "
                 f"use --gpus {self.workers} or 0"
             )
+
+    @property
+    def in_this_process(self) -> bool:
+        """Whether the student trains in the process that starts the run, without Ray."""
+        return self.workers == 0

@@ -2,23 +2,18 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cohort.data.dataset import ImageDataset
 from cohort.jobs.config import JobConfig
-from cohort.jobs.placement import Placement
 from cohort.learning.data_parallel import Workers
 from cohort.learning.learner import Learner
 from cohort.learning.plan import TrainingPlan
-
-if TYPE_CHECKING:  # it knows Ray
-    from cohort.jobs.mailbox import Shared
 
 Evaluation = dict[int | str, dict[str, Any]]
 """Measurements of the student, under its number, and of ensembles by their names."""
@@ -81,10 +76,6 @@ class Job(ABC):
         return {}
 
     @property
-    def actors_beside(self) -> int:
-        """Actors that run on the cluster beside the workers, each on a core or GPU of its own."""
+    def places_beside(self) -> int:
+        """Cores or GPUs that the job takes on the cluster beside those of its workers."""
         return 0
-
-    def beside(self, placement: Placement, shared: "Shared") -> AbstractContextManager[Self]:
-        """Inside, those actors run, and the job knows of them."""
-        return nullcontext(self)

@@ -8,6 +8,7 @@ import asyncio
 import pickle
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 
@@ -19,6 +20,7 @@ from cohort.errors import RunError
 
 if TYPE_CHECKING:  # the actor imports no torch, and so starts in a second
     from cohort.jobs.job import Job
+    from cohort.jobs.placement import Placement
     from cohort.jobs.worker import Final
     from cohort.learning.learner import Files
     from cohort.learning.records import Record
@@ -226,3 +228,7 @@ class Shared(NamedTuple):
 def _without_images(dataset: ImageDataset) -> ImageDataset:
     none = Split(dataset.train.images[:0], dataset.train.labels[:0])
     return replace(dataset, train=none, test=none, validation=None)
+
+
+Beside = Callable[["Job", "Placement", Shared], AbstractContextManager["Job"]]
+"""Inside, actors run beside a job's workers, and the job that is given back knows of them."""

@@ -7,6 +7,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 # Read when Ray Train is imported, and by the processes that it starts.
@@ -28,6 +29,7 @@ from cohort.errors import RunError
 from cohort.imports import one_line
 from cohort.jobs.job import Job
 from cohort.jobs.mailbox import (
+    Beside,
     Mailbox,
     Post,
     Shared,
@@ -44,8 +46,8 @@ from cohort.learning.data_parallel import Workers
 POLL_SECONDS = 0.2
 
 
-def run_on_ray(job: Job, recorder: Recorder, placement: Placement) -> None:
-    """Train to the end, or until the recorder is asked to stop.
+def run_on_ray(job: Job, recorder: Recorder, placement: Placement, beside: Beside | None) -> None:
+    """Train to the end, or until the recorder is asked to stop; ``beside`` starts other actors.
 
     Raises RunError if a worker's program failed, or workers died more often than allowed.
     """
@@ -53,7 +55,8 @@ def run_on_ray(job: Job, recorder: Recorder, placement: Placement) -> None:
     mailbox = new_mailbox(recorder.beginning(), name)
     shared = Shared(mailbox, name, ray.put(job.dataset))
     failures: list[RunError] = []
-    with job.beside(placement, shared) as job, _fitting(job, shared, placement) as fit:
+    others = nullcontext(job) if beside is None else beside(job, placement, shared)
+    with others as job, _fitting(job, shared, placement) as fit:
         told = False
         # The last messages may come between a look into the mailbox and the end of the fit.
         while fit.running or ray.get(mailbox.waiting.remote()):

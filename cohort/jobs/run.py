@@ -1,127 +1,139 @@
-"""A job from its first step, or its last checkpoint, to its summary: on Ray or in this process."""
+"""The run of a job: on Ray Train or in this process, and its one student written down."""
 
 import os
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
-from torch import nn
 
+from cohort.data.registry import dataset_label
 from cohort.errors import ConfigError
-from cohort.jobs.config import JobConfig, Network
+from cohort.jobs.config import JobConfig
 from cohort.jobs.job import STUDENT, Job
 from cohort.jobs.placement import Placement, place
 from cohort.jobs.recorder import Recorder
-from cohort.jobs.summary import conclude
-from cohort.jobs.worker import work
+from cohort.jobs.worker import Best, work
 from cohort.learning.data_parallel import Workers
-from cohort.learning.student_files import load_student, own_factory
-from cohort.run.folder import RunFolder, default_path
-from cohort.run.interruption import Interruption
-from cohort.run.journal import Journal
-from cohort.run.start import Resumed, check_extends, check_restores, dataset_label, write_config
-from cohort.run.watcher import Nobody, Watcher
+from cohort.learning.learner import WEIGHTS_FILE
+from cohort.learning.student_files import ModelCard
+from cohort.models.spec import Network
+from cohort.run.checkpoint import Checkpoint
+from cohort.run.ending import prefixed, write_student
+from cohort.run.owner import Owner
+from cohort.run.start import Ready, Run, check_restores
 
-OnStep = Callable[[dict[str, Any]], None]
+if TYPE_CHECKING:  # it knows Ray
+    from cohort.jobs.mailbox import Beside
 
-
-@dataclass(frozen=True)
-class JobResult:
-    """A job that ended, and where it lies."""
-
-    run_dir: Path
-    summary: Mapping[str, Any]
-    """summary.json."""
-    network: Network
-    """As the config had it."""
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether a signal stopped the run before its last step."""
-        return bool(self.summary["status"] == "interrupted")
-
-    def student(self) -> nn.Module:
-        """The trained student in evaluation mode; see ``load_student``."""
-        return load_student(RunFolder(self.run_dir).student(STUDENT), own_factory(self.network))
+BEST_FOLDER = "best"
+"""Below the student's own folder, which has the last weights."""
 
 
-def run_job(
-    job: Job,
-    resumed: Resumed | None,
-    *,
-    network: Network,
-    name: str,
-    on_step: OnStep | None = None,
-    verbose: bool = False,
-    watcher: Watcher | None = None,
-) -> JobResult:
-    """Train, evaluate and write down.
+@dataclass(frozen=True, kw_only=True)
+class JobRun(Run):
+    """A job, and who runs it."""
 
-    Args:
-        job: what to train.
-        resumed: the folder and the checkpoint to go on from.
-        network: as the config has it; a factory of one's own may have no importable name.
-        name: what kind of run it is, for the name of a folder that the user did not name.
-        on_step: called with every record that goes into metrics.jsonl.
-        verbose: show progress on the terminal.
-        watcher: told of checkpoints, and may stop the run.
+    config: JobConfig
+    job: Job
+    beside: "Beside | None" = None
+    """Starts what runs on the cluster beside the workers, if anything does."""
 
-    Raises ConfigError before anything is written, RunError if the run failed.
-    """
-    config = job.config
-    if resumed is not None:
-        check_extends(resumed[1], job.plan, config.run_dir)
-        check_restores(resumed[1], STUDENT, job.restorable(), config.run_dir)
-    if verbose:
-        print(f"starting {config.workers or 1} worker{'s' * (config.workers > 1)}", flush=True)
-    with _session(config), Interruption().listening() as interruption:
-        placement = _placement(job)
-        folder = resumed[0] if resumed else _new_folder(config, name)
-        with (
-            folder.held(),
-            Journal(
-                folder,
-                job.plan,
-                {STUDENT: job.network},
-                tensorboard=config.tensorboard,
-                on_step=on_step,
-                verbose=verbose,
-            ) as journal,
-        ):
-            write_config(folder, config)
-            recorder = Recorder(
-                folder,
-                journal,
-                job.plan,
-                resumed[1] if resumed else None,
-                keep=config.keep,
-                stopping=interruption.requested,
-                watcher=watcher or Nobody(),
-            )
-            summary = conclude(recorder, job, lambda: _train(job, recorder, placement))
-    return JobResult(folder.path, summary, network)
+    @classmethod
+    def of(cls, job: Job, method: str, network: Network, beside: "Beside | None" = None) -> Self:
+        """The run of a job by some method; ``network`` is the student's, as the config has it."""
+        workers = job.config.workers
+        return cls(
+            config=job.config,
+            plan=job.plan,
+            name=f"{dataset_label(job.config)}-{method}",
+            greeting=f"starting {workers or 1} worker{'s' * (workers > 1)}",
+            networks=(network,),
+            names={STUDENT: job.network},
+            largest_network=job.parameters,
+            job=job,
+            beside=beside,
+        )
+
+    def check_restores(self, checkpoint: Checkpoint) -> None:
+        """Restore the student."""
+        check_restores(checkpoint, STUDENT, self.job.restorable(), self.config.run_dir)
+
+    def session(self) -> AbstractContextManager[None]:
+        """The Ray of workers that are actors."""
+        if self.config.in_this_process:
+            return nullcontext()
+        from cohort.runtime.session import ray_session  # a job in this process never imports Ray
+
+        return ray_session(self.config.address)
+
+    @contextmanager
+    def placed(self, places: Any) -> Iterator[Ready]:
+        """What each worker gets is decided; Ray Train takes it when it starts them."""
+        assert places is None, "the workers of a job ask for their places themselves"
+        yield Ready(self.config, partial(JobTraining, self, self._placement()))
+
+    def _placement(self) -> Placement:
+        config = self.config
+        if config.in_this_process:
+            return _here(config)
+        from cohort.runtime.session import cluster_nodes
+
+        beside = self.job.places_beside
+        return place(cluster_nodes(), config.workers, config.gpus, config.threads, beside=beside)
 
 
-def _session(config: JobConfig) -> AbstractContextManager[None]:
-    if config.workers == 0:
-        return nullcontext()
-    from cohort.runtime.session import ray_session  # a job in this process never imports Ray
+class JobTraining:
+    """Trains the one student of a job for the owner of its run."""
 
-    return ray_session(config.address)
+    def __init__(self, run: JobRun, placement: Placement, owner: Owner) -> None:
+        self._run = run
+        self._job = run.job
+        self._placement = placement
+        self._owner = owner
+        self._recorder = Recorder(owner)
 
+    def train(self) -> bool:
+        """Train to the plan's last step, or until the owner is to stop; whether that was reached."""
+        if self._placement.workers == 0:
+            _train_here(self._job, self._recorder, self._placement)
+        else:
+            from cohort.jobs.on_ray import run_on_ray
 
-def _placement(job: Job) -> Placement:
-    config = job.config
-    if config.workers == 0:
-        return _here(config)
-    from cohort.runtime.session import cluster_nodes
+            run_on_ray(self._job, self._recorder, self._placement, self._run.beside)
+        return self._recorder.final is not None
 
-    return place(
-        cluster_nodes(), config.workers, config.gpus, config.threads, beside=job.actors_beside
-    )
+    def about(self) -> dict[str, Any]:
+        """The method, its constants, and how many workers there were."""
+        restarts = self._owner.progress.teacher_restarts
+        beside = {"teacher_restarts": restarts} if self._job.places_beside else {}
+        return {**beside, **self._job.named_constants(), "workers": self._job.config.workers}
+
+    def finish(self) -> dict[str, Any]:
+        """Write the student's final weights and its best; what the summary says of them."""
+        job, evaluation, final = self._job, self._recorder.evaluation, self._recorder.final
+        assert final is not None
+        folder = self._owner.folder.student(STUDENT)
+        card = ModelCard.of(job.network, job.dataset)
+        write_student(folder, final.files[WEIGHTS_FILE], card)
+        if final.best is not None:
+            write_student(folder / BEST_FOLDER, final.best.weights, card)
+        measured = dict(evaluation[STUDENT])
+        details = job.student_details(measured, folder)
+        line = {
+            "student": STUDENT,
+            "model": job.network,
+            "parameters": job.parameters,
+            **prefixed(measured),
+            "train_entropy": final.train_entropy,
+            "weights_sha256": final.weights_sha256,
+            **job.compared(evaluation[STUDENT], final.concluded),
+            **details,
+        }
+        best = {"best": _best_line(final.best, job, final.concluded)} if final.best else {}
+        return {"students": [line], **job.endings(evaluation, final.concluded), **best}
 
 
 def _here(config: JobConfig) -> Placement:
@@ -136,15 +148,6 @@ def _here(config: JobConfig) -> Placement:
     return Placement(0, bool(available) and config.gpus != 0, threads)
 
 
-def _train(job: Job, recorder: Recorder, placement: Placement) -> None:
-    if placement.workers == 0:
-        _train_here(job, recorder, placement)
-        return
-    from cohort.jobs.on_ray import run_on_ray
-
-    run_on_ray(job, recorder, placement)
-
-
 def _train_here(job: Job, recorder: Recorder, placement: Placement) -> None:
     """In this process, which gets its torch threads and random state back."""
     threads, random_state = torch.get_num_threads(), torch.get_rng_state()
@@ -157,5 +160,17 @@ def _train_here(job: Job, recorder: Recorder, placement: Placement) -> None:
         torch.set_rng_state(random_state)
 
 
-def _new_folder(config: JobConfig, name: str) -> RunFolder:
-    return RunFolder.create(config.run_dir or default_path(f"{dataset_label(config)}-{name}"))
+def _best_line(best: Best, job: Job, concluded: Mapping[str, Any]) -> dict[str, Any]:
+    """The student as it did best on the validation split, beside the last one."""
+    numbers = {
+        f"{split}_{name}": value
+        for split, measured in (("validation", best.validation), ("test", best.test))
+        for name, value in measured.items()
+        if not isinstance(value, dict | list)
+    }
+    return {
+        "step": best.step,
+        "epoch": job.plan.epoch(best.step),
+        **numbers,
+        **job.compared(best.test, concluded),
+    }

@@ -8,8 +8,7 @@ from cohort.errors import ConfigError
 from cohort.learning.learner import WEIGHTS_FILE
 from cohort.learning.student_files import ModelCard, read_card, rebuild
 from cohort.models.normalised import Normalised
-from cohort.run.finished import student_folders
-from cohort.run.folder import RunFolder
+from cohort.run.finished import students_of
 
 
 @dataclass(frozen=True)
@@ -61,32 +60,10 @@ def read_student(folder: Path, dataset: ImageDataset, given: str) -> TeacherFile
         raise ConfigError(f"{folder / WEIGHTS_FILE} cannot be read: {error.strerror}") from error
 
 
-def students_of(run_dir: str, flag: str, or_else: str = "") -> list[Path]:
-    """The folders of a finished run's students, by their numbers.
-
-    Raises ConfigError if ``run_dir``, given by ``flag``, is not the folder of a finished run;
-    ``or_else`` is what the flag takes besides.
-    """
-    folder = RunFolder(run_dir)
-    if not folder.is_there:
-        raise ConfigError(
-            f"{flag} {run_dir} is not the folder of a run; name that of a finished one{or_else}"
-        )
-    status = folder.read_summary().get("status")
-    if status != "finished":
-        raise ConfigError(
-            f"{flag} {run_dir} is a run that is {status}, not finished; --resume it first"
-        )
-    try:
-        return list(student_folders(folder).values())
-    except ConfigError as error:
-        raise ConfigError(f"{flag} {error}") from error
-
-
 def _student_folder(path: Path) -> Path:
     if path.parent.name == "students":
         return path
-    students = students_of(str(path), "--teacher", ", or RUN_DIR/students/K")
+    students = list(students_of(str(path), "--teacher", ", or RUN_DIR/students/K").values())
     if len(students) > 1:
         names = ", ".join(str(student) for student in students)
         raise ConfigError(f"--teacher {path} has {len(students)} students; name one of {names}")

@@ -4,11 +4,13 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import safetensors.torch
 import torch
 from torch import nn
 
+from cohort.data.dataset import ImageDataset
 from cohort.errors import ConfigError
 from cohort.learning.learner import WEIGHTS_FILE
 from cohort.models.early_exit import MultiExitStudent
@@ -31,6 +33,18 @@ class ModelCard:
     std: tuple[float, ...]
     exit: int | None = None
     """The one exit of ``network`` that the weights are of; None: all of it."""
+
+    @classmethod
+    def of(cls, network: str, dataset: ImageDataset) -> Self:
+        """The card of a network, as it is written, that learned a data set."""
+        return cls(
+            network=network,
+            dataset=dataset.name,
+            classes=dataset.classes,
+            image_shape=dataset.image_shape,
+            mean=dataset.mean,
+            std=dataset.std,
+        )
 
     def to_json(self) -> str:
         """The text of model.json."""

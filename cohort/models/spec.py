@@ -101,3 +101,8 @@ def parse_spec(spec: Network, flag: str) -> Network:
     if match["members"]:
         return WithMembers(match["name"], int(match["members"]))
     return WithExits(match["name"], tuple(match["places"].split("/")) if match["places"] else None)
+
+
+def network_name(network: Network) -> str:
+    """How a student's network is written in records and files."""
+    return network if isinstance(network, str) else written_name(network)

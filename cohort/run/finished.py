@@ -1,4 +1,4 @@
-"""Finished runs, read for analysis: students, their teachers, and the data they learned from."""
+"""Runs that ended, read again: their students, their teachers, and the data they learned from."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -99,6 +99,28 @@ def student_folders(folder: RunFolder) -> dict[int, Path]:
             f"{folder.path} holds no trained students: its run has not ended; --resume it first"
         )
     return dict(sorted(found.items()))
+
+
+def students_of(run_dir: str, flag: str, or_else: str = "") -> dict[int, Path]:
+    """The folders of a finished run's students, by their numbers, for a user who named the run.
+
+    Raises ConfigError if ``run_dir``, given by ``flag``, is not the folder of a finished run;
+    ``or_else`` is what the flag takes besides.
+    """
+    folder = RunFolder(run_dir)
+    if not folder.is_there:
+        raise ConfigError(
+            f"{flag} {run_dir} is not the folder of a run; name that of a finished one{or_else}"
+        )
+    status = folder.read_summary().get("status")
+    if status != "finished":
+        raise ConfigError(
+            f"{flag} {run_dir} is a run that is {status}, not finished; --resume it first"
+        )
+    try:
+        return student_folders(folder)
+    except ConfigError as error:
+        raise ConfigError(f"{flag} {error}") from error
 
 
 def read_run_data(folder: RunFolder, data_root: str | None) -> RunData:

@@ -1,36 +1,147 @@
-"""A run around its training: a new folder or the old one, what may change on resuming, how it ended."""
+"""A run from its config, or from its last checkpoint, to its end: the same for every command."""
 
-import contextlib
 import dataclasses
-import platform
-import traceback
-from collections.abc import Mapping
-from importlib.metadata import version
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
-from cohort.config import DataConfig, RunConfig, flag
+from torch import nn
+
+from cohort.config import RunConfig, flag
 from cohort.config_file import load_config, plain, to_yaml
-from cohort.errors import ConfigError, RunError
+from cohort.errors import ConfigError
 from cohort.files import atomic_write
-from cohort.imports import one_line, written_name
 from cohort.learning.learner import Learner
 from cohort.learning.plan import TrainingPlan
+from cohort.learning.student_files import load_student, own_factory
+from cohort.models.spec import Network
 from cohort.run.checkpoint import Checkpoint, newest_checkpoint
-from cohort.run.folder import RunFolder
+from cohort.run.command import Command, Config
+from cohort.run.ending import Training, conclude
+from cohort.run.folder import RunFolder, default_path
+from cohort.run.interruption import Interruption
+from cohort.run.journal import Journal, OnStep
+from cohort.run.owner import Owner
+from cohort.run.watcher import Nobody, Watcher
 
-PACKAGES = ("cohort", "ray", "torch", "torchvision", "numpy")
-Config = TypeVar("Config", bound=RunConfig)
-Resumed = tuple[RunFolder, Checkpoint]
+
+@dataclass(frozen=True)
+class Result:
+    """A run that ended, and where it lies."""
+
+    run_dir: Path
+    summary: Mapping[str, Any]
+    """What summary.json holds."""
+    networks: tuple[Network, ...]
+    """Of the students, as the config had them."""
+    alone: "Result | None" = None
+    """The same students trained without teacher, if a cohort's config asked for a baseline."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal stopped the run, or its baseline, before the last step."""
+        ended = [self] if self.alone is None else [self, self.alone]
+        return any(result.summary["status"] == "interrupted" for result in ended)
+
+    def student(self, number: int = 0) -> nn.Module:
+        """A trained student in evaluation mode; see ``load_student``."""
+        folder = RunFolder(self.run_dir).student(number)
+        return load_student(folder, own_factory(self.networks[number]))
 
 
-def reopen(
-    run_dir: str | Path, cls: type[Config], given: Mapping[str, Any]
-) -> tuple[Config, Resumed]:
-    """The config of a run to go on with, its folder and its newest checkpoint.
+class Ready(NamedTuple):
+    """A run whose places are taken: what is left is to train."""
 
-    ``given`` holds the keys that the user gave anew. Raises ConfigError if there is no run, none of
-    its checkpoints is whole, or a key would contradict the steps already done.
+    config: RunConfig
+    """Resolved, with what only the places decided."""
+    training: Callable[[Owner], Training]
+    """Makes what trains from an owner's checkpoint on."""
+    notice: str | None = None
+    """A sentence for the user, of how places are shared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(ABC):
+    """A run made ready: its data are read, its networks tried out; nothing is written or started."""
+
+    config: RunConfig
+    plan: TrainingPlan
+    name: str
+    """Data set and method, for a folder that the user did not name."""
+    greeting: str
+    """What is started, for the user who waits."""
+    networks: tuple[Network, ...]
+    """Of the students, as the config has them; a function of one's own may have no importable name."""
+    names: Mapping[int, str]
+    """The network of each student, as records have it."""
+    largest_network: int
+    """Parameters of the largest network."""
+
+    @abstractmethod
+    def check_restores(self, checkpoint: Checkpoint) -> None:
+        """Raise ConfigError if a checkpoint is of other students than these."""
+
+    @abstractmethod
+    def session(self) -> AbstractContextManager[None]:
+        """Inside is the Ray that the run needs, if it needs one."""
+
+    @abstractmethod
+    def placed(self, places: Any) -> AbstractContextManager[Ready]:
+        """Inside, the run has its places: those that are lent, or its part of the cluster."""
+
+    def afterwards(self, result: Result, on_step: OnStep | None, verbose: bool) -> Result:
+        """The result, and what else is trained in the same session."""
+        return result
+
+
+def start_run(
+    command: Command[Config],
+    config: Config,
+    *,
+    on_step: OnStep | None = None,
+    verbose: bool = False,
+    watcher: Watcher | None = None,
+    places: Any = None,
+) -> Result:
+    """Train, evaluate, and write everything into a run folder.
+
+    Args:
+        command: which way to train.
+        config: what to train; keys that are None are filled in.
+        on_step: called with every record that goes into metrics.jsonl.
+        verbose: show progress on the terminal.
+        watcher: told of checkpoints, and may stop the run.
+        places: a ``Reservation`` of a cohort's places on a Ray that is running; by default the
+            cohort takes its part of the whole cluster.
+
+    Raises:
+        ConfigError: the config asks for something impossible; nothing was written.
+        RunError: the run failed after it had begun; its last checkpoint is kept.
+    """
+    config = command.resolve(config)
+    if config.run_dir is not None:
+        RunFolder(config.run_dir).check_free()
+    return _train(command.prepare(config), None, on_step, verbose, watcher, places)
+
+
+def resume_run(
+    command: Command[Config],
+    run_dir: str | Path,
+    given: Mapping[str, Any],
+    *,
+    on_step: OnStep | None = None,
+    verbose: bool = False,
+    watcher: Watcher | None = None,
+    places: Any = None,
+) -> Result:
+    """Go on with a run that was interrupted or killed, or is to go further than it did.
+
+    ``given`` holds the keys to extend, which must be among the config's ``EXTENDABLE``; the other
+    arguments are those of ``start_run``. Raises as that does, and ConfigError for a folder without
+    a valid checkpoint.
     """
     folder = RunFolder.open(run_dir)
     checkpoint = newest_checkpoint(folder.checkpoints)
@@ -39,8 +150,59 @@ def reopen(
             f"--resume {run_dir}: there is no valid checkpoint in {folder.checkpoints}; "
             f"start the run again with --config {folder.config} and another --run-dir"
         )
-    config = extend(load_config(folder.config, cls), given, str(run_dir))
-    return dataclasses.replace(config, run_dir=str(run_dir)), (folder, checkpoint)
+    config = extend(load_config(folder.config, command.config), given, str(run_dir))
+    config = dataclasses.replace(config, run_dir=str(run_dir))
+    # Resolved once more: it may be the teachers that were given anew.
+    run = command.prepare(command.resolve(config))
+    _check_extends(checkpoint, run)
+    run.check_restores(checkpoint)
+    return _train(run, checkpoint, on_step, verbose, watcher, places)
+
+
+def _train(
+    run: Run,
+    checkpoint: Checkpoint | None,
+    on_step: OnStep | None,
+    verbose: bool,
+    watcher: Watcher | None,
+    places: Any,
+) -> Result:
+    config = run.config
+    if verbose:
+        print(run.greeting, flush=True)  # it takes seconds
+    with run.session(), Interruption().listening() as interruption:
+        with run.placed(places) as ready:
+            folder = _folder(run, checkpoint)
+            with (
+                folder.held(),
+                Journal(
+                    folder,
+                    run.plan,
+                    run.names,
+                    tensorboard=config.tensorboard,
+                    on_step=on_step,
+                    verbose=verbose,
+                ) as journal,
+            ):
+                write_config(folder, ready.config)
+                if ready.notice:
+                    journal.notice(ready.notice)
+                owner = Owner(
+                    folder,
+                    journal,
+                    run.plan,
+                    keep=config.keep,
+                    checkpoint=checkpoint,
+                    asked=interruption.requested,
+                    watcher=watcher or Nobody(),
+                )
+                summary = conclude(owner, ready.training(owner))
+        return run.afterwards(Result(folder.path, summary, run.networks), on_step, verbose)
+
+
+def _folder(run: Run, checkpoint: Checkpoint | None) -> RunFolder:
+    path = run.config.run_dir or default_path(run.name)
+    return RunFolder(path) if checkpoint else RunFolder.create(path)
 
 
 def extend(config: Config, given: Mapping[str, Any], run_dir: str) -> Config:
@@ -59,12 +221,11 @@ def extend(config: Config, given: Mapping[str, Any], run_dir: str) -> Config:
     return dataclasses.replace(config, **given)
 
 
-def check_extends(checkpoint: Checkpoint, plan: TrainingPlan, run_dir: str | None) -> None:
-    """Raise ConfigError if more steps are done than the plan now has."""
-    if checkpoint.step > plan.total_steps:
+def _check_extends(checkpoint: Checkpoint, run: Run) -> None:
+    if checkpoint.step > run.plan.total_steps:
         raise ConfigError(
-            f"--resume {run_dir}: {checkpoint.step} steps are done, but --epochs and "
-            f"--steps now allow {plan.total_steps}; they can only extend the run"
+            f"--resume {run.config.run_dir}: {checkpoint.step} steps are done, but --epochs and "
+            f"--steps now allow {run.plan.total_steps}; they can only extend the run"
         )
 
 
@@ -81,42 +242,6 @@ def check_restores(
         ) from error
 
 
-def dataset_label(config: DataConfig) -> str:
-    """A short name of the data set for the names of folders."""
-    dataset = config.dataset
-    if not isinstance(dataset, str):
-        dataset = getattr(dataset, "__name__", "own")  # a functools.partial has no name
-    return dataset.rpartition(":")[2]
-
-
-def network_name(network: Any) -> str:
-    """How a student's network is written in records and files."""
-    return network if isinstance(network, str) else written_name(network)
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that results depend on."""
-    return {"python": platform.python_version()} | {p: version(p) for p in PACKAGES}
-
-
-def prefixed(measurements: Mapping[str, Any]) -> dict[str, Any]:
-    """Test measurements under the names that ``summary.json`` gives them."""
-    return {f"test_{name}": value for name, value in measurements.items()}
-
-
-def write_reason(folder: RunFolder, error: BaseException, details: str | None = None) -> str:
-    """One sentence that says why a run failed; what is behind it goes into ``error.log``."""
-    if isinstance(error, RunError) and details is None:
-        return str(error)
-    file = folder.path / "error.log"
-    reason = str(error) if isinstance(error, RunError) else one_line(error)
-    try:
-        atomic_write(file, details or "".join(traceback.format_exception(error)))
-    except OSError:  # a full disk, which may be what the run failed of
-        return reason
-    return f"{reason} (details in {file})"
-
-
 def write_config(folder: RunFolder, config: RunConfig) -> None:
     """Write config.yaml, without the folder's name, so that it repeats the run elsewhere.
 
@@ -126,17 +251,3 @@ def write_config(folder: RunFolder, config: RunConfig) -> None:
         atomic_write(folder.config, to_yaml(dataclasses.replace(config, run_dir=None)))
     except OSError as error:
         raise ConfigError(f"{folder.config} cannot be written: {error.strerror}") from error
-
-
-def images_per_second(folder: RunFolder, measured: float | None) -> float | None:
-    """As measured, or, if too little was left to train for that, as before the run was resumed."""
-    if measured is not None or not folder.summary.is_file():
-        return measured
-    before: float | None = folder.read_summary().get("images_per_second")
-    return before
-
-
-def write_failure(folder: RunFolder, summary: Mapping[str, Any], reason: str) -> None:
-    """Write summary.json of a run that failed, if the disk takes it."""
-    with contextlib.suppress(OSError):
-        folder.write_summary({**summary, "error": reason})

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from cohort.data.dataset import ImageDataset
-from cohort.data.registry import load_dataset
 from cohort.errors import ConfigError
 from cohort.learning.lone_image import check_lone_image
-from cohort.learning.plan import TrainingPlan, plan_training
+from cohort.learning.plan import TrainingPlan
 from cohort.models.multi_exit import MultiExit
 from cohort.models.registry import NetworkSpec, build_network
 from cohort.objectives.mutual import MutualLearning
-from cohort.reporting.tensorboard import summary_writer
 from cohort.runtime.cohort import Cohort
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.in_process import InProcessCohort
@@ -27,28 +25,16 @@ if TYPE_CHECKING:
     from cohort.runtime.reservation import Reservation
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ingredients:
-    """What a config leads to before any process is started."""
+    """What a cohort is made of; the config is resolved."""
 
-    dataset: ImageDataset
+    config: CohortConfig
     plan: TrainingPlan
+    dataset: ImageDataset
     objective: MutualLearning
     largest_network: int
-    """Parameters of the cohort's largest network."""
-
-
-def prepare(config: CohortConfig) -> Ingredients:
-    """Read the data and try out the networks. Raises ConfigError for whatever does not fit."""
-    if config.tensorboard:
-        summary_writer()
-    dataset = load_dataset(config, config.seed)
-    plan = plan_training(config, len(dataset.train))
-    sizes = [_size(network, dataset, plan) for network in dict.fromkeys(config.networks)]
-    objective = MutualLearning(
-        teacher=config.teacher, temperature=config.temperature, weight=config.mimicry_weight
-    )
-    return Ingredients(dataset, plan, objective, max(sizes))
+    """Parameters."""
 
 
 def session(config: CohortConfig) -> AbstractContextManager[None]:
@@ -67,23 +53,24 @@ def threads_per_student(config: CohortConfig) -> int:
 
 @contextmanager
 def assemble(
-    config: CohortConfig, parts: Ingredients, reservation: "Reservation | None" = None
+    parts: Ingredients, reservation: "Reservation | None" = None
 ) -> Iterator[tuple[Cohort, str | None]]:
     """The cohort at step 0, and a notice for the user; closed afterwards.
 
-    ``config`` is resolved, its threads included. A ``reservation`` that is lent is used and stays;
-    otherwise the cluster is shared out. Raises ConfigError if the cluster is too small.
+    A ``reservation`` that is lent is used and stays; otherwise the cluster is shared out. Raises
+    ConfigError if the cluster is too small.
     """
-    if config.exchange == "in_process":
-        with closing(_in_process(config, parts)) as here:
+    if parts.config.exchange == "in_process":
+        with closing(_in_process(parts)) as here:
             yield here, None
         return
-    lent = _places(config, parts) if reservation is None else nullcontext(reservation)
-    with lent as places, closing(_actors(config, parts, places)) as actors:
+    lent = _places(parts) if reservation is None else nullcontext(reservation)
+    with lent as places, closing(_actors(parts, places)) as actors:
         yield actors, places.share.notice
 
 
-def _in_process(config: CohortConfig, parts: Ingredients) -> InProcessCohort:
+def _in_process(parts: Ingredients) -> InProcessCohort:
+    config = parts.config
     return InProcessCohort(
         config.networks,
         parts.plan,
@@ -95,26 +82,27 @@ def _in_process(config: CohortConfig, parts: Ingredients) -> InProcessCohort:
     )
 
 
-def _places(config: CohortConfig, parts: Ingredients) -> AbstractContextManager["Reservation"]:
+def _places(parts: Ingredients) -> AbstractContextManager["Reservation"]:
     from cohort.runtime.placement import share_out
     from cohort.runtime.reservation import reserved
 
+    config = parts.config
     share = share_out(_nodes(config), config.k, config.gpus, parts.largest_network)
     return reserved(share, config.k)
 
 
-def _actors(config: CohortConfig, parts: Ingredients, places: "Reservation") -> "RayCohort":
+def _actors(parts: Ingredients, places: "Reservation") -> "RayCohort":
     from cohort.runtime.actors import RayCohort
     from cohort.runtime.exchange import choose_exchange
 
     return RayCohort(
-        config.networks,
+        parts.config.networks,
         parts.plan,
         parts.dataset,
         parts.objective,
-        exchange=choose_exchange(config),
+        exchange=choose_exchange(parts.config),
         reservation=places,
-        threads=threads_per_student(config),
+        threads=threads_per_student(parts.config),
     )
 
 
@@ -133,7 +121,8 @@ def _device_in_process(config: CohortConfig) -> torch.device:
     return torch.device("cuda" if available and config.gpus != 0 else "cpu")
 
 
-def _size(network: NetworkSpec, dataset: ImageDataset, plan: TrainingPlan) -> int:
+def parameters_of(network: NetworkSpec, dataset: ImageDataset, plan: TrainingPlan) -> int:
+    """How many parameters a network has for this data. Raises ConfigError if it does not fit it."""
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers are his own
         module = build_network(
             network, num_classes=dataset.num_classes, image_shape=dataset.image_shape

@@ -61,6 +61,11 @@ class CohortConfig(RunConfig):
         _check_cohort(self)
 
     @property
+    def in_this_process(self) -> bool:
+        """Whether the students train in the process that starts the run, without Ray."""
+        return self.exchange == "in_process"
+
+    @property
     def networks(self) -> tuple[Network, ...]:
         """The network of each of the K students."""
         named = _as_tuple(self.students or recipe_for(self.dataset).network)

@@ -1,96 +1,73 @@
 """The training loop of a cohort: advance, evaluate, save, and recover when students die."""
 
-import dataclasses
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from cohort.data.dataset import ImageDataset, Split
 from cohort.errors import RunError
-from cohort.learning.plan import TrainingPlan
+from cohort.learning.learner import WEIGHTS_FILE
+from cohort.learning.student_files import ModelCard
 from cohort.metrics.classification import evaluate_posterior, mean_posterior
-from cohort.run.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
-from cohort.run.folder import RunFolder
-from cohort.run.journal import Journal
-from cohort.run.watcher import Watcher
+from cohort.models.registry import with_places
+from cohort.models.spec import Network, network_name
+from cohort.run.ending import prefixed, write_student
+from cohort.run.owner import Owner
 from cohort.runtime.cohort import Cohort, HeldOut
 from cohort.runtime.recovery import Drop, RecoveryPolicy, Restart, Stop
 
 Evaluation = dict[int | str, dict[str, float]]
-
-
-@dataclass
-class Progress:
-    """What a run has counted so far; saved with every checkpoint."""
-
-    restarts: int = 0
-    dropped: list[int] = field(default_factory=list)
-    wall_seconds: float = 0.0
-
-    @property
-    def failures(self) -> int:
-        """Deaths of students so far."""
-        return self.restarts + len(self.dropped)
+"""Measurements of each student, by number, and of their ``ensemble``."""
 
 
 class Coordinator:
-    """Drives a cohort, whichever way its students run, from one step to the last."""
+    """Trains a cohort, whichever way its students run, for the owner of its run.
+
+    Args:
+        cohort: the students, at step 0.
+        networks: of all students, as the config has them.
+        dataset: what they learn and are measured on.
+        owner: of the run.
+        policy: what is done when students die.
+    """
 
     def __init__(
         self,
         cohort: Cohort,
-        plan: TrainingPlan,
+        networks: Sequence[Network],
         dataset: ImageDataset,
-        folder: RunFolder,
-        journal: Journal,
+        owner: Owner,
         policy: RecoveryPolicy,
-        *,
-        keep: int,
-        stopping: Callable[[], bool],
-        watcher: Watcher,
     ) -> None:
         self.cohort = cohort
-        self.plan = plan
+        self.networks = networks
         self.dataset = dataset
-        self.folder = folder
-        self.journal = journal
+        self.owner = owner
+        self.journal = owner.journal
+        self.plan = owner.plan
         self.policy = policy
-        self.keep = keep
-        self.watcher = watcher
-        self._asked = stopping
-        self.progress = Progress()
         self.evaluation: Evaluation = {}
         """The newest one, of ``evaluated_at`` steps done."""
         self.evaluated_at = -1
-        self.saved_at = -1
 
-    def begin(self, checkpoint: Checkpoint | None) -> int:
-        """Put the cohort where the checkpoint is, else save step 0; returns the step."""
-        if checkpoint is None:
-            self.save(0)
-            return 0
-        self.progress = Progress(**checkpoint.progress)
-        gone = [student for student in self.cohort.students if student not in checkpoint.students]
-        self.cohort.drop(gone)
-        self.cohort.restore(checkpoint.load)
-        self.journal.rewind(checkpoint.step, self.cohort.students)
-        self.saved_at = checkpoint.step
-        return checkpoint.step
-
-    def train(self, step: int) -> int:
-        """Train from ``step`` steps done to the plan's last, or until stopped; returns steps done."""
+    def train(self) -> bool:
+        """Train to the plan's last step, or until the owner is to stop; whether that was reached."""
+        step = self._begin()
         self.journal.start(step, self.cohort.students)
-        while step < self.plan.total_steps and not self.stopping():
+        while step < self.plan.total_steps and not self.owner.stopping():
             try:
                 step = self._train_to(step, self.plan.next_stop(step))
             except Exception as error:
                 step = self._recover(error)
-        if step != self.saved_at:  # asked to stop between two checkpoints
+        if step != self.owner.step:  # asked to stop between two checkpoints
             with self.journal.paused():
-                self.cohort.flush_records(self.journal.trained)
-                self.save(step)
-        return step
+                self._save(step)
+        return step == self.plan.total_steps
+
+    def about(self) -> dict[str, Any]:
+        """Nothing besides what config.yaml has."""
+        return {}
 
     def evaluate(self, step: int) -> Evaluation:
         """Test measurements of every student and of the ensemble of their mean posterior.
@@ -104,6 +81,56 @@ class Coordinator:
             self.journal.evaluated(step, validation, "validation")
         return self.evaluation
 
+    def finish(self) -> dict[str, Any]:
+        """Write every student's final weights; their lines of the summary, and the ensemble's."""
+        if self.evaluated_at != self.owner.step:
+            self.evaluate(self.owner.step)
+        cohort = self.cohort
+        entropies, digests = cohort.train_entropies(), cohort.weights_sha256()
+        cards = {student: self._card(student) for student in cohort.students}
+        for student, files in cohort.snapshots():
+            folder = self.owner.folder.student(student)
+            write_student(folder, files[WEIGHTS_FILE], cards[student])
+        lines = [
+            {
+                "student": student,
+                "model": cards[student].network,
+                "parameters": cohort.parameters[student],
+                **prefixed(self.evaluation[student]),
+                "train_entropy": entropies[student],
+                "weights_sha256": digests[student],
+            }
+            for student in cohort.students
+        ]
+        return {"students": lines, "ensemble": prefixed(self.evaluation["ensemble"])}
+
+    def _begin(self) -> int:
+        """Put the cohort where the owner's checkpoint is, else save step 0; returns the step."""
+        checkpoint = self.owner.checkpoint
+        if checkpoint is None:
+            self.owner.save(0, self.cohort.snapshots())
+            return 0
+        gone = [student for student in self.cohort.students if student not in checkpoint.students]
+        self.cohort.drop(gone)
+        self.cohort.restore(checkpoint.load)
+        self.journal.rewind(checkpoint.step, self.cohort.students)
+        return checkpoint.step
+
+    def _train_to(self, step: int, stop: int) -> int:
+        step = self.cohort.advance(step, stop, self.journal.trained, self.owner.stopping)
+        ended = step == self.plan.total_steps
+        with self.journal.paused():
+            # Evaluated first: the records up to a checkpoint's step are then complete.
+            if ended or step % self.plan.eval_every == 0:
+                self.evaluate(step)
+            if ended or step % self.plan.checkpoint_every == 0:
+                self._save(step)
+        return step
+
+    def _save(self, step: int) -> None:
+        self.cohort.flush_records(self.journal.trained)
+        self.owner.save(step, self.cohort.snapshots())
+
     def _measure(self, name: HeldOut, split: Split) -> Evaluation:
         labels = torch.from_numpy(split.labels)
         posteriors = self.cohort.log_posteriors(name)
@@ -112,48 +139,13 @@ class Coordinator:
         result["ensemble"] = evaluate_posterior(ensemble, labels)
         return result
 
-    def save(self, step: int) -> Checkpoint:
-        """Write a checkpoint of the whole cohort at ``step``."""
-        self.saved_at = step
-        progress = dataclasses.replace(self.progress, wall_seconds=self.wall_seconds)
-        checkpoint = write_checkpoint(
-            self.folder.checkpoints,
-            step,
-            self.cohort.snapshots(),
-            progress=asdict(progress),
-            keep=self.keep,
-        )
-        self.watcher.saved(step, self.plan.total_steps)
-        return checkpoint
-
-    def stopping(self) -> bool:
-        """Whether somebody asked the run to stop."""
-        return self._asked() or self.watcher.stopping()
-
-    @property
-    def wall_seconds(self) -> float:
-        """Seconds of this run, the parts before it was resumed included."""
-        return self.progress.wall_seconds + self.journal.elapsed
-
-    def _train_to(self, step: int, stop: int) -> int:
-        step = self.cohort.advance(step, stop, self.journal.trained, self.stopping)
-        ended = step == self.plan.total_steps
-        with self.journal.paused():
-            # Evaluated first: the records up to a checkpoint's step are then complete.
-            if ended or step % self.plan.eval_every == 0:
-                self.evaluate(step)
-            if ended or step % self.plan.checkpoint_every == 0:
-                self.cohort.flush_records(self.journal.trained)
-                self.save(step)
-        return step
-
     def _recover(self, error: Exception) -> int:
         """Decide about students that died and go back to the last checkpoint; returns its step.
 
         An error that killed nobody is the program's or the user's, and would come again: raised.
         """
         while dead := self.cohort.casualties():
-            failures = self.progress.failures + len(dead)
+            failures = self.owner.progress.failures + len(dead)
             alive = len(self.cohort.students) - len(dead)
             decision = self.policy.decide(dead, failures, alive)
             if isinstance(decision, Stop):
@@ -168,15 +160,14 @@ class Coordinator:
         raise error
 
     def _carry_out(self, decision: Restart | Drop) -> int:
+        progress = self.owner.progress
         if isinstance(decision, Restart):
-            self.progress.restarts += len(decision.students)
+            progress.restarts += len(decision.students)
             self.cohort.replace(decision.students)
         else:
-            self.progress.dropped += decision.students
+            progress.dropped += decision.students
             self.cohort.drop(decision.students)
-        checkpoint = newest_checkpoint(self.folder.checkpoints)
-        if checkpoint is None:
-            raise RunError(f"no checkpoint in {self.folder.checkpoints} is whole any more")
+        checkpoint = self.owner.go_back()
         self.cohort.restore(checkpoint.load)
         self.journal.rewind(checkpoint.step, self.cohort.students)
         names = ", ".join(map(str, decision.students))
@@ -184,3 +175,12 @@ class Coordinator:
             f"student {names} died and was {decision.verb}; all go on from step {checkpoint.step}"
         )
         return checkpoint.step
+
+    def _card(self, student: int) -> ModelCard:
+        dataset = self.dataset
+        placed = with_places(
+            self.networks[student],
+            num_classes=dataset.num_classes,
+            image_shape=dataset.image_shape,
+        )
+        return ModelCard.of(network_name(placed), dataset)

@@ -1,63 +1,37 @@
-"""`train_cohort`: from a config to a trained, evaluated, resumable cohort in a run folder."""
+"""A cohort's run: from a config to students that are placed and trained; ``train_cohort``."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import torch
-from torch import nn
 
+from cohort.data.registry import dataset_label, load_dataset
 from cohort.learning.build import build_learner
-from cohort.learning.student_files import load_student
+from cohort.learning.plan import plan_training
+from cohort.models.spec import network_name
+from cohort.objectives.mutual import MutualLearning
+from cohort.reporting.tensorboard import summary_writer
 from cohort.run.checkpoint import Checkpoint
-from cohort.run.folder import RunFolder, default_path
-from cohort.run.interruption import Interruption
-from cohort.run.journal import Journal
-from cohort.run.start import (
-    Resumed,
-    check_extends,
-    check_restores,
-    dataset_label,
-    network_name,
-    reopen,
-    write_config,
+from cohort.run.journal import OnStep
+from cohort.run.owner import Owner
+from cohort.run.start import Ready, Result, Run, check_restores, resume_run, start_run
+from cohort.run.watcher import Watcher
+from cohort.runtime.assembly import (
+    Ingredients,
+    assemble,
+    parameters_of,
+    session,
+    threads_per_student,
 )
-from cohort.run.watcher import Nobody, Watcher
-from cohort.runtime.assembly import Ingredients, assemble, prepare, session, threads_per_student
-from cohort.runtime.config import CohortConfig, Network, resolve
+from cohort.runtime.cohort import Cohort
+from cohort.runtime.command import TRAIN
+from cohort.runtime.config import CohortConfig
 from cohort.runtime.coordinator import Coordinator
 from cohort.runtime.recovery import RecoveryPolicy
-from cohort.runtime.summary import conclude
-
-if TYPE_CHECKING:
-    from cohort.runtime.reservation import Reservation
-
-OnStep = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class CohortResult:
-    """A run that ended, and where it lies."""
-
-    run_dir: Path
-    summary: Mapping[str, Any]
-    """summary.json."""
-    networks: tuple[Network, ...]
-    """Of the students, as the config had them."""
-    alone: "CohortResult | None" = None
-    """The same students trained without teacher, if the config asked for a baseline."""
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether a signal stopped the run before its last step."""
-        ended = [self] if self.alone is None else [self, self.alone]
-        return any(result.summary["status"] == "interrupted" for result in ended)
-
-    def student(self, number: int) -> nn.Module:
-        """A trained student in evaluation mode; see ``load_student``."""
-        return load_student(RunFolder(self.run_dir).student(number), self.networks[number])
 
 
 def train_cohort(
@@ -66,8 +40,7 @@ def train_cohort(
     on_step: OnStep | None = None,
     verbose: bool = False,
     watcher: Watcher | None = None,
-    reservation: "Reservation | None" = None,
-) -> CohortResult:
+) -> Result:
     """Train a cohort, evaluate it, and write everything into a run folder.
 
     Args:
@@ -76,118 +49,90 @@ def train_cohort(
             ``log_every`` steps, and one per student and evaluation.
         verbose: show progress on the terminal.
         watcher: told of checkpoints, and may stop the run.
-        reservation: places for the students on a Ray that is running; by default the cohort
-            takes its share of the whole cluster.
 
     Raises:
         ConfigError: the config asks for something impossible; nothing was written.
         RunError: the run failed after it had begun; its last checkpoint is kept.
     """
-    config = resolve(config)
-    if config.run_dir is not None:
-        RunFolder(config.run_dir).check_free()
-    return _run(config, None, on_step, verbose, watcher, reservation)
+    return start_run(TRAIN, config, on_step=on_step, verbose=verbose, watcher=watcher)
 
 
-def resume_cohort(
-    run_dir: str | Path,
-    *,
-    given: Mapping[str, Any] | None = None,
-    on_step: OnStep | None = None,
-    verbose: bool = False,
-    watcher: Watcher | None = None,
-    reservation: "Reservation | None" = None,
-) -> CohortResult:
-    """Continue a run that was interrupted or killed, or is to go further than it did.
+@dataclass(frozen=True, kw_only=True)
+class CohortRun(Ingredients, Run):
+    """A cohort's config, and what it leads to before any process is started."""
 
-    ``given`` holds the keys to extend; see ``CohortConfig.EXTENDABLE``. Raises as
-    ``train_cohort`` does, and ConfigError for a folder without a valid checkpoint.
-    """
-    config, resumed = reopen(run_dir, CohortConfig, given or {})
-    return _run(config, resumed, on_step, verbose, watcher, reservation)
+    def check_restores(self, checkpoint: Checkpoint) -> None:
+        """Restore one student of each network, for the others are alike."""
+        students = {self.networks[k]: k for k in checkpoint.students}
+        for network, student in students.items():
+            learner = build_learner(
+                network,
+                self.plan,
+                self.dataset,
+                self.objective,
+                student=student,
+                device=torch.device("cpu"),
+            )
+            check_restores(checkpoint, student, learner, self.config.run_dir)
 
+    def session(self) -> AbstractContextManager[None]:
+        """The Ray of students that are actors."""
+        return session(self.config)
 
-def _run(
-    config: CohortConfig,
-    resumed: Resumed | None,
-    on_step: OnStep | None,
-    verbose: bool,
-    watcher: Watcher | None,
-    reservation: "Reservation | None",
-) -> CohortResult:
-    parts = prepare(config)
-    if resumed is not None:
-        check_extends(resumed[1], parts.plan, config.run_dir)
-        _check_restores(config, parts, resumed[1])
-    if verbose:
-        how = ", each alone" if config.teacher == "none" else ""
-        print(f"starting {config.k} students{how}", flush=True)  # it takes seconds
-    with session(config), Interruption().listening() as interruption:
-        config = dataclasses.replace(config, threads=threads_per_student(config))
-        with assemble(config, parts, reservation) as (cohort, notice):
-            folder = resumed[0] if resumed else _new_folder(config)
-            names = {k: network_name(network) for k, network in enumerate(config.networks)}
-            with (
-                folder.held(),
-                Journal(
-                    folder,
-                    parts.plan,
-                    names,
-                    tensorboard=config.tensorboard,
-                    on_step=on_step,
-                    verbose=verbose,
-                ) as journal,
-            ):
-                write_config(folder, config)
-                if notice:
-                    journal.notice(notice)
-                coordinator = Coordinator(
-                    cohort,
-                    parts.plan,
-                    parts.dataset,
-                    folder,
-                    journal,
-                    RecoveryPolicy(config.on_failure, config.max_failures),
-                    keep=config.keep,
-                    stopping=interruption.requested,
-                    watcher=watcher or Nobody(),
-                )
-                summary = conclude(coordinator, config, resumed[1] if resumed else None)
-        alone = None
-        if config.baseline and summary["status"] == "finished":
-            alone = _train_alone(config, folder, on_step, verbose)
-    return CohortResult(folder.path, summary, config.networks, alone)
+    @contextmanager
+    def placed(self, places: Any) -> Iterator[Ready]:
+        """Inside, the students are there, at step 0."""
+        config = dataclasses.replace(self.config, threads=threads_per_student(self.config))
+        run = dataclasses.replace(self, config=config)
+        with assemble(run, places) as (cohort, notice):
+            yield Ready(config, partial(run._coordinator, cohort), notice)
 
+    def afterwards(self, result: Result, on_step: OnStep | None, verbose: bool) -> Result:
+        """With the same students alone, if the config asks for that baseline."""
+        if not self.config.baseline or result.summary["status"] != "finished":
+            return result
+        return dataclasses.replace(result, alone=self._train_alone(result, on_step, verbose))
 
-def _check_restores(config: CohortConfig, parts: Ingredients, checkpoint: Checkpoint) -> None:
-    """One student of each network, for the others are alike."""
-    students = {config.networks[k]: k for k in checkpoint.students}
-    for network, student in students.items():
-        learner = build_learner(
-            network,
-            parts.plan,
-            parts.dataset,
-            parts.objective,
-            student=student,
-            device=torch.device("cpu"),
+    def _coordinator(self, cohort: Cohort, owner: Owner) -> Coordinator:
+        policy = RecoveryPolicy(self.config.on_failure, self.config.max_failures)
+        return Coordinator(cohort, self.networks, self.dataset, owner, policy)
+
+    def _train_alone(self, result: Result, on_step: OnStep | None, verbose: bool) -> Result:
+        """The same students, from the same start, without a teacher."""
+        run_dir, config = result.run_dir / "alone", self.config
+        if run_dir.exists():
+            given = {
+                key: getattr(config, key) for key in ("epochs", "steps", "students", "dataset")
+            }
+            return resume_run(TRAIN, run_dir, given, on_step=on_step, verbose=verbose)
+        alone = dataclasses.replace(
+            config, teacher="none", schedule="simultaneous", baseline=False, run_dir=str(run_dir)
         )
-        check_restores(checkpoint, student, learner, config.run_dir)
+        return start_run(TRAIN, alone, on_step=on_step, verbose=verbose)
 
 
-def _new_folder(config: CohortConfig) -> RunFolder:
-    name = f"{dataset_label(config)}-k{config.k}-{config.teacher}"
-    return RunFolder.create(config.run_dir or default_path(name))
+def prepare(config: CohortConfig) -> CohortRun:
+    """Read the data and try out the networks of a resolved config.
 
-
-def _train_alone(
-    config: CohortConfig, folder: RunFolder, on_step: OnStep | None, verbose: bool
-) -> CohortResult:
-    """The same students, from the same start, without a teacher."""
-    run_dir = folder.path / "alone"
-    if run_dir.exists():
-        same = {key: getattr(config, key) for key in ("epochs", "steps", "students", "dataset")}
-        return resume_cohort(run_dir, given=same, on_step=on_step, verbose=verbose)
-    alone = dataclasses.replace(
-        config, teacher="none", schedule="simultaneous", baseline=False, run_dir=str(run_dir)
+    Raises ConfigError for whatever does not fit.
+    """
+    if config.tensorboard:
+        summary_writer()
+    dataset = load_dataset(config, config.seed)
+    plan = plan_training(config, len(dataset.train))
+    sizes = [parameters_of(network, dataset, plan) for network in dict.fromkeys(config.networks)]
+    objective = MutualLearning(
+        teacher=config.teacher, temperature=config.temperature, weight=config.mimicry_weight
     )
-    return train_cohort(alone, on_step=on_step, verbose=verbose)
+    alone = ", each alone" if config.teacher == "none" else ""
+    return CohortRun(
+        config=config,
+        plan=plan,
+        name=f"{dataset_label(config)}-k{config.k}-{config.teacher}",
+        greeting=f"starting {config.k} students{alone}",
+        networks=config.networks,
+        names={k: network_name(network) for k, network in enumerate(config.networks)},
+        largest_network=max(sizes),
+        dataset=dataset,
+        objective=objective,
+    )

@@ -19,8 +19,7 @@ from cohort import (
     Split,
     WithExits,
     load_student,
-    resume_cohort,
-    resume_self_distill,
+    resume,
     self_distill,
     train_cohort,
 )
@@ -227,7 +226,7 @@ def test_a_run_that_is_extended_equals_one_that_never_stopped(own):
     whole = train_cohort(by_name(checkpoint_every=2))
     short = train_cohort(by_name(checkpoint_every=2, steps=5))
     assert short.summary["steps"] == 5
-    extended = resume_cohort(short.run_dir, given={"steps": 12})
+    extended = resume(short.run_dir, given={"steps": 12})
     assert extended.summary["steps"] == 12
     assert hashes(extended) == hashes(whole)
     without_time = [
@@ -347,8 +346,8 @@ def test_a_lambda_is_given_again_to_resume(own):
     whole = self_distill(job_of(network))
     short = self_distill(job_of(network, steps=5))
     with pytest.raises(ConfigError, match="network"):
-        resume_self_distill(short.run_dir, given={"steps": 12})
-    extended = resume_self_distill(short.run_dir, given={"steps": 12, "model": network})
+        resume(short.run_dir, given={"steps": 12})
+    extended = resume(short.run_dir, given={"steps": 12, "model": network})
     assert hashes(extended) == hashes(whole)
 
 
@@ -399,6 +398,6 @@ def test_an_extended_run_extends_its_baseline(tmp_path):
     first = train_cohort(config)
     assert first.alone is not None
     assert first.alone.summary["steps"] == 3
-    extended = resume_cohort(first.run_dir, given={"steps": 8})
+    extended = resume(first.run_dir, given={"steps": 8})
     assert extended.alone is not None
     assert (extended.summary["steps"], extended.alone.summary["steps"]) == (8, 8)

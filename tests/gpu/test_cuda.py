@@ -55,10 +55,10 @@ def test_a_cohort_learns_on_one_gpu(tmp_path, exchange, precision):
 
 
 def test_a_student_resumes_on_the_gpu(tmp_path):
-    from cohort import resume_cohort
+    from cohort import resume
 
     train_cohort(config(tmp_path, "run", exchange="in_process", steps=30))
-    result = resume_cohort(tmp_path / "run", given={"steps": 60})
+    result = resume(tmp_path / "run", given={"steps": 60})
     assert result.summary["steps"] == 60
     assert min(s["test_accuracy"] for s in result.summary["students"]) > 0.5
 

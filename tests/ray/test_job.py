@@ -8,7 +8,7 @@ import pytest
 import ray
 import safetensors.torch
 
-from cohort import ConfigError, RunError, SelfDistillConfig, resume_self_distill, self_distill
+from cohort import ConfigError, RunError, SelfDistillConfig, resume, self_distill
 from cohort.jobs.mailbox import new_mailbox
 from cohort.jobs.on_ray import _may_be_a_peers, _train_loop
 from cohort.jobs.self_distill.config import resolve
@@ -101,7 +101,7 @@ def test_one_worker_ends_what_two_began_bit_for_bit_as_no_ray_does(failed, tmp_p
     places = {workers: tmp_path / str(workers) for workers in (0, 1)}
     for place in places.values():
         shutil.copytree(failed, place)
-    here, there = (resume_self_distill(d, given={"workers": n}) for n, d in places.items())
+    here, there = (resume(d, given={"workers": n}) for n, d in places.items())
     assert there.summary["steps"] == STEPS
     assert records_of(there.run_dir) == records_of(here.run_dir)
     assert there.summary["students"] == here.summary["students"]

@@ -10,7 +10,7 @@ import ray
 from ray.cluster_utils import Cluster
 from ray.util.placement_group import placement_group_table
 
-from cohort import ConfigError, resume_cohort
+from cohort import ConfigError, resume
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.measurements import history
 from cohort.tuning.on_ray.run import run_study
@@ -119,7 +119,7 @@ def test_cohorts_share_nodes_and_one_that_asha_stops_gives_its_places_back(meeti
     assert (stopped["kind"], stopped["step"]) == ("stopped", 10)
     assert [row["step"] for row in history(hopeless)] == [10]
     shutil.copytree(hopeless, tmp_path / "copy")
-    gone_on = resume_cohort(tmp_path / "copy", given={"exchange": "in_process"})
+    gone_on = resume(tmp_path / "copy", given={"exchange": "in_process"})
     assert gone_on.summary["steps"] == 40
     assert hashes(gone_on.run_dir) == undisturbed(hopeless, tmp_path / "undisturbed")
 

@@ -7,8 +7,7 @@ from cohort import (
     ConfigError,
     RunError,
     SelfDistillConfig,
-    resume_cohort,
-    resume_self_distill,
+    resume,
     self_distill,
     train_cohort,
 )
@@ -45,8 +44,8 @@ def test_a_ray_that_does_not_start_is_told_in_a_sentence(monkeypatch):
 @pytest.mark.parametrize(
     ("train", "config", "resume", "without"),
     [
-        (train_cohort, COHORT, resume_cohort, {"exchange": "in_process"}),
-        (self_distill, JOB, resume_self_distill, {"workers": 0}),
+        (train_cohort, COHORT, resume, {"exchange": "in_process"}),
+        (self_distill, JOB, resume, {"workers": 0}),
     ],
     ids=["cohort", "job"],
 )

@@ -7,8 +7,7 @@ import pytest
 from cohort import (
     CohortConfig,
     SelfDistillConfig,
-    resume_cohort,
-    resume_self_distill,
+    resume,
     self_distill,
     train_cohort,
 )
@@ -33,7 +32,6 @@ def test_it_stays_as_it_was(tmp_path, command):
     else:
         self_distill(SelfDistillConfig(**SMALL, workers=0, run_dir=str(run_dir)))
     before = told(run_dir)
-    resume = resume_cohort if command == "cohort" else resume_self_distill
     assert resume(run_dir).summary["status"] == "finished"
     assert told(run_dir) == before
     assert before[0]["images_per_second"] > 0

@@ -11,8 +11,7 @@ from cohort import (
     ConfigError,
     RunError,
     SelfDistillConfig,
-    resume_cohort,
-    resume_self_distill,
+    resume,
     self_distill,
     train_cohort,
 )
@@ -28,11 +27,11 @@ SMALL = {
     "threads": 1,
 }
 COMMANDS = {
-    "cohort": (CohortConfig(**SMALL, exchange="in_process"), train_cohort, resume_cohort),
+    "cohort": (CohortConfig(**SMALL, exchange="in_process"), train_cohort, resume),
     "self-distillation": (
         SelfDistillConfig(**SMALL, workers=0),
         self_distill,
-        resume_self_distill,
+        resume,
     ),
 }
 

@@ -4,7 +4,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from cohort import SelfDistillConfig, resume_self_distill, self_distill
+from cohort import SelfDistillConfig, resume, self_distill
 from cohort.jobs.self_distill.config import resolve
 from cohort.jobs.self_distill.job import prepare
 from cohort.learning.data_parallel import Workers
@@ -159,7 +159,7 @@ def test_regressors_are_resumed_bit_for_bit_and_not_kept(teacher, tmp_path):
     kept = safetensors.torch.load_file(short.run_dir / "students/0/model.safetensors")
     assert kept.keys() == load_student(short.run_dir / "students" / "0").state_dict().keys()
     assert not any("regressor" in name for name in kept)
-    resumed = resume_self_distill(short.run_dir, given={"steps": 12})
+    resumed = resume(short.run_dir, given={"steps": 12})
     ends = [
         safetensors.torch.load_file(run / "checkpoints" / "step_00000012" / "0" / ADAPTERS_FILE)
         for run in (whole.run_dir, resumed.run_dir)

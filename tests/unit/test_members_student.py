@@ -21,8 +21,7 @@ from cohort.models.member_layers import fast_weights, member_biases
 from cohort.models.members import MembersStudent
 from cohort.models.normalised import Normalised
 from cohort.models.registry import build_network, build_student
-from cohort.models.spec import WithExits, WithMembers, parse_spec
-from cohort.run.start import network_name
+from cohort.models.spec import WithExits, WithMembers, network_name, parse_spec
 from cohort.runtime.config import CohortConfig
 from tests.support.exits import Tiny
 from tests.support.splits import random_split

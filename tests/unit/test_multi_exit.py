@@ -15,9 +15,8 @@ from cohort.models.early_exit import MultiExitStudent
 from cohort.models.multi_exit import MultiExit, branch, multi_exit, stride
 from cohort.models.normalised import Normalised
 from cohort.models.registry import build_network, build_student, with_places
-from cohort.models.spec import WithExits, parse_spec
+from cohort.models.spec import WithExits, network_name, parse_spec
 from cohort.runtime.config import CohortConfig
-from cohort.runtime.summary import network_name
 from tests.support import exits
 from tests.support.exits import Silent, Tiny
 

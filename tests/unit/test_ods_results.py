@@ -12,7 +12,7 @@ from cohort import (
     RunError,
     SelfDistillConfig,
     load_student,
-    resume_ods_distill,
+    resume,
     self_distill,
 )
 from cohort.jobs.ods.job import OdsJob
@@ -202,7 +202,7 @@ def test_the_best_is_kept_though_the_run_was_interrupted_after_it(
     replaying(monkeypatch, [0.3, 0.9])
     short = interrupted_at(8, tmp_path / "short", teachers)
     replaying(monkeypatch, [0.5, 0.4])
-    resumed = resume_ods_distill(short.run_dir)
+    resumed = resume(short.run_dir)
     assert resumed.summary["best"]["step"] == 6
     assert resumed.summary["best"]["validation_accuracy"] == 0.9
     best, last = (
@@ -270,7 +270,7 @@ def test_the_same_run_twice_is_the_same(distilled, teachers, tmp_path):
 def test_resumed_it_ends_as_undisturbed(distilled, teachers, tmp_path, step):
     """Stopped within an epoch, or when all was done but not told."""
     short = interrupted_at(step, tmp_path / "run", teachers)
-    resumed = resume_ods_distill(short.run_dir)
+    resumed = resume(short.run_dir)
     assert digest(resumed) == digest(distilled)
     assert records_of(resumed, "train") == records_of(distilled, "train")
     assert the_student(resumed) == the_student(distilled)
@@ -289,17 +289,17 @@ def test_a_checkpoint_is_tried_without_teachers(teachers, tmp_path, monkeypatch)
     assert built == []
     kept = safetensors.torch.load_file(run.run_dir / "students/0/model.safetensors")
     assert all(torch.equal(tried.network.state_dict()[name], kept[name]) for name in kept)
-    resume_ods_distill(run.run_dir, given={"steps": 6})
+    resume(run.run_dir, given={"steps": 6})
     assert built == [1]
 
 
 def test_other_teachers_on_resuming_must_fit(teachers, without_validation, tmp_path):
     run = job(tmp_path / "run", teachers, epochs=2, steps=3)
     with pytest.raises(ConfigError, match="--validation is 40"):
-        resume_ods_distill(run.run_dir, given={"teachers": without_validation, "steps": 6})
+        resume(run.run_dir, given={"teachers": without_validation, "steps": 6})
     two = deep_ensemble(tmp_path / "two", k=2, students=SMALL_NETWORK, validation=40, steps=1)
     with pytest.raises(ConfigError, match="--members is 3, but 2 students"):
-        resume_ods_distill(run.run_dir, given={"teachers": two, "steps": 6})
+        resume(run.run_dir, given={"teachers": two, "steps": 6})
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(teachers, tmp_path):

@@ -8,8 +8,7 @@ from cohort import (
     CohortConfig,
     ConfigError,
     SelfDistillConfig,
-    resume_cohort,
-    resume_self_distill,
+    resume,
     self_distill,
     train_cohort,
 )
@@ -22,8 +21,8 @@ SIZE |= {"checkpoint_every": 1, "log_every": 1}
 @pytest.mark.parametrize(
     ("train", "config", "resume"),
     [
-        (train_cohort, CohortConfig(**SIZE, k=1, teacher="none", exchange="in_process"), resume_cohort),
-        (self_distill, SelfDistillConfig(**SIZE, method="none", workers=0), resume_self_distill),
+        (train_cohort, CohortConfig(**SIZE, k=1, teacher="none", exchange="in_process"), resume),
+        (self_distill, SelfDistillConfig(**SIZE, method="none", workers=0), resume),
     ],
     ids=["cohort", "job"],
 )  # fmt: skip

@@ -58,7 +58,7 @@ def test_the_teachers_know_where_their_data_lie():
     ],
 )
 def test_which_trials_train_in_their_own_process(config, here):
-    assert trainable._trains_here(config) is here
+    assert config.in_this_process is here
 
 
 def given(config, **values):

@@ -8,8 +8,7 @@ import pytest
 from cohort import (
     CohortConfig,
     SelfDistillConfig,
-    resume_cohort,
-    resume_self_distill,
+    resume,
     self_distill,
     train_cohort,
 )
@@ -28,8 +27,8 @@ SMALL = {
     "seed": 3,
 }
 RUNS = {
-    "cohort": (CohortConfig(**SMALL, k=2, exchange="in_process"), train_cohort, resume_cohort),
-    "job": (SelfDistillConfig(**SMALL, workers=0), self_distill, resume_self_distill),
+    "cohort": (CohortConfig(**SMALL, k=2, exchange="in_process"), train_cohort, resume),
+    "job": (SelfDistillConfig(**SMALL, workers=0), self_distill, resume),
 }
 
 

@@ -19,9 +19,10 @@ from cohort.benchmark.turns import gpus_for, seconds_of, time_rounds
 from cohort.config_file import to_yaml
 from cohort.errors import ConfigError, RunError
 from cohort.runtime.actors import RayCohort
-from cohort.runtime.assembly import assemble, prepare, session
+from cohort.runtime.assembly import assemble, session
 from cohort.runtime.cohort import OnRecords, Stopping
 from cohort.runtime.exchange import choose_exchange
+from cohort.runtime.train import prepare
 
 Advance = Callable[[int, int, OnRecords, Stopping], int]
 """``Cohort.advance`` in one mode."""
@@ -60,8 +61,11 @@ def measure(config: BenchConfig) -> Measurements:
     startup = {mode: time_startup(config, mode, gpus) for mode in timed}
     with (
         session(config.cohort("object_store", gpus)),
-        assemble(config.cohort("object_store", gpus), parts) as (actors, notice),
-        assemble(config.cohort("in_process", min(gpus, 1)), parts) as (in_process, _),
+        assemble(parts) as (actors, notice),
+        assemble(dataclasses.replace(parts, config=config.cohort("in_process", min(gpus, 1)))) as (
+            in_process,
+            _,
+        ),
     ):
         assert isinstance(actors, RayCohort)
         advances: dict[Mode, Advance] = {"in_process": in_process.advance}

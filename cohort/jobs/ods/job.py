@@ -1,19 +1,18 @@
 """ODS distillation made ready: the student, its teachers, and what they are measured against."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from cohort.analysis.ensembles import measure_members, measure_teachers, member_lines
+from cohort.data.augment import Shard
 from cohort.data.dataset import Split
 from cohort.jobs.job import STUDENT, Evaluation, Job
 from cohort.jobs.ods.config import LOSS_TERMS, OdsConfig
-from cohort.jobs.placement import Placement
 from cohort.jobs.teacher import TeacherFiles
 from cohort.learning.build import learner_of, student_for
 from cohort.learning.data_parallel import Workers
@@ -27,11 +26,19 @@ from cohort.models.registry import NetworkSpec
 from cohort.models.spec import WithMembers
 from cohort.objectives.ods import EnsembleDistillation
 from cohort.objectives.perturbation import InputPerturbation
-from cohort.run.start import prefixed
+from cohort.run.ending import prefixed
 
-if TYPE_CHECKING:  # it knows Ray
-    from cohort.jobs.mailbox import Shared
-    from cohort.jobs.ods.pool import TeacherPool
+
+class TeachersElsewhere(Protocol):
+    """The teachers, where they are not on every worker."""
+
+    def teaching(self, shard: Shard, total_steps: int) -> Teaching:
+        """The Teaching of the worker that learns from this shard of each batch."""
+        ...
+
+    def log_posteriors_over(self, split: Split) -> Tensor:
+        """Every teacher's log-posterior over a split, [M, N, C]."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class OdsJob(Job):
 
     config: OdsConfig
     teachers: tuple[TeacherFiles, ...]
-    pool: "TeacherPool | None" = None
+    pool: TeachersElsewhere | None = None
     """Where the teachers are, if not on every worker."""
 
     def build_learner(self, workers: Workers, device: torch.device) -> Learner:
@@ -112,20 +119,9 @@ class OdsJob(Job):
         )
 
     @property
-    def actors_beside(self) -> int:
-        """Those of --teacher-pool."""
+    def places_beside(self) -> int:
+        """One for each actor of --teacher-pool."""
         return self.config.teacher_pool or 0
-
-    @contextmanager
-    def beside(self, placement: Placement, shared: "Shared") -> Iterator[Self]:
-        """Inside, the pool's actors hold the teachers, and no worker does."""
-        if self.config.teacher_pool is None:
-            yield self
-            return
-        from cohort.jobs.ods.pool import teacher_pool  # this module knows no Ray
-
-        with teacher_pool(self, placement, shared) as pool:
-            yield replace(self, pool=pool, teachers=())
 
     def answer(self, outputs: Sequence[Tensor]) -> Tensor:
         """The members' mean posterior."""

@@ -14,7 +14,7 @@ Shapes: M teachers, B batch, C channels or classes, N examples.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,13 +26,12 @@ from torch import Tensor
 from cohort.data.augment import Shard
 from cohort.data.dataset import Split
 from cohort.data.source import BatchSource, as_tensor
+from cohort.jobs.job import Job
 from cohort.jobs.mailbox import Mailbox, Shared, StoredJob, WorkerFailedError, packed
+from cohort.jobs.ods.job import OdsJob
 from cohort.jobs.placement import Placement
 from cohort.learning.teaching import Taught
 from cohort.objectives.perturbation import InputPerturbation
-
-if TYPE_CHECKING:
-    from cohort.jobs.ods.job import OdsJob
 
 Array = npt.NDArray[np.float32]
 AHEAD = 1
@@ -170,9 +169,17 @@ class PoolTeaching:
 
 
 @contextmanager
-def teacher_pool(job: "OdsJob", placement: Placement, shared: Shared) -> Iterator[TeacherPool]:
+def with_pool(job: Job, placement: Placement, shared: Shared) -> Iterator[OdsJob]:
+    """The job without teachers, which a pool's actors hold for as long as the block lasts."""
+    assert isinstance(job, OdsJob)
+    with teacher_pool(job, placement, shared) as pool:
+        yield replace(job, pool=pool, teachers=())
+
+
+@contextmanager
+def teacher_pool(job: OdsJob, placement: Placement, shared: Shared) -> Iterator[TeacherPool]:
     """Actors that share the teachers of a job, for as long as the block lasts."""
-    size, teachers = job.actors_beside, len(job.teachers)
+    size, teachers = job.places_beside, len(job.teachers)
     held = tuple(tuple(range(actor, teachers, size)) for actor in range(size))
     create: Callable[..., ActorProxy[TeacherActor]] = (
         ray.remote(TeacherActor)

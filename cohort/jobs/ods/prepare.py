@@ -15,9 +15,8 @@ from cohort.learning.lone_image import check_lone_image
 from cohort.learning.plan import plan_training
 from cohort.models.members import MembersStudent
 from cohort.models.members_apart import check_members_apart
-from cohort.models.spec import WithMembers
+from cohort.models.spec import WithMembers, network_name
 from cohort.reporting.tensorboard import summary_writer
-from cohort.run.start import network_name
 
 
 def prepare(config: OdsConfig) -> OdsJob:

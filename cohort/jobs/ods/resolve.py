@@ -8,9 +8,8 @@ from cohort.config_file import plain
 from cohort.data.recipes import fill_in, ods_recipe
 from cohort.errors import ConfigError
 from cohort.jobs.ods.config import OF_TEACHERS, OdsConfig
-from cohort.jobs.teacher import students_of
 from cohort.learning.student_files import read_card
-from cohort.run.finished import RunData, read_run_data
+from cohort.run.finished import RunData, read_run_data, students_of
 from cohort.run.folder import RunFolder
 
 INHERITED = ("image_size", "train_subset", "test_subset", "validation", "data_seed")
@@ -41,7 +40,7 @@ def resolve(config: OdsConfig) -> OdsConfig:
 def teacher_folders(config: OdsConfig) -> list[Path]:
     """Folders of the students that teach, in their order; raises ConfigError for those not there."""
     assert config.teachers is not None
-    found = {int(path.name): path for path in students_of(config.teachers, "--teachers")}
+    found = students_of(config.teachers, "--teachers")
     chosen = tuple(found) if config.chosen is None else config.chosen
     for number in chosen:
         if number not in found or chosen.count(number) > 1:

@@ -1,16 +1,20 @@
 """`ods_distill`: from a deep ensemble to one student that keeps its diversity, in a run folder."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
+from cohort.jobs.job import Job
+from cohort.jobs.ods.command import ODS_DISTILL
 from cohort.jobs.ods.config import OdsConfig
 from cohort.jobs.ods.prepare import prepare
-from cohort.jobs.ods.resolve import resolve
-from cohort.jobs.run import JobResult, OnStep, run_job
-from cohort.run.folder import RunFolder
-from cohort.run.start import Resumed, reopen
+from cohort.jobs.placement import Placement
+from cohort.jobs.run import JobRun
+from cohort.run.journal import OnStep
+from cohort.run.start import Result, start_run
 from cohort.run.watcher import Watcher
+
+if TYPE_CHECKING:  # it knows Ray
+    from cohort.jobs.mailbox import Shared
 
 
 def ods_distill(
@@ -19,7 +23,7 @@ def ods_distill(
     on_step: OnStep | None = None,
     verbose: bool = False,
     watcher: Watcher | None = None,
-) -> JobResult:
+) -> Result:
     """Distil a trained deep ensemble into one BatchEnsemble, or into a single network.
 
     Args:
@@ -32,46 +36,20 @@ def ods_distill(
         ConfigError: the config asks for something impossible; nothing was written.
         RunError: the run failed after it had begun; its last checkpoint is kept.
     """
-    config = resolve(config)
-    if config.run_dir is not None:
-        RunFolder(config.run_dir).check_free()
-    return _run(config, None, on_step, verbose, watcher)
+    return start_run(ODS_DISTILL, config, on_step=on_step, verbose=verbose, watcher=watcher)
 
 
-def resume_ods_distill(
-    run_dir: str | Path,
-    *,
-    given: Mapping[str, Any] | None = None,
-    on_step: OnStep | None = None,
-    verbose: bool = False,
-    watcher: Watcher | None = None,
-) -> JobResult:
-    """Continue a distillation that was interrupted or killed, or is to go further than it did.
-
-    ``given`` holds the keys to extend; see ``OdsConfig.EXTENDABLE``. Raises as ``ods_distill``
-    does, and ConfigError for a folder without a valid checkpoint.
-    """
-    config, resumed = reopen(run_dir, OdsConfig, given or {})
-    # Once more: it may be the teachers that were given anew.
-    return _run(resolve(config), resumed, on_step, verbose, watcher)
+def prepare_run(config: OdsConfig) -> JobRun:
+    """The run of a resolved config. Raises ConfigError for whatever does not fit."""
+    assert config.model is not None, "the config is not resolved"
+    method = f"{config.student}-{config.perturbation or config.method}"
+    beside = None if config.teacher_pool is None else _teachers_in_a_pool
+    return JobRun.of(prepare(config), method, config.model, beside)
 
 
-def _run(
-    config: OdsConfig,
-    resumed: Resumed | None,
-    on_step: OnStep | None,
-    verbose: bool,
-    watcher: Watcher | None,
-) -> JobResult:
-    job = prepare(config)
-    assert config.model is not None
-    name = f"{config.student}-{config.perturbation or config.method}"
-    return run_job(
-        job,
-        resumed,
-        network=config.model,
-        name=name,
-        on_step=on_step,
-        verbose=verbose,
-        watcher=watcher,
-    )
+def _teachers_in_a_pool(
+    job: Job, placement: Placement, shared: "Shared"
+) -> AbstractContextManager[Job]:
+    from cohort.jobs.ods.pool import with_pool  # a job in this process never imports Ray
+
+    return with_pool(job, placement, shared)

@@ -25,13 +25,13 @@ from cohort.learning.plan import plan_training
 from cohort.learning.student_files import load_student, own_factory
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.normalised import Normalised
-from cohort.models.spec import WithExits
+from cohort.models.spec import WithExits, network_name
 from cohort.objectives.classic import ClassicDistillation, Hint
 from cohort.objectives.mutual import MutualLearning
 from cohort.objectives.objective import Objective
 from cohort.objectives.self_distillation import DEEP_SUPERVISION, SelfDistillation
 from cohort.reporting.tensorboard import summary_writer
-from cohort.run.start import network_name, prefixed
+from cohort.run.ending import prefixed
 
 HINTS: Mapping[Method, Hint] = {"kd": "none", "fitnet": "maps", "at": "attention"}
 

@@ -1,14 +1,11 @@
 """`self_distill`: from a config to a network with trained, evaluated exits in a run folder."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
-from cohort.jobs.run import JobResult, OnStep, run_job
-from cohort.jobs.self_distill.config import SelfDistillConfig, resolve
+from cohort.jobs.run import JobRun
+from cohort.jobs.self_distill.command import SELF_DISTILL
+from cohort.jobs.self_distill.config import SelfDistillConfig
 from cohort.jobs.self_distill.job import prepare
-from cohort.run.folder import RunFolder
-from cohort.run.start import Resumed, reopen
+from cohort.run.journal import OnStep
+from cohort.run.start import Result, start_run
 from cohort.run.watcher import Watcher
 
 
@@ -18,7 +15,7 @@ def self_distill(
     on_step: OnStep | None = None,
     verbose: bool = False,
     watcher: Watcher | None = None,
-) -> JobResult:
+) -> Result:
     """Train a network with exits by self-distillation, or by a method it is compared with.
 
     Args:
@@ -31,44 +28,10 @@ def self_distill(
         ConfigError: the config asks for something impossible; nothing was written.
         RunError: the run failed after it had begun; its last checkpoint is kept.
     """
-    config = resolve(config)
-    if config.run_dir is not None:
-        RunFolder(config.run_dir).check_free()
-    return _run(config, None, on_step, verbose, watcher)
+    return start_run(SELF_DISTILL, config, on_step=on_step, verbose=verbose, watcher=watcher)
 
 
-def resume_self_distill(
-    run_dir: str | Path,
-    *,
-    given: Mapping[str, Any] | None = None,
-    on_step: OnStep | None = None,
-    verbose: bool = False,
-    watcher: Watcher | None = None,
-) -> JobResult:
-    """Continue a job that was interrupted or killed, or is to go further than it did.
-
-    ``given`` holds the keys to extend; see ``SelfDistillConfig.EXTENDABLE``. Raises as
-    ``self_distill`` does, and ConfigError for a folder without a valid checkpoint.
-    """
-    config, resumed = reopen(run_dir, SelfDistillConfig, given or {})
-    return _run(config, resumed, on_step, verbose, watcher)
-
-
-def _run(
-    config: SelfDistillConfig,
-    resumed: Resumed | None,
-    on_step: OnStep | None,
-    verbose: bool,
-    watcher: Watcher | None,
-) -> JobResult:
-    job = prepare(config)
-    assert config.model is not None
-    return run_job(
-        job,
-        resumed,
-        network=config.model,
-        name=config.method,
-        on_step=on_step,
-        verbose=verbose,
-        watcher=watcher,
-    )
+def prepare_run(config: SelfDistillConfig) -> JobRun:
+    """The run of a resolved config. Raises ConfigError for whatever does not fit."""
+    assert config.model is not None, "the config is not resolved"
+    return JobRun.of(prepare(config), config.method, config.model)

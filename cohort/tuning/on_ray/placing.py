@@ -8,10 +8,10 @@ from typing import Any
 import ray
 from ray.tune import PlacementGroupFactory
 
+from cohort.commands import by_key
 from cohort.config import RunConfig
 from cohort.errors import ConfigError
-from cohort.jobs.self_distill.config import SelfDistillConfig
-from cohort.runtime.config import CohortConfig
+from cohort.jobs.ods.config import OdsConfig
 from cohort.runtime.placement import Node
 from cohort.runtime.session import cluster_nodes
 from cohort.tuning.demand import Cluster, Demand, demand_of
@@ -68,7 +68,7 @@ class Placing:
     def _demand(self, spec: TrialSpec) -> Demand:
         config = self._locate(config_of(spec, None, self._runs))
         waits = any(referred(value) for value in spec.values.values())
-        largest = 0 if waits else _tried_out(config)
+        largest = 0 if waits else _tried_out(spec, config)
         return demand_of(config, self.cluster, self._resources, largest)
 
     def __call__(self, config: Mapping[str, Any]) -> PlacementGroupFactory:
@@ -86,21 +86,12 @@ def present_cluster() -> Cluster:
     return Cluster(tuple(cluster_nodes()), node)
 
 
-def _tried_out(config: RunConfig) -> int:
+def _tried_out(spec: TrialSpec, config: RunConfig) -> int:
     """Parameters of the largest network, after reading the data and building the networks."""
-    match config:
-        case CohortConfig():
-            from cohort.runtime.assembly import prepare
-            from cohort.runtime.config import resolve
-
-            return prepare(resolve(config)).largest_network
-        case SelfDistillConfig():
-            from cohort.jobs.self_distill.config import resolve as resolve_job
-            from cohort.jobs.self_distill.job import prepare as prepare_job
-
-            return prepare_job(resolve_job(config)).parameters
-        case _:
-            return 0
+    if isinstance(config, OdsConfig):
+        return 0
+    command = by_key(spec.command)
+    return command.prepare(command.resolve(config)).largest_network
 
 
 def _this_node_resource() -> str:

@@ -10,20 +10,17 @@ from typing import Any
 from ray import tune
 from ray.util.placement_group import get_current_placement_group
 
+from cohort.commands import by_key
 from cohort.config import RunConfig
 from cohort.config_file import load_config
 from cohort.errors import ConfigError, RunError
 from cohort.jobs.ods.config import OdsConfig
-from cohort.jobs.ods.run import ods_distill, resume_ods_distill
-from cohort.jobs.run import JobResult
-from cohort.jobs.self_distill.config import SelfDistillConfig
-from cohort.jobs.self_distill.run import resume_self_distill, self_distill
 from cohort.run.checkpoint import newest_checkpoint
 from cohort.run.folder import RunFolder
+from cohort.run.start import Result, resume_run, start_run
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.placement import Share
 from cohort.runtime.reservation import Reservation
-from cohort.runtime.train import CohortResult, resume_cohort, train_cohort
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.locks import at_work
 from cohort.tuning.measurements import finals
@@ -126,18 +123,20 @@ def _take_over(folder: RunFolder, run: RunConfig, changed: Mapping[str, Any]) ->
             take_over(folder, config, Path(path))
 
 
-def _train(
-    run: RunConfig, spec: TrialSpec, folder: RunFolder, reporter: Reporter
-) -> CohortResult | JobResult | None:
+def _train(run: RunConfig, spec: TrialSpec, folder: RunFolder, reporter: Reporter) -> Result | None:
     """The result of the run; None if it was stopped before it could go on."""
+    command = by_key(spec.command)
     checkpoint = newest_checkpoint(folder.checkpoints)
     if checkpoint is None:
         _clear(folder)
-        return _start(_here(run), reporter)
+        return start_run(command, _here(run), watcher=reporter, places=_reservation(run))
     reporter.repeat(checkpoint.step)
     if reporter.stopping():
         return None
-    return _resume(_here(run), spec, folder, reporter)
+    run = _here(run)
+    return resume_run(
+        command, folder.path, _given(run, spec), watcher=reporter, places=_reservation(run)
+    )
 
 
 def _clear(folder: RunFolder) -> None:
@@ -149,47 +148,12 @@ def _clear(folder: RunFolder) -> None:
     shutil.rmtree(folder.path, ignore_errors=True)
 
 
-def _start(run: RunConfig, reporter: Reporter) -> CohortResult | JobResult:
-    match run:
-        case CohortConfig():
-            return train_cohort(run, watcher=reporter, reservation=_reservation(run))
-        case SelfDistillConfig():
-            return self_distill(run, watcher=reporter)
-        case OdsConfig():
-            return ods_distill(run, watcher=reporter)
-        case _:
-            raise AssertionError(type(run))
-
-
-def _resume(
-    run: RunConfig, spec: TrialSpec, folder: RunFolder, reporter: Reporter
-) -> CohortResult | JobResult:
-    path, given = folder.path, _given(run, spec)
-    match run:
-        case CohortConfig():
-            places = _reservation(run)
-            return resume_cohort(path, given=given, watcher=reporter, reservation=places)
-        case SelfDistillConfig():
-            return resume_self_distill(path, given=given, watcher=reporter)
-        case OdsConfig():
-            return resume_ods_distill(path, given=given, watcher=reporter)
-        case _:
-            raise AssertionError(type(run))
-
-
 def _given(run: RunConfig, spec: TrialSpec) -> dict[str, Any]:
     """What may be elsewhere than when the run was started: prepared runs, data, GPUs."""
     keys = [key for key, value in spec.values.items() if referred(value)]
     keys += ["data_root"] if Path(run.data_root).is_absolute() else []
-    keys += ["gpus"] if _trains_here(run) else []
+    keys += ["gpus"] if run.in_this_process else []
     return {key: getattr(run, key) for key in keys}
-
-
-def _trains_here(run: RunConfig) -> bool:
-    """Whether the trial's own process trains."""
-    if isinstance(run, CohortConfig):
-        return run.exchange == "in_process"
-    return getattr(run, "workers", None) == 0
 
 
 def _here(run: RunConfig) -> RunConfig:
@@ -197,7 +161,7 @@ def _here(run: RunConfig) -> RunConfig:
 
     Without a reservation Ray hides no GPU, and the process would take what others reserved.
     """
-    if not _trains_here(run):
+    if not run.in_this_process:
         return run
     group = get_current_placement_group()
     gpus = group.bundle_specs[0].get("GPU", 0) if group else 0
@@ -205,9 +169,9 @@ def _here(run: RunConfig) -> RunConfig:
     return dataclasses.replace(run, **changed)
 
 
-def _reservation(run: CohortConfig) -> Reservation | None:
+def _reservation(run: RunConfig) -> Reservation | None:
     """The students' places: all bundles of the trial's group but the first, its own."""
-    if _trains_here(run):
+    if run.in_this_process or not isinstance(run, CohortConfig):
         return None
     group = get_current_placement_group()
     assert group is not None, "a cohort's trial reserves places for its students"

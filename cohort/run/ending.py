@@ -1,0 +1,89 @@
+"""How a run ends: finished, interrupted or failed, its students on disk and summary.json written last."""
+
+import contextlib
+import platform
+import traceback
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+from cohort.errors import RunError
+from cohort.files import atomic_write
+from cohort.imports import one_line
+from cohort.learning.learner import WEIGHTS_FILE
+from cohort.learning.student_files import CARD_FILE, ModelCard
+from cohort.run.folder import RunFolder
+from cohort.run.owner import Owner
+
+PACKAGES = ("cohort", "ray", "torch", "torchvision", "numpy")
+
+
+class Training(Protocol):
+    """What is trained for a run's owner: a cohort, or the one student of a job."""
+
+    def train(self) -> bool:
+        """Train from the owner's checkpoint on; whether the last step was reached."""
+        ...
+
+    def about(self) -> dict[str, Any]:
+        """What summary.json says of the method, however the run ended."""
+        ...
+
+    def finish(self) -> dict[str, Any]:
+        """Write the trained students; what summary.json says of them and of their ensembles."""
+        ...
+
+
+def conclude(owner: Owner, training: Training) -> dict[str, Any]:
+    """Train and write down how it ended; returns the summary.
+
+    Raises RunError, after writing a summary with status ``failed``, if the run failed.
+    """
+    try:
+        finished = training.train()
+        summary = _head(owner, training, "finished" if finished else "interrupted")
+        if finished:
+            summary |= training.finish()
+        owner.folder.write_summary(summary)
+    except Exception as error:
+        reason = _write_reason(owner.folder, error)
+        with contextlib.suppress(OSError):  # a full disk, which may be what the run failed of
+            failed = _head(owner, training, "failed")
+            owner.folder.write_summary({**failed, "error": reason})
+        raise RunError(reason) from error
+    return summary
+
+
+def write_student(folder: Path, weights: bytes, card: ModelCard) -> None:
+    """Write what ``load_student`` reads."""
+    atomic_write(folder / WEIGHTS_FILE, weights)
+    atomic_write(folder / CARD_FILE, card.to_json())
+
+
+def prefixed(measurements: Mapping[str, Any]) -> dict[str, Any]:
+    """Test measurements under the names that ``summary.json`` gives them."""
+    return {f"test_{name}": value for name, value in measurements.items()}
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on."""
+    return {"python": platform.python_version()} | {p: version(p) for p in PACKAGES}
+
+
+def _head(owner: Owner, training: Training, status: str) -> dict[str, Any]:
+    return {**owner.head(status, training.about()), "versions": versions()}
+
+
+def _write_reason(folder: RunFolder, error: Exception) -> str:
+    """One sentence that says why a run failed; what is behind it goes into ``error.log``."""
+    details: str | None = getattr(error, "details", None)  # of an error in another process
+    if isinstance(error, RunError) and details is None:
+        return str(error)
+    file = folder.path / "error.log"
+    reason = str(error) if isinstance(error, RunError) else one_line(error)
+    try:
+        atomic_write(file, details or "".join(traceback.format_exception(error)))
+    except OSError:
+        return reason
+    return f"{reason} (details in {file})"

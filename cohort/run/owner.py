@@ -1,0 +1,119 @@
+"""Who owns a run while it trains: saves it, counts what happens to it, measures its time, and may end it."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from cohort.errors import RunError
+from cohort.learning.learner import Files
+from cohort.learning.plan import TrainingPlan
+from cohort.run.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
+from cohort.run.folder import RunFolder
+from cohort.run.journal import Journal
+from cohort.run.watcher import Watcher
+
+
+@dataclass
+class Progress:
+    """What a run has counted so far; saved with every checkpoint."""
+
+    restarts: int = 0
+    """Students or workers that died and were started again."""
+    dropped: list[int] = field(default_factory=list)
+    """Students that died and were gone on without."""
+    wall_seconds: float = 0.0
+    teacher_restarts: int = 0
+    """Actors with teachers that died and were started again."""
+
+    @property
+    def failures(self) -> int:
+        """Deaths of students so far."""
+        return self.restarts + len(self.dropped)
+
+
+class Owner:
+    """The one process that writes a run's folder, whatever trains its students.
+
+    Args:
+        folder: the run's folder.
+        journal: what is recorded.
+        plan: how far the run goes.
+        keep: newest checkpoints that are kept.
+        checkpoint: from where the run goes on; None for a new run.
+        asked: whether somebody asked the run to stop.
+        watcher: told of checkpoints, and may stop the run too.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        journal: Journal,
+        plan: TrainingPlan,
+        *,
+        keep: int,
+        checkpoint: Checkpoint | None,
+        asked: Callable[[], bool],
+        watcher: Watcher,
+    ) -> None:
+        self.folder = folder
+        self.journal = journal
+        self.plan = plan
+        self.checkpoint = checkpoint
+        self.progress = Progress(**checkpoint.progress) if checkpoint else Progress()
+        self._keep = keep
+        self._asked = asked
+        self._watcher = watcher
+
+    @property
+    def step(self) -> int:
+        """Steps done according to the newest checkpoint."""
+        return self.checkpoint.step if self.checkpoint else 0
+
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds of this run, the parts before it was resumed included."""
+        return self.progress.wall_seconds + self.journal.elapsed
+
+    def stopping(self) -> bool:
+        """Whether the run is to end here, with a checkpoint."""
+        return self._asked() or self._watcher.stopping()
+
+    def save(self, step: int, snapshots: Iterable[tuple[int, Files]]) -> None:
+        """Write a checkpoint of ``step`` steps done, from (student, files) one at a time."""
+        progress = dataclasses.replace(self.progress, wall_seconds=self.wall_seconds)
+        self.checkpoint = write_checkpoint(
+            self.folder.checkpoints, step, snapshots, progress=asdict(progress), keep=self._keep
+        )
+        self._watcher.saved(step, self.plan.total_steps)
+
+    def go_back(self) -> Checkpoint:
+        """The newest checkpoint that is whole on disk. Raises RunError if there is none."""
+        self.checkpoint = newest_checkpoint(self.folder.checkpoints)
+        if self.checkpoint is None:
+            raise RunError(f"no checkpoint in {self.folder.checkpoints} is whole any more")
+        return self.checkpoint
+
+    def head(self, status: str, of_method: dict[str, Any]) -> dict[str, Any]:
+        """What summary.json begins with, whatever came of the run."""
+        return {
+            "status": status,
+            "steps": self.step,
+            "epochs": self.plan.epoch(self.step),
+            "seed": self.plan.seed,
+            "wall_seconds": self.wall_seconds,
+            "images_per_second": self._images_per_second(),
+            "restarts": self.progress.restarts,
+            "dropped": self.progress.dropped,
+            **of_method,
+            "students": [],
+            "ensemble": None,
+        }
+
+    def _images_per_second(self) -> float | None:
+        """As measured, or, if too little was left to train for that, as before the run was resumed."""
+        measured = self.journal.images_per_second
+        if measured is not None or not self.folder.summary.is_file():
+            return measured
+        before: float | None = self.folder.read_summary().get("images_per_second")
+        return before
