@@ -145,7 +145,7 @@ def data_keys(config: DataConfig) -> dict[str, Any]:
     return {field.name: getattr(config, field.name) for field in fields(DataConfig)}
 
 
-def positive(config: DataConfig | TrainingConfig, *keys: str) -> None:
+def positive(config: object, *keys: str) -> None:
     """Raise ConfigError for a key whose value is neither None nor above zero and finite."""
     for key in keys:
         value = getattr(config, key)
@@ -153,7 +153,7 @@ def positive(config: DataConfig | TrainingConfig, *keys: str) -> None:
             raise ConfigError(f"{flag(key)} is {value}; it must be greater than 0")
 
 
-def not_negative(config: DataConfig | TrainingConfig, *keys: str) -> None:
+def not_negative(config: object, *keys: str) -> None:
     """Raise ConfigError for a key whose value is neither None nor zero or above and finite."""
     for key in keys:
         value = getattr(config, key)

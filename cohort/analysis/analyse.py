@@ -7,15 +7,10 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 
-from cohort.analysis import figures
-from cohort.analysis.ensemble import count_members
-from cohort.analysis.of_ensembles import analyse_diversity, analyse_jacobian, analyse_transfer
-from cohort.analysis.of_runs import (
-    analyse_early_exit,
-    analyse_gradients,
-    analyse_noise,
-    analyse_separability,
-)
+from cohort.analysis.drawing import save
+from cohort.analysis.findings import Findings
+from cohort.analysis.members import count_members
+from cohort.analysis.ods import analyse_diversity, analyse_jacobian, analyse_transfer
 from cohort.analysis.options import (
     ANALYSES,
     EXITS,
@@ -23,15 +18,21 @@ from cohort.analysis.options import (
     SCATTER,
     TRIO,
     AnalyseOptions,
+    distinct_names,
     note_unable,
     refuse_unable,
 )
-from cohort.analysis.outcome import Outcome
+from cohort.analysis.self_distillation import (
+    analyse_early_exit,
+    analyse_gradients,
+    analyse_separability,
+)
+from cohort.analysis.weight_noise import analyse_noise
 from cohort.errors import ConfigError
 from cohort.models.early_exit import MultiExitStudent
-from cohort.run.finished import LoadedRun, distinct_names, load_run, load_teachers
+from cohort.run.finished import LoadedRun, load_run, load_teachers
 
-BY_NAME: dict[str, Callable[[Sequence[LoadedRun], AnalyseOptions, torch.device], Outcome]] = {
+BY_NAME: dict[str, Callable[[Sequence[LoadedRun], AnalyseOptions, torch.device], Findings]] = {
     "noise": analyse_noise,
     "gradients": analyse_gradients,
     "separability": analyse_separability,
@@ -43,7 +44,7 @@ BY_NAME: dict[str, Callable[[Sequence[LoadedRun], AnalyseOptions, torch.device],
 
 
 class Written(NamedTuple):
-    """What ``analyse`` wrote, and a sentence for each run that had no part in an analysis."""
+    """The files that ``analyse`` wrote, and a sentence for each run that had no part in an analysis."""
 
     files: list[Path]
     notes: list[str]
@@ -69,13 +70,12 @@ def analyse(options: AnalyseOptions) -> Written:
     for analysis in dict.fromkeys(options.analyses or ANALYSES):
         able = [run for run in runs if analysis not in wants[run.name]]
         if able:
-            outcome = BY_NAME[analysis](able, options, device)
-            files += _write(folder, analysis, outcome)
+            files += _write(folder, analysis, BY_NAME[analysis](able, options, device))
     return Written(files, notes)
 
 
 def lacking(run: LoadedRun) -> dict[str, str]:
-    """What a run has not, by analysis that it can have no part in for that reason."""
+    """The analyses that a run can have no part in, each with what it lacks for it."""
     wants: dict[str, str] = {}
     if not isinstance(run.student, MultiExitStudent):
         wants |= {"separability": EXITS, "early_exit": EXITS}
@@ -108,12 +108,10 @@ def _made(output: str) -> Path:
     return folder
 
 
-def _write(folder: Path, analysis: str, outcome: Outcome) -> list[Path]:
+def _write(folder: Path, analysis: str, findings: Findings) -> list[Path]:
     files = [
-        file
-        for name, figure in outcome.figures.items()
-        for file in figures.save(figure, folder / name)
+        file for name, figure in findings.figures.items() for file in save(figure, folder / name)
     ]
     table = folder / f"{analysis}.csv"
-    pd.DataFrame(outcome.rows).convert_dtypes().to_csv(table, index=False)
+    pd.DataFrame(findings.rows).convert_dtypes().to_csv(table, index=False)
     return [*files, table]

@@ -24,11 +24,11 @@ class ExitCost:
 
     exit: int
     parameters: int
-    """Of the sections up to the exit, its branch and its classifier."""
+    """Those of the sections up to the exit, its branch and its classifier."""
     multiply_adds: int
-    """Of convolutions and matrix products in them, for one image."""
+    """Those of convolutions and matrix products on the way to the exit, for one image."""
     own_parameters: int
-    """Of the branch and the classifier; the deepest exit has no branch."""
+    """Those of the branch and the classifier; the deepest exit has no branch."""
     own_multiply_adds: int
 
 

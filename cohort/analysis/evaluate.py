@@ -9,9 +9,14 @@ import torch
 from torch import nn
 
 from cohort.analysis.cost import ExitCost, Latency, exit_costs, exit_latencies
+from cohort.analysis.ensembles import (
+    Posteriors,
+    add_equivalents,
+    measure_ensembles,
+    measure_members,
+    member_lines,
+)
 from cohort.analysis.exits import ExitsReport, exit_lines, report_exits
-from cohort.analysis.members import measure_members, member_lines
-from cohort.analysis.worth import Outputs, beside_ensembles, compare
 from cohort.data.dataset import ImageDataset
 from cohort.errors import ConfigError
 from cohort.learning.evaluation import log_posterior_over
@@ -26,11 +31,12 @@ from cohort.run.finished import load_students
 
 @dataclass(frozen=True, kw_only=True)
 class ExitsEvaluation:
-    """What the exits of one student are worth, and what they cost."""
+    """How good the exits of one student are, and what they cost."""
 
     report: ExitsReport
     costs: Sequence[ExitCost]
     places: tuple[str, ...]
+    """After which module each exit but the deepest stands."""
     latencies: Sequence[Latency] | None
 
 
@@ -58,7 +64,7 @@ def evaluate_run(
     Args:
         run_dir: the run's folder.
         data_root: where the data lie now, if not where they lay.
-        weights: of the exits in an ensemble of one's own; see ``evaluate_exits``.
+        weights: of the exits in an ensemble of one's own; see ``report_exits``.
         latency_rounds: how often each exit is timed, on one image at a time; 0 for not at all.
 
     Raises ConfigError if the folder holds no trained students, or the data are not there.
@@ -68,33 +74,32 @@ def evaluate_run(
         _refuse_flags_of_exits(run_dir, weights, latency_rounds)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     labels_N = torch.from_numpy(dataset.test.labels)
-    rows, asked, exits = [], [], {}
+    rows, answers, exits = [], [], {}
     for number, network, module in students:
         student = module.to(device)
-        outputs = Outputs.of(student, dataset, device)
-        asked.append(outputs.combined(student))
-        row = _row(number, network, student, outputs, dataset)
+        posteriors = Posteriors.of(student, dataset, device)
+        answers.append(posteriors.combined(student))
+        row = _row(number, network, student, posteriors, dataset)
         if isinstance(student, MultiExitStudent):
-            report = report_exits(outputs.test, labels_N, weights)
-            costs = exit_costs(student, dataset.image_shape)
-            places = student.network.places
-            row["exits"] = exit_lines(report.exits, costs, places)
-            rounds = latency_rounds
-            times = exit_latencies(student, dataset.image_shape, 1, rounds) if rounds else None
-            exits[number] = ExitsEvaluation(
-                report=report, costs=costs, places=places, latencies=times
+            exits[number] = found = ExitsEvaluation(
+                report=report_exits(posteriors.test, labels_N, weights),
+                costs=exit_costs(student, dataset.image_shape),
+                places=student.network.places,
+                latencies=exit_latencies(student, dataset.image_shape, 1, latency_rounds)
+                if latency_rounds
+                else None,
             )
+            row["exits"] = exit_lines(found.report.exits, found.costs, found.places)
         rows.append(row)
-    summary: dict[str, Any] = {"students": rows, "ensemble": None}
     if len(rows) == 1 and exits:  # its exits are the members
         (only,) = exits.values()
-        summary["ensemble"] = prefixed(only.report.ensemble)
+        ensemble = only.report.ensemble
     else:
-        of_test = mean_posterior([outputs.test[0] for outputs in asked])
-        summary["ensemble"] = prefixed(evaluate_posterior(of_test, labels_N))
-    of_ensembles, notes = beside_ensembles(run_dir, dataset, asked, device)
-    summary |= of_ensembles
-    compare(rows, of_ensembles)
+        mean_NC = mean_posterior([answer.test[0] for answer in answers])
+        ensemble = evaluate_posterior(mean_NC, labels_N)
+    of_teachers, notes = measure_ensembles(run_dir, dataset, answers, device)
+    add_equivalents(rows, of_teachers)
+    summary = {"students": rows, "ensemble": prefixed(ensemble), **of_teachers}
     return RunEvaluation(summary=summary, exits=exits, notes=notes)
 
 
@@ -107,14 +112,14 @@ def _refuse_flags_of_exits(
 
 
 def _row(
-    number: int, network: str, student: nn.Module, outputs: Outputs, dataset: ImageDataset
+    number: int, network: str, student: nn.Module, posteriors: Posteriors, dataset: ImageDataset
 ) -> dict[str, Any]:
     device = next(student.parameters()).device
     if not isinstance(student, MembersStudent):
-        outputs = outputs.combined(student)
+        posteriors = posteriors.combined(student)
     held_out = None if dataset.validation is None else torch.from_numpy(dataset.validation.labels)
     labels_N = torch.from_numpy(dataset.test.labels)
-    measured = measure_members(outputs.test, labels_N, outputs.validation, held_out)
+    measured = measure_members(posteriors.test, labels_N, posteriors.validation, held_out)
     members = measured.pop("members", None)
     return {
         "student": number,

@@ -9,55 +9,43 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from cohort.analysis.cost import ExitCost
-from cohort.data.dataset import Split
 from cohort.errors import ConfigError
-from cohort.learning.evaluation import log_posteriors_over
 from cohort.metrics.classification import evaluate_posterior, mean_posterior
-from cohort.models.early_exit import MultiExitStudent
 
 DEEPEST = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExitsReport:
-    """Measurements by ``evaluate_posterior``: accuracy, nll, brier, ece."""
+    """How good exits and their ensembles are: accuracy, nll, brier, ece by ``evaluate_posterior``."""
 
     exits: tuple[dict[str, float], ...]
     """One per exit, shallowest first."""
     ensemble: dict[str, float]
-    """Of the mean posterior of all exits."""
+    """The mean posterior of all exits."""
     deepest: dict[str, float]
-    """Of the mean posterior of the deepest three, or of all if there are fewer."""
+    """The mean posterior of the deepest three, or of all if there are fewer."""
     weights: tuple[float, ...] | None = None
     weighted: dict[str, float] | None = None
-    """Of the mean posterior with these weights, if any were given."""
-
-
-def evaluate_exits(
-    student: MultiExitStudent,
-    split: Split,
-    device: torch.device,
-    weights: Sequence[float] | None = None,
-) -> ExitsReport:
-    """Accuracy, NLL, Brier and ECE of every exit and of ensembles, from one pass over the split.
-
-    ``weights``: one per exit, shallowest first, for an ensemble of one's own; only their proportions
-    matter. Raises ConfigError if they are not E numbers of 0 or greater, not all 0.
-    """
-    if weights is not None:
-        check_weights(weights, student.network.num_exits)
-    posteriors = log_posteriors_over(student, split, device)
-    return report_exits(posteriors, torch.from_numpy(split.labels), weights)
+    """The mean posterior with these weights, if any were given."""
 
 
 def report_exits(
     posteriors: Sequence[Tensor], labels_N: Tensor, weights: Sequence[float] | None = None
 ) -> ExitsReport:
-    """The same from the exits' log-posteriors, [N, C] each, shallowest first."""
+    """Accuracy, NLL, Brier and ECE of every exit and of ensembles of exits.
+
+    Args:
+        posteriors: the exits' log-posteriors, [N, C] each, shallowest first.
+        labels_N: the right classes.
+        weights: one per exit, for an ensemble of one's own; only their proportions matter.
+
+    Raises:
+        ConfigError: if the weights are not one per exit, 0 or greater, not all 0.
+    """
     if weights is not None:
         check_weights(weights, len(posteriors))
     weighted = None if weights is None else mean_posterior(posteriors, weights)
@@ -73,7 +61,7 @@ def report_exits(
 def exit_lines(
     measured: Sequence[Mapping[str, float]], costs: Sequence[ExitCost], places: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """What it takes to answer at each exit and how good the answer is, as in summary.json."""
+    """Cost and measurements of each exit, as in summary.json."""
     return [
         {
             "exit": cost.exit,

@@ -9,11 +9,19 @@ from rich.table import Table
 from cohort.analysis.cost import ExitCost, Latency, cost_together
 from cohort.analysis.evaluate import ExitsEvaluation
 from cohort.analysis.exits import DEEPEST, ExitsReport
+from cohort.reporting.display import console_for, explain
 from cohort.reporting.formatting import DASH, number, percent
-from cohort.reporting.table import NARROWEST
+from cohort.reporting.table import SCORES
 
 COLUMNS = ("parameters", "multiply-\nadds", "acceler-\nation", "accuracy\n%", "NLL", "Brier", "ECE")
 LAST = "end"
+MEANINGS = {
+    "after": "the module that the exit follows; of an ensemble, the exits whose mean it is",
+    "parameters, multiply-adds": "what answering one image takes, shared sections counted once",
+    "acceleration": "multiply-adds of the deepest exit over the row's own",
+    **SCORES,
+    "time ms": "measured for one image, the median",
+}
 
 
 def exits_table(
@@ -47,16 +55,15 @@ def exits_table(
     for who, exits, scores in _ensembles(report):
         time = [] if latencies is None else [DASH]
         table.add_row(who, _listed(exits), *_cells(scores, costs, exits), *time)
+    explain(table, MEANINGS)
     return table
 
 
 def print_exits(console: Console, student: int, exits: ExitsEvaluation) -> None:
     """Print the exits of one student."""
-    if not console.is_terminal:  # files have no width
-        console = Console(file=console.file, width=max(console.width, NARROWEST))
     table = exits_table(exits.report, exits.costs, exits.places, exits.latencies)
     table.title = f"exits of student {student}"
-    console.print(table)
+    console_for(console).print(table)
 
 
 def _ensembles(report: ExitsReport) -> list[tuple[str, list[int], Mapping[str, float]]]:

@@ -11,8 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cohort.analysis.findings import SEED, sample
+from cohort.data.dataset import ImageDataset
+from cohort.data.source import BatchSource
 from cohort.models.early_exit import MultiExitStudent
-from cohort.objectives.self_distillation import SelfDistillation
+from cohort.objectives.self_distillation import DEEP_SUPERVISION, SelfDistillation
+
+BATCH = 64
+"""Images of which a gradient is the mean, fewer if there are not so many."""
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """The scalar training loss of (network, images [B, C, H, W], labels [B])."""
@@ -108,3 +114,29 @@ def backbone_of(student: nn.Module) -> set[nn.Module]:
     network = student.network
     heads = [*network.branches, *network.classifiers[:-1]]
     return modules - {module for head in heads for module in head.modules()}
+
+
+def losses_of(student: nn.Module) -> dict[str, Loss]:
+    """The training losses whose gradients are compared, by name."""
+    if not isinstance(student, MultiExitStudent):
+        return {"labels": last_exit_loss}
+    return {
+        "self-distillation": loss_of_exits(SelfDistillation()),
+        "labels at every exit": loss_of_exits(DEEP_SUPERVISION),
+        "labels at the last exit": last_exit_loss,
+    }
+
+
+def training_batches(
+    dataset: ImageDataset, examples: int, device: torch.device
+) -> list[tuple[Tensor, Tensor]]:
+    """Full batches of ``examples`` training images at random, augmented as in training."""
+    split = sample(dataset.train, examples)
+    source = BatchSource(
+        split,
+        batch_size=min(BATCH, len(split)),
+        seed=SEED,
+        augmentation=dataset.augmentation,
+        device=device,
+    )
+    return [source.batch(step) for step in range(source.steps_per_epoch)]

@@ -21,7 +21,7 @@ from cohort.seeding import generator
 
 @dataclass(frozen=True, kw_only=True)
 class JacobianMatch:
-    """Of every student with every teacher, over all examples; both float64 [S, T]."""
+    """How alike every student's Jacobian is to every teacher's, over all examples; float64 [S, T]."""
 
     relative_error: Tensor
     """E‖J_S − J_T‖² / E‖J_T‖²: 0 for equal Jacobians, 1 for a student that does not react."""

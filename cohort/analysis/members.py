@@ -1,64 +1,78 @@
-"""What is measured of a student with members, and of the ensemble that it learned from.
+"""The members of an ensemble, one network each, and what they say of perturbed inputs.
 
-Shapes: M members or teachers, N examples, C classes.
+Shapes: B batch, M members, N examples, C classes, H x W pixels.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from cohort.data.dataset import ImageDataset
-from cohort.metrics.calibration import calibrated
-from cohort.metrics.classification import evaluate_posterior, mean_posterior
-from cohort.metrics.deep_ensemble import deep_ensemble_rows
+from cohort.analysis.findings import SEED
+from cohort.data.dataset import Split
+from cohort.data.source import whole
 from cohort.metrics.diversity import diversity
-from cohort.run.ending import prefixed
+from cohort.models.members import MembersStudent
+from cohort.objectives.mutual import kl_divergence
+from cohort.objectives.perturbation import InputPerturbation, PixelsToLogits
+
+PERTURBED_BATCH = 64
+"""Images moved along the gradient of the same member, as in training."""
 
 
-def measure_members(
-    outputs: Sequence[Tensor],
-    labels_N: Tensor,
-    held_out: Sequence[Tensor] | None = None,
-    held_out_labels: Tensor | None = None,
-) -> dict[str, Any]:
-    """Measurements of the members' mean posterior, calibrated on held-out examples if there are any.
+def count_members(students: Sequence[nn.Module]) -> int:
+    """M: of the only student, if it has members; else the number of students."""
+    only = students[0]
+    if len(students) == 1 and isinstance(only, MembersStudent):
+        return only.num_members
+    return len(students)
 
-    ``outputs`` are the members' log-posteriors [N, C], or one. Several have a ``diversity`` and
-    measurements each, as lists in ``members``.
+
+def members_of(students: Sequence[nn.Module]) -> tuple[nn.Module, ...]:
+    """Networks from pixels in [0, 1] to logits [B, C]: the students, or the members of the only one.
+
+    Members are taken apart, since the gradient of one would run through all that are computed with it.
     """
-    mean_NC = mean_posterior(outputs)
-    scores = evaluate_posterior(mean_NC, labels_N)
-    measured: dict[str, Any] = dict(scores)
-    if held_out is not None and held_out_labels is not None:
-        measured |= calibrated(mean_posterior(held_out), held_out_labels, mean_NC, labels_N)
-    if len(outputs) > 1:
-        measured["diversity"] = diversity(torch.stack(list(outputs)))
-        by_member = [evaluate_posterior(output_NC, labels_N) for output_NC in outputs]
-        measured["members"] = {name: [row[name] for row in by_member] for name in scores}
-    return measured
+    only = students[0]
+    if len(students) == 1 and isinstance(only, MembersStudent):
+        return tuple(only.member_alone(member).eval() for member in range(only.num_members))
+    return tuple(students)
 
 
-def member_lines(members: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
-    """A line per member of summary.json, from lists by measurement."""
-    count = len(next(iter(members.values())))
+def member_log_posteriors(
+    members: Sequence[PixelsToLogits],
+    split: Split,
+    perturbation: InputPerturbation,
+    device: torch.device,
+    source: int | None = None,
+) -> Tensor:
+    """Every member's log-posterior on every perturbed example: float32 [M, N, C] on the CPU.
+
+    The same x̃ is given to all members. ``source`` is the member along whose gradient inputs are
+    moved; by default one is drawn per batch, as in training.
+    """
+    parts = []
+    batches = whole(split, device=device, batch_size=PERTURBED_BATCH)
+    for step, (images_BCHW, _) in enumerate(batches):
+        mover = source
+        if mover is None:
+            mover = perturbation.chosen_teacher(SEED, step, len(members))
+        x_BCHW = perturbation(images_BCHW, members[mover], seed=SEED, step=step)
+        with torch.no_grad():
+            logits_MBC = torch.stack([member(x_BCHW) for member in members])
+        parts.append(logits_MBC.float().log_softmax(-1).cpu())
+    return torch.cat(parts, dim=1)
+
+
+def kl_to_clean(clean_MNC: Tensor, perturbed_MNC: Tensor) -> list[float]:
+    """Each member's mean KL(posterior on the clean ‖ on the perturbed input), in nats."""
     return [
-        {"member": j, **prefixed({name: values[j] for name, values in members.items()})}
-        for j in range(count)
+        float(kl_divergence(clean_NC.double(), perturbed_NC.double()))
+        for clean_NC, perturbed_NC in zip(clean_MNC, perturbed_MNC, strict=True)
     ]
 
 
-def of_teachers(
-    dataset: ImageDataset, test_MNC: Tensor, validation_MNC: Tensor | None = None
-) -> dict[str, Any]:
-    """``teachers``: a line per size of ensemble, DE-1 to DE-M; and how much the teachers differ."""
-    labels = torch.from_numpy(dataset.test.labels)
-    validation = None
-    if dataset.validation is not None and validation_MNC is not None:
-        validation = validation_MNC, torch.from_numpy(dataset.validation.labels)
-    rows = deep_ensemble_rows(test_MNC, labels, validation)
-    lines = [{"size": row.pop("members"), **prefixed(row)} for row in rows]
-    if len(test_MNC) < 2:
-        return {"teachers": lines}
-    return {"teachers": lines, "teacher_diversity": diversity(test_MNC)}
+def diversity_of_others(log_posterior_MNC: Tensor, member: int) -> float:
+    """Diversity of all members but one, in nats; there must be three at least."""
+    others = [m for m in range(len(log_posterior_MNC)) if m != member]
+    return diversity(log_posterior_MNC[others])

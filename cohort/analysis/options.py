@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import get_args
 
 from cohort.config import OdsNorm
@@ -90,6 +91,29 @@ def names(text: str) -> tuple[str, ...]:
         ('noise', 'gradients')
     """
     return tuple(word for part in text.split(",") if (word := part.strip()))
+
+
+def distinct_names(run_dirs: Sequence[str]) -> list[str]:
+    """Names of runs: as many last parts of each path as tell all apart, joined by hyphens.
+
+    Raises:
+        ConfigError: if a folder is given twice.
+
+    Example:
+        >>> distinct_names(["/runs/a/alone", "/runs/b/alone"])
+        ['a-alone', 'b-alone']
+    """
+    paths = [Path(run_dir).resolve() for run_dir in run_dirs]
+    for number, path in enumerate(paths):
+        if path in paths[:number]:
+            raise ConfigError(
+                f"RUN_DIR {run_dirs[number]} is given twice; each run must be another"
+            )
+    for count in range(1, max(len(path.parts) for path in paths) + 1):
+        names = ["-".join(path.parts[-count:]).replace("/", "") for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    raise ConfigError(f"RUN_DIRs {' '.join(run_dirs)} cannot be told apart by their names")
 
 
 def refuse_unable(name: str, analyses: Sequence[str], lacking: Mapping[str, str]) -> None:

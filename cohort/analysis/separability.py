@@ -37,7 +37,7 @@ class Scatter:
     coordinates_N2: Tensor
     labels_N: Tensor
     explained: tuple[float, float]
-    """The share of the features' variance along each axis."""
+    """The fraction of the features' variance along each axis."""
 
 
 def separability(features_NF: Tensor, labels_N: Tensor) -> Separability:
@@ -61,7 +61,7 @@ def separability(features_NF: Tensor, labels_N: Tensor) -> Separability:
 
 @torch.no_grad()
 def features_over(student: MultiExitStudent, split: Split, device: torch.device) -> list[Tensor]:
-    """What every exit's classifier reads, for every example: E times [N, F], float32 on the CPU.
+    """The features that each exit's classifier reads, of every example: E times [N, F], on the CPU.
 
     In evaluation mode; the student is left as it was.
     """

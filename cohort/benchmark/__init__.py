@@ -1,1 +1,1 @@
-"""What teaching each other costs, measured: every exchange beside independent students."""
+"""What learning costs, measured in turns: exchanges of a cohort, self-distillation, ODS distillation."""

@@ -1,19 +1,35 @@
-"""What the benchmarks' results share: quartiles, and JSON that says on what they were measured."""
+"""What the benchmarks' results share: quartiles, tables, and JSON that says on what they were measured."""
 
+import dataclasses
 import datetime
 import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from rich.table import Table
 
 from cohort.files import atomic_write, to_json
+from cohort.reporting.display import explain
 from cohort.reporting.formatting import number
 from cohort.version import versions
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+class Column(NamedTuple):
+    """A column of a benchmark's table: the key in its rows, as it is written, and what it is."""
+
+    heading: str
+    key: str
+    form: str
+    meaning: str | None = None
+    scale: float = 1
 
 
 def quartiles(values: Any) -> list[float]:
@@ -24,6 +40,14 @@ def quartiles(values: Any) -> list[float]:
         [2.0, 3.0, 4.0]
     """
     return [float(q) for q in np.percentile(values, (25, 50, 75))]
+
+
+def ratios(times: Mapping[str, Any], name: str, reference: str) -> list[float]:
+    """Quartiles of one's times relative to the reference's, round by round.
+
+    So what slows the whole machine for some rounds cancels out.
+    """
+    return quartiles(np.array(times[name]) / np.array(times[reference]))
 
 
 def spread(of: Sequence[float], form: str) -> str:
@@ -37,13 +61,50 @@ def spread(of: Sequence[float], form: str) -> str:
     return f"{median} [{low}, {high}]"
 
 
-def write_json(path: str | Path, measured: Mapping[str, Any]) -> None:
-    """What was measured, with date, commit, hardware and versions."""
+def bench_table(
+    title: str | None,
+    first: str,
+    rows: Mapping[Any, Mapping[str, Any]],
+    columns: Sequence[Column],
+    *notes: str,
+) -> Table:
+    """A line per row, named in the ``first`` column, with the ``columns`` that rows have.
+
+    What a column is stands underneath, after the notes.
+    """
+    table = Table(first, title=title)
+    columns = [column for column in columns if all(column.key in row for row in rows.values())]
+    for column in columns:
+        table.add_column(column.heading, justify="right", no_wrap=True)
+    for name, row in rows.items():
+        table.add_row(name, *(_cell(row[column.key], column) for column in columns))
+    explain(table, {c.heading: c.meaning for c in columns if c.meaning is not None}, *notes)
+    return table
+
+
+def _cell(value: Any, column: Column) -> str:
+    if isinstance(value, list) and len(value) > 1:
+        return spread(value, column.form)
+    (value,) = value if isinstance(value, list) else (value,)
+    return number(None if value is None else value * column.scale, column.form)
+
+
+def measured_in(rounds: int, steps: int) -> str:
+    """The line under a table that says what its numbers are."""
+    return (
+        f"Medians and [quartiles] of {rounds} rounds of {steps} steps; times are compared round by "
+        "round."
+    )
+
+
+def write_json(path: str | Path, config: "DataclassInstance", measured: Mapping[str, Any]) -> None:
+    """What was asked for and measured, with date, commit, hardware and versions."""
     values = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "hardware": hardware(),
         "versions": versions(),
+        "config": {k: v for k, v in dataclasses.asdict(config).items() if k != "output"},
         **measured,
     }
     atomic_write(Path(path), to_json(values, indent=1))
@@ -63,7 +124,7 @@ def _cpu_model() -> str:
 
 
 def _commit() -> str | None:
-    """Of the code that ran, marked if it was changed since."""
+    """The commit of the code that ran, marked if it was changed since."""
     here = Path(__file__).parent
     command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:

@@ -1,6 +1,12 @@
-"""What benchmarks in one process share: whose turn it is, on which device, with how many threads."""
+"""How a benchmark times what it compares: in turns, on which device, with how many threads.
 
-from collections.abc import Iterator, Sequence
+Speeds of two separate runs, and even of two processes that do the same, differ by more than what is
+compared does. So everything takes turns in one process, and times are compared round by round.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -9,41 +15,62 @@ import torch
 from cohort.errors import ConfigError
 
 Name = TypeVar("Name")
+Took = TypeVar("Took")
 
 
-def turns(names: Sequence[Name], rounds: int) -> Iterator[tuple[int, Name]]:
-    """(round, name) for all names in so many rounds; each round begins with another name.
+def time_rounds(
+    players: Mapping[Name, Callable[[range], Took]],
+    *,
+    rounds: int,
+    steps: int,
+    seed: int,
+    warmup: int = 1,
+) -> dict[Name, list[Took]]:
+    """What every player's turns took, round by round, without the first rounds, which warm up.
 
-    Example:
-        >>> list(turns("ab", 2))
-        [(0, 'a'), (0, 'b'), (1, 'b'), (1, 'a')]
+    A player is called with the numbers of the ``steps`` steps that its turn has, which go on from
+    round to round, and says what they took. The order of the players is drawn anew for each round.
     """
-    for turn in range(rounds):
-        first = turn % len(names)
-        for name in (*names[first:], *names[:first]):
-            yield turn, name
+    order, draw = list(players), random.Random(seed)
+    took: dict[Name, list[Took]] = {name: [] for name in players}
+    for turn in range(warmup + rounds):
+        draw.shuffle(order)
+        for name in order:
+            found = players[name](range(turn * steps, (turn + 1) * steps))
+            if turn >= warmup:
+                took[name].append(found)
+    return took
 
 
-def device_for(gpus: int | None) -> torch.device:
-    """The CPU for 0; for None the GPU if there is one. Raises ConfigError for 1 if there is none."""
-    available = min(torch.cuda.device_count(), 1)
-    if (gpus or 0) > available:
-        raise ConfigError(f"--gpus is {gpus}, but this machine has none; use --gpus 0")
-    return torch.device("cuda" if (available if gpus is None else gpus) else "cpu")
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """So many torch threads inside."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def seconds_of(work: Callable[[], object], device: torch.device) -> float:
+    """How long some work takes, until everything is computed."""
+    wait(device)
+    begin = time.perf_counter()
+    work()
+    wait(device)
+    return time.perf_counter() - begin
 
 
 def wait(device: torch.device) -> None:
-    """Until everything is computed."""
+    """Return when everything is computed."""
     if device.type == "cuda":  # a call returns before its kernels have run
         torch.cuda.synchronize(device)
+
+
+def gpus_for(wanted: int | None, most: int) -> int:
+    """``--gpus``, or for None as many as there are up to ``most``; ConfigError if there are fewer."""
+    available = torch.cuda.device_count()
+    if (wanted or 0) > available:
+        raise ConfigError(f"--gpus is {wanted}, but this machine has {available}")
+    return min(most, available) if wanted is None else wanted
+
+
+@contextmanager
+def device_for(gpus: int | None, threads: int) -> Iterator[torch.device]:
+    """The GPU, or for 0, and for None where there is none, the CPU; inside, so many torch threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield torch.device("cuda" if gpus_for(gpus, most=1) else "cpu")
+    finally:
+        torch.set_num_threads(before)

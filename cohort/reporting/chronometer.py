@@ -30,7 +30,7 @@ class Chronometer:
         self._counted_steps, self._counted_seconds = 0, 0.0
 
     def tick(self, step: int) -> None:
-        """So many steps are done; the same number twice changes nothing.
+        """Take note that ``step`` steps are done; the same number twice changes nothing.
 
         A lower number is a run rolled back to a checkpoint: the steps between are trained, and
         counted, again.

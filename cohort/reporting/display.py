@@ -1,11 +1,48 @@
-"""What goes on, shown: a live table on a terminal, a plain line now and then anywhere else."""
+"""Tables and progress, shown: how wide, with what said of their columns, live on a terminal or in lines."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+NARROWEST = 160
+"""Characters that keep every row on one line where no terminal says how wide it is."""
+
+
+def console_for(console: Console | None = None) -> Console:
+    """The console, standard output by default; if no terminal, as wide as the widest table.
+
+    Files have no width, and rich would fold a table into 80 columns.
+    """
+    console = console or Console()
+    if console.is_terminal:
+        return console
+    return Console(file=console.file, width=max(console.width, NARROWEST))
+
+
+def explain(table: Table, meanings: Mapping[str, str], *notes: str) -> None:
+    """Say under a table what its columns are, a line each, after lines that are about all of it.
+
+    Args:
+        table: the table with all its columns.
+        meanings: by the heading, or by several with commas between; of columns that the table lacks
+            nothing is said.
+        notes: the lines before these.
+    """
+    # Hyphens are left out of account: some are only where a heading is folded.
+    headings = [
+        str(column.header).replace("-\n", "").replace("\n", " ").replace("-", "")
+        for column in table.columns
+    ]
+    lines = list(notes)
+    for names, meaning in meanings.items():
+        if shown := [name for name in names.split(", ") if name.replace("-", "") in headings]:
+            lines.append(f"{', '.join(shown)}: {meaning}")
+    table.caption, table.caption_justify = Text("\n".join(lines)), "left"  # Text: no markup
 
 
 class Display(ABC):
@@ -62,7 +99,7 @@ class Display(ABC):
         """The state for anywhere else."""
 
     def _changed(self) -> None:
-        """There is something new to show."""
+        """Take note that there is something new, and show it if it is time."""
         self._pending = True
         due = self._shown_at is None or self._now() - self._shown_at >= self._interval
         if self._live is None and due:

@@ -8,12 +8,18 @@ from rich.table import Table
 from rich.text import Text
 
 from cohort.reporting.chronometer import Chronometer
-from cohort.reporting.display import Display
+from cohort.reporting.display import Display, explain
 from cohort.reporting.formatting import duration, number, percent
 from cohort.reporting.records import Phase
 
 Row = Mapping[str, Any]
 """One student: student, model, loss, ce, kl, accuracy, images_per_second; any may be missing."""
+
+
+MEANINGS = {
+    "CE, KL": "the loss by labels and by teachers; mean of --log-every steps",
+    "test %": "accuracy at the newest evaluation",
+}
 
 
 class Progress(Display):
@@ -45,7 +51,7 @@ class Progress(Display):
         self._tested: dict[int | str, Row] = {}
 
     def update(self, step: int, student_rows: Sequence[Row]) -> None:
-        """So many steps are done, and these are the students' training measurements."""
+        """Show that ``step`` steps are done, and the students' training measurements."""
         self.chronometer.tick(step)
         self._step, self._rows = step, student_rows
         self._changed()
@@ -81,6 +87,7 @@ class Progress(Display):
             table.add_column(heading, justify="right")
         for row in self._rows:
             table.add_row(*self._cells(row))
+        explain(table, MEANINGS)
         epoch = self._step / self._steps_per_epoch
         elapsed = duration(self.chronometer.elapsed)
         foot = f"{self._position()}  epoch {epoch:.1f}  elapsed {elapsed}  eta {self._eta()}"

@@ -9,16 +9,28 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cohort.reporting.display import console_for, explain
 from cohort.reporting.formatting import DASH, duration, number, percent
 
 Summary = Mapping[str, Any]
-"""What ``summary.json`` holds."""
+"""The contents of ``summary.json``, or one line of it."""
+
+SCORES = {
+    "NLL, Brier, ECE": "negative log-likelihood (nat), Brier score and expected calibration error on "
+    "the test split; less is better",
+}
+MEANINGS = SCORES | {
+    "train entropy": "mean entropy (nat) of the posterior on training images",
+    "cNLL, cBrier, cECE": "NLL, Brier, ECE at the temperature that fits the validation split best",
+    "DEE": "deep-ensemble equivalent: so many teachers (DE-…) together have this cNLL",
+    "KL": "mean divergence (nat) between the posteriors of two members: their diversity",
+    "vs alone": "points of accuracy gained on the same row of students alone",
+}
+"""What stands under the table of the columns that it has."""
 
 COLUMNS = ("parameters", "accuracy\n%", "NLL", "Brier", "ECE", "train\nentropy")
 CALIBRATED = {"cNLL": "test_cnll", "cBrier": "test_cbrier", "cECE": "test_cece"}
 """Columns of runs with a validation split, on which a temperature is fitted."""
-NARROWEST = 160
-"""Characters that keep every row on one line where no terminal says how wide it is."""
 
 
 def summary_table(summary: Summary, baseline: Summary | None = None) -> Table:
@@ -47,6 +59,7 @@ def summary_table(summary: Summary, baseline: Summary | None = None) -> Table:
     table.add_section()
     for who, row in alone.items():
         table.add_row(*_cells(f"{who} alone", row))
+    explain(table, MEANINGS)
     return table
 
 
@@ -57,15 +70,13 @@ def print_summary(console: Console, summary: Summary, baseline: Summary | None =
 
 
 def print_table(console: Console, summary: Summary, baseline: Summary | None = None) -> None:
-    """Print the table alone."""
-    if not console.is_terminal:
-        # Files have no width, and rich would fold the table into 80 columns.
-        console = Console(file=console.file, width=max(console.width, NARROWEST))
-    console.print(summary_table(summary, baseline))
+    """Print the table of a run without how it ended."""
+    console_for(console).print(summary_table(summary, baseline))
 
 
 def _rows(summary: Summary) -> Iterator[tuple[str, Summary]]:
-    for row in summary.get("students") or ():
+    students = summary.get("students") or ()
+    for row in students:
         yield str(row["student"]), row
         for line in row.get("exits") or ():
             where = f"after {line['place']}" if line.get("place") else "the whole"
@@ -73,7 +84,7 @@ def _rows(summary: Summary) -> Iterator[tuple[str, Summary]]:
         for line in row.get("members") or ():
             yield f"{row['student']} member {line['member']}", line
     # One student's members together are the student itself.
-    if summary.get("ensemble") and not _is_of_members(summary):
+    if summary.get("ensemble") and not any(row.get("members") for row in students):
         yield "ensemble", summary["ensemble"]
     if summary.get("ensemble_deepest"):
         yield "of the deepest 3", summary["ensemble_deepest"]
@@ -83,12 +94,8 @@ def _rows(summary: Summary) -> Iterator[tuple[str, Summary]]:
         yield f"DE-{line['size']}", {**line, "model": "teachers"}
 
 
-def _is_of_members(summary: Summary) -> bool:
-    return any(row.get("members") for row in summary.get("students") or ())
-
-
 def _further_columns(rows: Mapping[str, Summary]) -> dict[str, Callable[[Summary], str]]:
-    """What only some kinds of runs have: heading and how a row's cell is made."""
+    """The columns that only some kinds of runs have: heading, and how a row's cell is made."""
     columns: dict[str, Callable[[Summary], str]] = {}
     if any("test_cnll" in row for row in rows.values()):
         for heading, key in CALIBRATED.items():

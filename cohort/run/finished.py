@@ -1,7 +1,6 @@
 """Runs that ended, read again: their students, their teachers, and the data they learned from."""
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -140,26 +139,3 @@ def read_run_data(folder: RunFolder, data_root: str | None) -> RunData:
     values = {key: value for key, value in read_config(folder.config).items() if key in known}
     config = validate(values, RunData, {}, folder.config)
     return config if data_root is None else dataclasses.replace(config, data_root=data_root)
-
-
-def distinct_names(run_dirs: Sequence[str]) -> list[str]:
-    """As many last parts of each path as tell all of them apart, joined by hyphens.
-
-    Raises:
-        ConfigError: if a folder is given twice.
-
-    Example:
-        >>> distinct_names(["/runs/a/alone", "/runs/b/alone"])
-        ['a-alone', 'b-alone']
-    """
-    paths = [Path(run_dir).resolve() for run_dir in run_dirs]
-    for number, path in enumerate(paths):
-        if path in paths[:number]:
-            raise ConfigError(
-                f"RUN_DIR {run_dirs[number]} is given twice; each run must be another"
-            )
-    for count in range(1, max(len(path.parts) for path in paths) + 1):
-        names = ["-".join(path.parts[-count:]).replace("/", "") for path in paths]
-        if len(set(names)) == len(names):
-            return names
-    raise ConfigError(f"RUN_DIRs {' '.join(run_dirs)} cannot be told apart by their names")

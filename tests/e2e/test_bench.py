@@ -35,6 +35,7 @@ def test_one_table_and_all_raw_times(ray_of_four, here, tmp_path):
     code, out, err = here(*SMOKE, "--output", "bench.json", script=COHORT)
     assert code == 0, err
     assert [mode for mode in MODES if f"│ {mode} " in out] == MODES
+    assert "step time: relative to independent students" in out
     result = json.loads((tmp_path / "bench.json").read_text())
     seconds = {mode: np.array(result["round_seconds"][mode]) for mode in MODES}
     assert {mode: len(times) for mode, times in seconds.items()} == dict.fromkeys(MODES, 2)
@@ -53,7 +54,6 @@ def test_one_table_and_all_raw_times(ray_of_four, here, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--rounds", "0"], "--rounds is 0; it must be greater than 0"),
         (["--gpus", "99"], "--gpus is 99, but this machine has "),
         (["--k", "1"], "--k is 1 with --teacher peers"),
         (["--teacher", "none"], "--teacher is 'none'"),
@@ -65,9 +65,8 @@ def test_bad_input_is_one_sentence_and_exit_code_2(flags, sentence, monkeypatch,
     check_refused(run_here(monkeypatch, capsys, *flags, script=COHORT), sentence)
 
 
-@pytest.mark.parametrize("script", [COHORT, STEPS])
-def test_bad_input_to_a_process(script, tmp_path):
-    done = run("--rounds", 0, cwd=tmp_path, script=script)
+def test_bad_input_to_a_process(tmp_path):
+    done = run("--rounds", 0, cwd=tmp_path, script=COHORT)
     check_refused(done, "--rounds is 0; it must be greater than 0")
 
 
@@ -92,7 +91,6 @@ def test_every_method_and_two_step_distillation(here, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--rounds", "0"], "--rounds is 0; it must be greater than 0"),
         (["--steps", "0"], "--steps is 0; it must be greater than 0"),
         (["--gpus", "2"], "--gpus is 2; it must be 0 or 1"),
         (["--model", "resnet8+exits"], "--model is 'resnet8+exits'; name the network without"),
@@ -126,12 +124,9 @@ def test_every_way_to_distil_an_ensemble_and_the_parts_of_ods(here, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--rounds", "0"], "--rounds is 0; it must be 1 or greater"),
         (["--members", "1"], "--members is 1; it must be 2 or greater"),
-        (["--gpus", "2"], "--gpus is 2; it must be 0 or 1"),
         (["--model", "resnet8+exits"], "--model is 'resnet8+exits'; name a plain network"),
         (["--model", "resnet9"], "--model is 'resnet9'"),
-        (["--output", "."], "--output is '.', a directory; "),
     ],
 )
 def test_ods_bad_input_is_one_sentence_and_exit_code_2(flags, sentence, monkeypatch, capsys):

@@ -11,20 +11,23 @@ from torch import nn
 
 from cohort import CohortConfig
 from cohort.analysis.analyse import analyse
-from cohort.analysis.ensemble import count_members, member_log_posteriors, members_of
-from cohort.analysis.ensemble_figures import diversity_figure, jacobian_figure, transfer_figure
-from cohort.analysis.figures import save
 from cohort.analysis.jacobians import jacobian_match, projections
-from cohort.analysis.of_ensembles import analyse_diversity
+from cohort.analysis.members import (
+    count_members,
+    diversity_of_others,
+    kl_to_clean,
+    member_log_posteriors,
+    members_of,
+)
+from cohort.analysis.ods import analyse_diversity
 from cohort.analysis.options import AnalyseOptions
-from cohort.analysis.transfer import diversity_of_others, transfer
 from cohort.config_file import to_yaml
 from cohort.data.dataset import Split
 from cohort.data.registry import load_dataset
 from cohort.errors import ConfigError
 from cohort.learning.learner import WEIGHTS_FILE, weights_bytes
 from cohort.learning.student_files import CARD_FILE, ModelCard
-from cohort.metrics.diversity import DiversityBin, diversity
+from cohort.metrics.diversity import diversity
 from cohort.models.registry import build_student
 from cohort.objectives.perturbation import InputPerturbation
 from cohort.run.finished import load_run, load_teachers
@@ -165,13 +168,13 @@ def test_the_source_moves_the_inputs_of_all():
     assert clean.shape == (2, 70, 2)
     assert diversity(clean) == pytest.approx(0, abs=1e-9)
     for source, perturbed in enumerate(moved):
-        found = transfer(clean, perturbed)
-        assert found.kl_to_clean[1 - source] == pytest.approx(0, abs=1e-9)
+        reactions = kl_to_clean(clean, perturbed)
+        assert reactions[1 - source] == pytest.approx(0, abs=1e-9)
         p, q = clean[source].double(), perturbed[source].double()
         kl = float((p.exp() * (p - q)).sum(1).mean())
-        assert found.kl_to_clean[source] == pytest.approx(kl)
+        assert reactions[source] == pytest.approx(kl)
         assert kl > 0.001
-        assert found.diversity == diversity(perturbed) > 0.001
+        assert diversity(perturbed) > 0.001
 
 
 def test_without_a_source_it_is_drawn_per_batch():
@@ -313,58 +316,3 @@ def test_without_a_choice_each_run_has_its_part(tmp_path, teachers, taught):
     assert "jacobian" not in notes[1]
     assert "transfer, for want of three students" in notes[1]
     assert {f"diversity-{run}.svg" for run in ("teachers", "ods")} <= {f.name for f in files}
-
-
-def bins(*diversities):
-    n = len(diversities)
-    return [
-        DiversityBin(lower=b / n, upper=(b + 1) / n, count=1, diversity=value)
-        for b, value in enumerate(diversities)
-    ]
-
-
-FIGURES = {
-    "diversity": lambda: diversity_figure(
-        {"training": {"clean": bins(0.1, 0.2)}, "test": {"clean": bins(0.3, math.inf)}}
-    ),
-    "transfer": lambda: transfer_figure(
-        {"all members": [0.5, 0.6], "the others": [0.3, 0.4]},
-        {"noise": [0, 0.1], "member 0": [1, 2], "member 1": [3, 4]},
-    ),
-    "jacobian": lambda: jacobian_figure([[0.1, 1.1]], [[0.9, 0.2]]),
-}
-
-
-def test_diversity_drawn():
-    left, right = FIGURES["diversity"]().axes
-    assert left.get_title() == "training images"
-    assert left.get_lines()[0].get_xydata().tolist() == [[0.25, 0.1], [0.75, 0.2]]
-    (x, y), gap = right.get_lines()[0].get_xydata().tolist()
-    assert (x, y) == (0.25, 0.3)
-    assert math.isnan(gap[1])
-    assert left.get_ylabel() == "mean pairwise KL / nat"
-
-
-def test_transfer_drawn():
-    left, right, colours = FIGURES["transfer"]().axes
-    drawn = {line.get_label(): line.get_ydata().tolist() for line in left.get_lines()}
-    assert drawn == {"all members": [0.5, 0.6], "the others": [0.3, 0.4]}
-    assert right.get_images()[0].get_array().tolist() == [[0, 0.1], [1, 2], [3, 4]]
-    assert [label.get_text() for label in right.get_yticklabels()] == [
-        "noise", "member 0", "member 1"
-    ]  # fmt: skip
-    assert colours.get_ylabel() == "KL(clean ‖ perturbed) / nat"
-
-
-def test_jacobians_drawn():
-    error, cosine, *_ = FIGURES["jacobian"]().axes
-    assert error.get_images()[0].get_array().tolist() == [[0.1, 1.1]]
-    assert cosine.get_images()[0].get_array().tolist() == [[0.9, 0.2]]
-    assert (error.get_xlabel(), error.get_ylabel()) == ("teacher", "member")
-
-
-@pytest.mark.parametrize("name", FIGURES)
-def test_ensemble_figures_are_saved_as_the_same_bytes(tmp_path, name):
-    first, again = (save(FIGURES[name](), tmp_path / part) for part in ("one", "two"))
-    for one, other in zip(first, again, strict=True):
-        assert one.read_bytes() == other.read_bytes()

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from cohort.analysis.cost import exit_costs
-from cohort.analysis.early_exit_curve import early_exit_curve, first_confident
-from cohort.analysis.exits import check_weights, evaluate_exits
+from cohort.analysis.early_exit import early_exit_curve, first_confident
+from cohort.analysis.exits import check_weights, report_exits
 from cohort.errors import ConfigError
 from cohort.learning.evaluation import log_posterior_over, log_posteriors_over
 from cohort.metrics.classification import accuracy, evaluate_posterior
@@ -28,13 +28,17 @@ def posteriors(student):
         return [student.exit_alone(exit)(IMAGES).softmax(1) for exit in (1, 2, 3)]
 
 
+def evaluate_exits(student, weights=None):
+    return report_exits(log_posteriors_over(student, SPLIT, CPU), LABELS, weights)
+
+
 def scores(posterior):
     return pytest.approx(evaluate_posterior(posterior.log(), LABELS), rel=1e-4, abs=1e-6)
 
 
 def test_every_exit_and_the_ensembles(student):
     one, two, three = posteriors(student)
-    report = evaluate_exits(student, SPLIT, CPU, weights=[0, 2, 6])
+    report = evaluate_exits(student, weights=[0, 2, 6])
     assert list(report.exits) == [scores(one), scores(two), scores(three)]
     assert report.ensemble == scores((one + two + three) / 3)
     assert report.weighted == scores(0.25 * two + 0.75 * three)
@@ -42,21 +46,12 @@ def test_every_exit_and_the_ensembles(student):
     assert len({row["nll"] for row in (*report.exits, report.ensemble, report.weighted)}) == 5
 
 
-def test_the_deepest_three_of_four(student, monkeypatch):
+def test_the_deepest_three_of_four(student):
     four = [posterior.log() for posterior in (*posteriors(student)[::-1], posteriors(student)[1])]
-    monkeypatch.setattr("cohort.analysis.exits.log_posteriors_over", lambda *_: four)
-    report = evaluate_exits(student, SPLIT, CPU)
+    report = report_exits(four, LABELS)
     assert report.deepest == scores(sum(log.exp() for log in four[1:]) / 3)
     assert report.deepest != report.ensemble
     assert report.weights is report.weighted is None
-
-
-def test_one_pass_computes_all_exits(student, monkeypatch):
-    calls = []
-    outputs = student.outputs
-    monkeypatch.setattr(student, "outputs", lambda x: calls.append(len(x)) or outputs(x))
-    evaluate_exits(student, SPLIT, CPU)
-    assert sum(calls) == len(SPLIT)
 
 
 def test_the_deepest_exit_is_what_calling_the_student_gives(student):
@@ -69,7 +64,7 @@ def test_the_deepest_exit_is_what_calling_the_student_gives(student):
 )
 def test_weights_that_make_no_mean_are_refused_in_a_sentence(student, weights):
     with pytest.raises(ConfigError) as caught:
-        evaluate_exits(student, SPLIT, CPU, weights=weights)
+        evaluate_exits(student, weights=weights)
     message = str(caught.value)
     shown = ",".join(f"{weight:g}" for weight in weights)
     assert message.startswith(f"--ensemble-weights is {shown}; it must be 3 numbers")
@@ -102,7 +97,7 @@ def test_the_ends_of_the_curve(student):
     assert all(middle.share_per_exit), "some are to leave at every exit at this threshold"
     assert last.share_per_exit == (0, 0, 1)
     assert last.mean_multiply_adds > costs[-1].multiply_adds
-    deepest = evaluate_exits(student, SPLIT, CPU).exits[-1]["accuracy"]
+    deepest = evaluate_exits(student).exits[-1]["accuracy"]
     assert last.accuracy == pytest.approx(deepest)
 
 

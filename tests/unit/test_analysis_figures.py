@@ -6,16 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from cohort.analysis.early_exit_curve import CurvePoint
-from cohort.analysis.figures import (
-    early_exit_figure,
-    gradients_figure,
-    noise_figure,
-    save,
-    scatter_figure,
-)
-from cohort.analysis.flat_minima import NoisePoint
+from cohort.analysis.drawing import save
+from cohort.analysis.early_exit import CurvePoint
+from cohort.analysis.ods import diversity_figure, jacobian_figure, transfer_figure
+from cohort.analysis.self_distillation import early_exit_figure, gradients_figure, scatter_figure
 from cohort.analysis.separability import pca_scatter
+from cohort.analysis.weight_noise import NoisePoint, noise_figure
+from cohort.metrics.diversity import DiversityBin
 
 
 def noise_point(sigma, accuracy, std=0.01):
@@ -44,7 +41,23 @@ def scatters():
     return [pca_scatter(torch.randn(100, 5, generator=random), labels) for _ in range(3)]
 
 
+def bins(*diversities):
+    n = len(diversities)
+    return [
+        DiversityBin(lower=b / n, upper=(b + 1) / n, count=1, diversity=value)
+        for b, value in enumerate(diversities)
+    ]
+
+
 FIGURES = {
+    "diversity": lambda: diversity_figure(
+        {"training": {"clean": bins(0.1, 0.2)}, "test": {"clean": bins(0.3, math.inf)}}
+    ),
+    "transfer": lambda: transfer_figure(
+        {"all members": [0.5, 0.6], "the others": [0.3, 0.4]},
+        {"noise": [0, 0.1], "member 0": [1, 2], "member 1": [3, 4]},
+    ),
+    "jacobian": lambda: jacobian_figure([[0.1, 1.1]], [[0.9, 0.2]]),
     "noise": lambda: noise_figure(NOISE),
     "gradients": lambda: gradients_figure(GRADIENTS),
     "scatter": lambda: scatter_figure(scatters(), [f"class {c}" for c in range(14)]),
@@ -111,6 +124,34 @@ def test_early_exit():
     assert [text.get_text() for text in axes.texts] == ["1", "2"]
     assert axes.get_xlabel() == "mean multiply-adds per example / million"
     assert axes.get_ylabel() == "accuracy / %"
+
+
+def test_diversity_drawn():
+    left, right = FIGURES["diversity"]().axes
+    assert left.get_title() == "training images"
+    assert left.get_lines()[0].get_xydata().tolist() == [[0.25, 0.1], [0.75, 0.2]]
+    (x, y), gap = right.get_lines()[0].get_xydata().tolist()
+    assert (x, y) == (0.25, 0.3)
+    assert math.isnan(gap[1])
+    assert left.get_ylabel() == "mean pairwise KL / nat"
+
+
+def test_transfer_drawn():
+    left, right, colours = FIGURES["transfer"]().axes
+    drawn = {line.get_label(): line.get_ydata().tolist() for line in left.get_lines()}
+    assert drawn == {"all members": [0.5, 0.6], "the others": [0.3, 0.4]}
+    assert right.get_images()[0].get_array().tolist() == [[0, 0.1], [1, 2], [3, 4]]
+    assert [label.get_text() for label in right.get_yticklabels()] == [
+        "noise", "member 0", "member 1"
+    ]  # fmt: skip
+    assert colours.get_ylabel() == "KL(clean ‖ perturbed) / nat"
+
+
+def test_jacobians_drawn():
+    error, cosine, *_ = FIGURES["jacobian"]().axes
+    assert error.get_images()[0].get_array().tolist() == [[0.1, 1.1]]
+    assert cosine.get_images()[0].get_array().tolist() == [[0.9, 0.2]]
+    assert (error.get_xlabel(), error.get_ylabel()) == ("teacher", "member")
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -5,9 +5,15 @@ import doctest
 import pytest
 
 from cohort.analysis import options
-from cohort.analysis.options import AnalyseOptions, names, note_unable, numbers, refuse_unable
+from cohort.analysis.options import (
+    AnalyseOptions,
+    distinct_names,
+    names,
+    note_unable,
+    numbers,
+    refuse_unable,
+)
 from cohort.errors import ConfigError
-from cohort.run.finished import distinct_names
 
 
 def test_examples_in_docstrings_run():

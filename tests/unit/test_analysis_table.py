@@ -57,6 +57,9 @@ def test_without_latencies_and_weights():
     report = ExitsReport(exits=REPORT.exits, ensemble=REPORT.ensemble, deepest=REPORT.deepest)
     table = exits_table(report, COSTS, PLACES)
     assert "time\nms" not in [column.header for column in table.columns]
+    assert "parameters, multiply-adds: what answering" in str(table.caption)
+    assert "time ms" not in str(table.caption)
+    assert "time ms: " in str(exits_table(REPORT, COSTS, PLACES, LATENCIES).caption)
     assert [row[0] for row in cells(table)] == [*"1234", "ensemble of all", "of the deepest"]
 
 

@@ -1,20 +1,13 @@
 """The benchmark of ODS distillation: what each method does, and how it is counted and shown."""
 
-import doctest
-
 import pytest
 import torch
 
-from cohort.benchmark import turns
 from cohort.benchmark.ods.config import METHODS, PARTS, OdsBenchConfig
 from cohort.benchmark.ods.measure import Measured, build_steps, count
 from cohort.benchmark.ods.results import part_rows, rows
 
 SMALL = OdsBenchConfig(model="resnet8", members=3, batch_size=2, image_size=8, classes=5)
-
-
-def test_examples_in_docstrings_run():
-    assert doctest.testmod(turns) == (0, 1)
 
 
 def test_each_method_does_its_own_arithmetic_and_no_more():

@@ -1,4 +1,4 @@
-"""The benchmark of steps: whose turn it is, and ratios taken round by round."""
+"""What benchmarks share, and that of steps: whose turn it is, and ratios taken round by round."""
 
 import doctest
 
@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from cohort.benchmark import report
-from cohort.benchmark.exchange.config import check_output
-from cohort.benchmark.self_distill import measure as step_measure
 from cohort.benchmark.self_distill.config import METHODS, StepBenchConfig
-from cohort.benchmark.self_distill.measure import build_learners, time_rounds
+from cohort.benchmark.self_distill.measure import build_learners
 from cohort.benchmark.self_distill.results import TWO_STEP, rows
+from cohort.benchmark.turns import time_rounds
 from cohort.errors import ConfigError
 from cohort.learning.beside_teacher import AllExits, BesideFrozenTeacher
 from cohort.models.normalised import Normalised
@@ -36,19 +35,19 @@ def test_ratios_are_taken_round_by_round():
     assert table[TWO_STEP]["step_time_vs_byot"] == pytest.approx([2.5 / 3] * 3)
 
 
-def test_every_method_is_first_in_its_turn_and_goes_on_where_it_stood(monkeypatch):
+def test_all_take_turns_in_random_order_and_go_on_where_they_stood():
     calls = []
 
-    def take(learner, start, steps):
-        calls.append((learner, start, steps))
-        return float(len(calls))
+    def player(name):
+        return lambda numbers: calls.append((name, numbers)) or (name, numbers.start)
 
-    monkeypatch.setattr(step_measure, "time_steps", take)
-    learners = {"none": "N", "kd": "K", "at": "A"}
-    seconds = time_rounds(StepBenchConfig(rounds=3, steps=5), learners)
-    assert "".join(learner for learner, _, _ in calls) == "NKA" + "KAN" + "ANK" + "NKA"
-    assert [start for _, start, _ in calls] == [0] * 3 + [5] * 3 + [10] * 3 + [15] * 3
-    assert seconds == {"none": [6, 8, 10], "kd": [4, 9, 11], "at": [5, 7, 12]}
+    took = time_rounds({name: player(name) for name in "abc"}, rounds=9, steps=5, seed=0, warmup=2)
+    orders = ["".join(name for name, _ in calls[i : i + 3]) for i in range(0, 33, 3)]
+    assert {"".join(sorted(order)) for order in orders} == {"abc"}
+    assert len(set(orders)) > 2
+    assert [numbers for _, numbers in calls[::3]] == [range(n, n + 5) for n in range(0, 55, 5)]
+    # Of the rounds after the first two.
+    assert took == {name: [(name, start) for start in range(10, 55, 5)] for name in "abc"}
 
 
 def test_each_method_is_what_a_job_trains():
@@ -73,5 +72,18 @@ def test_a_network_without_sections_is_refused():
 def test_output_that_cannot_be_written_is_refused_before_measuring(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="is a file; name another place"):
-        check_output(str(tmp_path / "file" / "x.json"))
-    check_output(str(tmp_path / "new" / "x.json"))
+        StepBenchConfig(output=str(tmp_path / "file" / "x.json"))
+    StepBenchConfig(output=str(tmp_path / "new" / "x.json"))
+
+
+def test_a_table_has_the_columns_that_its_rows_have_and_says_what_they_are():
+    columns = (
+        report.Column("ms", "time", ".1f", "a step"),
+        report.Column("MiB", "memory", ".0f", scale=2**-20),
+        report.Column("share", "share", ".2f", "of the whole"),
+    )
+    rows = {"a": {"time": [1.0, 2.0, 3.0], "memory": 2**21}, "b": {"time": [4.0], "memory": None}}
+    table = report.bench_table("title", "mode", rows, columns, "Medians.")
+    shown = {column.header: list(column.cells) for column in table.columns}
+    assert shown == {"mode": ["a", "b"], "ms": ["2.0 [1.0, 3.0]", "4.0"], "MiB": ["2", "–"]}
+    assert str(table.caption) == "Medians.\nms: a step"

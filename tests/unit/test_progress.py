@@ -146,7 +146,11 @@ def test_live_table_has_a_row_per_student_and_a_foot():
         progress.update(25, rows())
         progress.evaluated(25, [{"student": 1, "accuracy": 0.875}])
     assert "\x1b[" in out.getvalue()
-    *_, first, second, foot = last_frame(out.getvalue())
+    _, first, second, *meanings, foot = last_frame(out.getvalue())
+    assert meanings == [
+        "CE, KL: the loss by labels and by teachers; mean of --log-every steps",
+        "test %: accuracy at the newest evaluation",
+    ]
     assert " ".join(first.split()) == "0 resnet8 25 1.234 1.100 0.134 61.2 412 –"
     assert " ".join(second.split()) == "1 resnet8 25 1.234 1.100 0.134 61.2 412 87.5"
     assert foot.split("elapsed")[0].strip() == "step 25/100 (25 %)  epoch 2.5"
@@ -169,7 +173,7 @@ def test_live_table_follows_a_cohort_that_shrank():
         progress.update(25, rows())
         progress.update(26, rows(students=(1,)))
     frame = last_frame(out.getvalue())
-    assert [line.split()[0] for line in frame] == ["student", "1", "step"]
+    assert [line.split()[0] for line in frame] == ["student", "1", "CE,", "test", "step"]
 
 
 def last_frame(text):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
 
-from cohort.analysis.figures import save
+from cohort.analysis.drawing import save
 from cohort.tuning.results import naming
 from cohort.tuning.results.plots import NOTE, bars, heatmap, lines
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cohort import CohortConfig, train_cohort
-from cohort.analysis.flat_minima import weight_noise_curve
+from cohort.analysis.weight_noise import weight_noise_curve
 from cohort.run.finished import load_students
 from cohort.tuning.axes import Grid
 from cohort.tuning.folder import StudyFolder

@@ -75,6 +75,19 @@ def test_a_baseline_adds_its_rows_and_the_difference_in_points():
     assert rows[4][3] == "78.00"
 
 
+def test_what_the_columns_are_is_said_of_those_that_are_shown():
+    plain, compared = (str(summary_table(SUMMARY, other).caption) for other in (None, ALONE))
+    assert [line.split(": ")[0] for line in plain.splitlines()] == [
+        "NLL, Brier, ECE", "train entropy"
+    ]  # fmt: skip
+    assert compared.splitlines()[:-1] == plain.splitlines()
+    assert compared.splitlines()[-1].startswith("vs alone: points of accuracy")
+    row = SUMMARY["students"][0] | {"test_cnll": 1.0, "dee": 1.5, "test_diversity": 0.1}
+    distilled = str(summary_table({"students": [row]}).caption)
+    for words in ("cNLL, cBrier, cECE: NLL", "DEE: deep-ensemble", "KL: mean divergence (nat)"):
+        assert f"\n{words}" in distilled
+
+
 def test_another_network_in_the_same_place_is_not_compared():
     other = {"students": [{"student": 0, "model": "resnet8", "test_accuracy": 0.5}]}
     assert [row[-1] for row in cells(summary_table(SUMMARY, other))][:3] == ["–", "–", "–"]
@@ -106,3 +119,4 @@ def test_the_table_fits_a_terminal_of_80_columns():
     print_summary(Console(file=out, force_terminal=True, width=80, no_color=True), SUMMARY, ALONE)
     row = next(line for line in out.getvalue().splitlines() if "36,536,884" in line)
     assert row.split() == ["1", "wrn_28_10", "36,536,884", *"–––––", "–"]
+    assert "NLL, Brier, ECE: negative log-likelihood" in out.getvalue()

@@ -1,12 +1,7 @@
-"""What teaching each other costs: a cohort in every mode, interleaved in one run.
-
-Speeds of two separate runs, and even of two processes that do the same, differ by more than the
-modes do. So the same students take turns at learning alone and by each exchange, and a mode's time
-is compared with their time alone in the same round.
-"""
+"""What teaching each other costs: the same students alone and by each exchange, in turns."""
 
 import dataclasses
-import random
+import os
 import resource
 import subprocess
 import sys
@@ -20,7 +15,9 @@ from pathlib import Path
 import torch
 
 from cohort.benchmark.exchange.config import MODES, BenchConfig, Mode
-from cohort.errors import USAGE, ConfigError, RunError
+from cohort.benchmark.turns import gpus_for, seconds_of, time_rounds
+from cohort.config_file import to_yaml
+from cohort.errors import ConfigError, RunError
 from cohort.runtime.actors import RayCohort
 from cohort.runtime.assembly import assemble, session
 from cohort.runtime.cohort import OnRecords, Stopping
@@ -30,7 +27,7 @@ from cohort.runtime.train import prepare
 Advance = Callable[[int, int, OnRecords, Stopping], int]
 """``Cohort.advance`` in one mode."""
 Seconds = dict[Mode, list[float]]
-"""How long each mode took for its steps, round by round."""
+"""Of each mode, how long its steps took, round by round."""
 
 STARTUP_SECONDS = 300.0
 """A first step that has not come by then never will."""
@@ -58,9 +55,10 @@ def measure(config: BenchConfig) -> Measurements:
 
     Raises ConfigError if a cohort cannot be built as configured, RunError if a launch failed.
     """
-    gpus = _gpus(config)
+    gpus = gpus_for(config.gpus, most=config.k)
     parts = prepare(config.cohort("object_store", gpus))
-    startup = {mode: time_startup(config, mode, gpus) for mode in _modes(config.startup)}
+    timed: Sequence[Mode] = MODES if config.startup else ()
+    startup = {mode: time_startup(config, mode, gpus) for mode in timed}
     with (
         session(config.cohort("object_store", gpus)),
         assemble(parts) as (actors, notice),
@@ -75,41 +73,46 @@ def measure(config: BenchConfig) -> Measurements:
             exchange = choose_exchange(config.cohort(mode, gpus))
             exchange.open(actors.actors, actors.places)
             advances[mode] = partial(exchange.advance, actors.actors)
-        seconds = time_rounds(config, {mode: advances[mode] for mode in MODES})
+        seconds = time_rounds(
+            {mode: partial(time_steps, advances[mode]) for mode in MODES},
+            rounds=config.rounds,
+            steps=config.steps_per_round,
+            seed=config.seed,
+            warmup=config.warmup_rounds,
+        )
         memory = _peak_memory(config, actors)
     return Measurements(seconds, memory, startup, gpus, notice or "")
 
 
-def time_rounds(config: BenchConfig, advances: Mapping[Mode, Advance]) -> Seconds:
-    """Seconds of every round that counts; the order of modes is drawn anew for each."""
-    order, draw = list(advances), random.Random(config.seed)
-    seconds: Seconds = {mode: [] for mode in advances}
-    for turn in range(config.warmup_rounds + config.rounds):
-        draw.shuffle(order)
-        for mode in order:
-            took = time_steps(advances[mode], turn * config.steps_per_round, config.steps_per_round)
-            if turn >= config.warmup_rounds:
-                seconds[mode].append(took)
-    return seconds
+def time_steps(advance: Advance, numbers: range) -> float:
+    """Seconds in which a cohort takes these steps, from nothing in flight to nothing in flight."""
 
+    def work() -> None:
+        done = advance(numbers.start, numbers.stop, lambda student, records: None, lambda: False)
+        assert done == numbers.stop
 
-def time_steps(advance: Advance, start: int, steps: int) -> float:
-    """Seconds in which a cohort advances, from nothing in flight to nothing in flight."""
-    begin = time.perf_counter()
-    done = advance(start, start + steps, lambda student, records: None, lambda: False)
-    assert done == start + steps
-    return time.perf_counter() - begin
+    return seconds_of(work, torch.device("cpu"))  # a cohort waits for its GPUs by itself
 
 
 def time_startup(config: BenchConfig, mode: Mode, gpus: int) -> float:
     """Seconds from the start of the real command until step 1 stands in metrics.jsonl."""
+    short = dataclasses.replace(
+        config.cohort(mode, gpus),
+        train_subset=max(STARTUP_IMAGES, config.batch_size),
+        test_subset=STARTUP_IMAGES // 4,
+        steps=1,
+        log_every=1,
+    )
     with tempfile.TemporaryDirectory() as folder:
-        run_dir, log = Path(folder, "run"), Path(folder, "log")
-        flags = _flags(config, mode, gpus, run_dir)
-        command = [sys.executable, "-m", "cohort", "train", *flags]
+        keys, run_dir, log = (Path(folder, name) for name in ("keys.yaml", "run", "log"))
+        keys.write_text(to_yaml(short))
+        command = [sys.executable, "-m", "cohort", "train"]
+        command += ["--config", str(keys), "--run-dir", str(run_dir)]
+        # The package may be found only by where this process was started.
+        found = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         with log.open("w") as output:
             begin = time.perf_counter()
-            launch = subprocess.Popen(command, stdout=output, stderr=output)
+            launch = subprocess.Popen(command, env=found, stdout=output, stderr=output)
             try:
                 return _first_step(launch, run_dir / "metrics.jsonl", begin, log)
             except BaseException:
@@ -131,39 +134,9 @@ def _first_step(launch: "subprocess.Popen[bytes]", file: Path, begin: float, log
 
 def _launch_failed(code: int, lines: list[str]) -> Exception:
     reason = lines[-1] if lines else f"exit code {code}"
-    if code == USAGE:
+    if reason.startswith("error: "):
         return ConfigError(reason.removeprefix("error: "))
     return RunError(f"a launch failed: {reason}")
-
-
-def _flags(config: BenchConfig, mode: Mode, gpus: int, run_dir: Path) -> list[str]:
-    """Those of ``cohort train`` for one step of this mode on little data."""
-    cohort = dataclasses.replace(
-        config.cohort(mode, gpus),
-        train_subset=max(STARTUP_IMAGES, config.batch_size),
-        test_subset=STARTUP_IMAGES // 4,
-        steps=1,
-        log_every=1,
-        run_dir=str(run_dir),
-    )
-    flags = []
-    for field in dataclasses.fields(cohort):
-        value = getattr(cohort, field.name)
-        if value not in (None, field.default):
-            name = "--" + field.name.replace("_", "-")
-            flags += [name] if value is True else [name, str(value)]
-    return flags
-
-
-def _modes(wanted: bool) -> Sequence[Mode]:
-    return MODES if wanted else ()
-
-
-def _gpus(config: BenchConfig) -> int:
-    available = torch.cuda.device_count()
-    if (config.gpus or 0) > available:
-        raise ConfigError(f"--gpus is {config.gpus}, but this machine has {available}")
-    return min(config.k, available) if config.gpus is None else config.gpus
 
 
 def _peak_memory(config: BenchConfig, actors: RayCohort) -> dict[Mode, int]:

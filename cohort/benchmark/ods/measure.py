@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.utils.flop_counter import FlopCounterMode
 
 from cohort.benchmark.ods.config import METHODS, PARTS, OdsBenchConfig, OdsMethod
-from cohort.benchmark.turns import device_for, threads, turns, wait
+from cohort.benchmark.turns import device_for, seconds_of, time_rounds, wait
 from cohort.config import Perturbation
 from cohort.learning.optimizers import build_optimizer
 from cohort.learning.plan import TrainingPlan
@@ -46,17 +46,9 @@ class Measured:
 
     round_seconds: dict[OdsMethod, list[float]]
     part_seconds: dict[str, list[float]]
-    """Of the steps of ``ods``, in turns of their own: a GPU has to be waited for at each part."""
+    """By part of a step of ``ods``, in rounds of their own: a GPU has to be waited for at each part."""
     multiply_adds: dict[OdsMethod, dict[str, int]]
-    """Of each part, in convolutions and linear layers."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """What every step learns from."""
-
-    images_BCHW: Tensor
-    labels_B: Tensor
+    """By method and part, those in convolutions and linear layers."""
 
 
 @dataclass(kw_only=True)
@@ -65,14 +57,15 @@ class Step:
 
     student: nn.Module
     optimizer: Optimizer
-    batch: Batch
+    images_BCHW: Tensor
+    labels_B: Tensor
     bf16: bool
     teachers: Teachers | None
     perturbation: InputPerturbation
 
     def __call__(self, step: int, part_done: PartDone = lambda part: None) -> None:
         """Carry out a step, and say when each of ``PARTS`` is done."""
-        clean_BCHW = self.batch.images_BCHW
+        clean_BCHW = self.images_BCHW
         with torch.autocast(clean_BCHW.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             perturbed_BCHW = self._perturbed(step)
             part_done("perturbation")
@@ -87,7 +80,7 @@ class Step:
         part_done("update")
 
     def _perturbed(self, step: int) -> Tensor:
-        images_BCHW = self.batch.images_BCHW
+        images_BCHW = self.images_BCHW
         if self.teachers is None:
             return images_BCHW
         chosen = self.perturbation.chosen_teacher(0, step, len(self.teachers))
@@ -103,7 +96,7 @@ class Step:
             alpha=0.9,
             temperature=TEMPERATURE,
         )
-        loss, _ = objective.loss(outputs, self.batch.labels_B)
+        loss, _ = objective.loss(outputs, self.labels_B)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -111,39 +104,42 @@ class Step:
 
 def measure_ods(config: OdsBenchConfig) -> Measured:
     """Run the benchmark. Raises ConfigError if a network cannot be built as configured."""
-    device = device_for(config.gpus)
-    with threads(config.threads):
+    with device_for(config.gpus, config.threads) as device:
         steps = build_steps(config, device)
         multiply_adds = {method: count(step) for method, step in steps.items()}
-        return time_rounds(config, steps, device, multiply_adds)
+        timed = partial(time_rounds, rounds=config.rounds, steps=config.steps, seed=config.seed)
+        methods = {method: partial(time_steps, step, device) for method, step in steps.items()}
+        parts = timed({"ods": partial(time_parts, steps["ods"], device)})["ods"]
+        return Measured(
+            round_seconds=timed(methods),
+            part_seconds={part: [seconds[part] for seconds in parts] for part in PARTS},
+            multiply_adds=multiply_adds,
+        )
 
 
 def build_steps(config: OdsBenchConfig, device: torch.device) -> dict[OdsMethod, Step]:
-    """A step of every method, each with a student of its own; all share the frozen teachers."""
-    batch = random_batch(config, device)
+    """A step of every method, each with a student of its own; all share batch and frozen teachers."""
+    draw = generator(config.seed, "benchmark")
+    shape = config.batch_size, 3, config.image_size, config.image_size
+    images_BCHW = torch.rand(shape, generator=draw).to(device)
+    labels_B = torch.randint(config.classes, (config.batch_size,), generator=draw).to(device)
     ensemble = [build(config, config.model, 1 + j) for j in range(config.members)]
     teachers = Teachers(ensemble, stacked=config.stacked_teachers).to(device)
-    return {method: build_step(config, method, batch, teachers, device) for method in METHODS}
 
+    def step(method: OdsMethod) -> Step:
+        network = config.model if method == "single" else f"{config.model}+members={config.members}"
+        student = build(config, network, 0).to(device).train()
+        return Step(
+            student=student,
+            optimizer=build_optimizer(student, PLAN),
+            images_BCHW=images_BCHW,
+            labels_B=labels_B,
+            bf16=config.precision == "bf16",
+            teachers=teachers if method in KINDS else None,
+            perturbation=InputPerturbation(kind=KINDS.get(method, "none"), temperature=TEMPERATURE),
+        )
 
-def build_step(
-    config: OdsBenchConfig,
-    method: OdsMethod,
-    batch: Batch,
-    teachers: Teachers,
-    device: torch.device,
-) -> Step:
-    """One method with a fresh student in training mode."""
-    network = config.model if method == "single" else f"{config.model}+members={config.members}"
-    student = build(config, network, 0).to(device).train()
-    return Step(
-        student=student,
-        optimizer=build_optimizer(student, PLAN),
-        batch=batch,
-        bf16=config.precision == "bf16",
-        teachers=teachers if method in KINDS else None,
-        perturbation=InputPerturbation(kind=KINDS.get(method, "none"), temperature=TEMPERATURE),
-    )
+    return {method: step(method) for method in METHODS}
 
 
 def build(config: OdsBenchConfig, network: str, number: int) -> Normalised:
@@ -160,16 +156,6 @@ def build(config: OdsBenchConfig, network: str, number: int) -> Normalised:
     )
 
 
-def random_batch(config: OdsBenchConfig, device: torch.device) -> Batch:
-    """Noise, and labels by chance."""
-    draw = generator(config.seed, "benchmark")
-    images_BCHW = torch.rand(
-        config.batch_size, 3, config.image_size, config.image_size, generator=draw
-    )
-    labels_B = torch.randint(config.classes, (config.batch_size,), generator=draw)
-    return Batch(images_BCHW=images_BCHW.to(device), labels_B=labels_B.to(device))
-
-
 def count(step: Step) -> dict[str, int]:
     """Multiply-adds of each part of a step."""
     totals = [0]
@@ -178,42 +164,12 @@ def count(step: Step) -> dict[str, int]:
     return {part: totals[i + 1] - totals[i] for i, part in enumerate(PARTS)}
 
 
-def time_rounds(
-    config: OdsBenchConfig,
-    steps: Mapping[OdsMethod, Step],
-    device: torch.device,
-    multiply_adds: dict[OdsMethod, dict[str, int]],
-) -> Measured:
-    """Every round but the first, which warms up."""
-    seconds: dict[Any, list[float]] = {name: [] for name in (*METHODS, *PARTS)}
-    players: list[OdsMethod | None] = [*METHODS, None]  # None: the parts of ods
-    for turn, method in turns(players, 1 + config.rounds):
-        numbers = range(turn * config.steps, (turn + 1) * config.steps)
-        took: Mapping[Any, float]
-        if method is None:
-            took = time_parts(steps["ods"], numbers, device)
-        else:
-            took = {method: time_steps(steps[method], numbers, device)}
-        for name, value in took.items():
-            seconds[name] += [value] if turn > 0 else []
-    return Measured(
-        round_seconds={method: seconds[method] for method in METHODS},
-        part_seconds={part: seconds[part] for part in PARTS},
-        multiply_adds=multiply_adds,
-    )
-
-
-def time_steps(step: Step, numbers: range, device: torch.device) -> float:
+def time_steps(step: Step, device: torch.device, numbers: range) -> float:
     """Seconds for these steps."""
-    wait(device)
-    begin = time.perf_counter()
-    for number in numbers:
-        step(number)
-    wait(device)
-    return time.perf_counter() - begin
+    return seconds_of(lambda: [step(number) for number in numbers], device)
 
 
-def time_parts(step: Step, numbers: range, device: torch.device) -> dict[str, float]:
+def time_parts(step: Step, device: torch.device, numbers: range) -> dict[str, float]:
     """Seconds for each part of these steps."""
     seconds = dict.fromkeys(PARTS, 0.0)
     last = time.perf_counter()

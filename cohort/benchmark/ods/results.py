@@ -9,10 +9,19 @@ from rich.table import Table
 from cohort.benchmark import report
 from cohort.benchmark.ods.config import METHODS, PARTS, OdsBenchConfig
 from cohort.benchmark.ods.measure import Measured
-from cohort.benchmark.report import quartiles, spread
-from cohort.reporting.formatting import number
+from cohort.benchmark.report import Column, bench_table, measured_in, quartiles, ratios
 
 Row = dict[str, list[float]]
+COLUMNS = (
+    Column("ms a step", "step_ms", ".1f"),
+    Column("vs single", "step_time_vs_single", ".3f", "relative to a step of one network"),
+    Column("vs kd", "step_time_vs_kd", ".3f", "relative to distillation on images as they are"),
+    Column("share", "share", ".3f", "of the step"),
+    Column(
+        "GMAC", "giga_multiply_adds", ".3f", "10⁹ multiply-adds in convolutions and linear layers"
+    ),
+    Column("ms a GMAC", "ms_per_giga", ".1f"),
+)
 
 
 def rows(config: OdsBenchConfig, measured: Measured) -> dict[str, Row]:
@@ -21,35 +30,27 @@ def rows(config: OdsBenchConfig, measured: Measured) -> dict[str, Row]:
     Of the milliseconds of a step, of its time relative to the single network's and to that of
     distillation on unperturbed images, and of its milliseconds for 10⁹ multiply-adds.
     """
-    times = {method: np.array(measured.round_seconds[method]) for method in METHODS}
-    result = {}
-    for method, time in times.items():
-        billions = sum(measured.multiply_adds[method].values()) / 1e9
-        result[str(method)] = {
-            "step_ms": quartiles(1000 * time / config.steps),
-            # Round by round, so that what slows the whole machine cancels out.
-            "step_time_vs_single": quartiles(time / times["single"]),
-            "step_time_vs_kd": quartiles(time / times["kd"]),
-            "giga_multiply_adds": [billions],
-            "ms_per_giga": quartiles(1000 * time / config.steps / billions),
+    times = measured.round_seconds
+    return {
+        str(method): {
+            "step_time_vs_single": ratios(times, method, "single"),
+            "step_time_vs_kd": ratios(times, method, "kd"),
+            **_costs(config, times[method], sum(measured.multiply_adds[method].values())),
         }
-    return result
+        for method in METHODS
+    }
 
 
 def part_rows(config: OdsBenchConfig, measured: Measured) -> dict[str, Row]:
-    """Per part of a step of ``ods``: the same of its milliseconds, and of its share of the step."""
-    times = {part: np.array(measured.part_seconds[part]) for part in PARTS}
-    whole = np.sum(list(times.values()), axis=0)
-    result = {}
-    for part, time in times.items():
-        billions = measured.multiply_adds["ods"][part] / 1e9
-        result[part] = {
-            "step_ms": quartiles(1000 * time / config.steps),
-            "share": quartiles(time / whole),
-            "giga_multiply_adds": [billions],
-            "ms_per_giga": quartiles(1000 * time / config.steps / billions),
+    """Per part of a step of ``ods``: quartiles of its time and share of the step, and multiply-adds."""
+    times = measured.part_seconds | {"step": np.sum(list(measured.part_seconds.values()), axis=0)}
+    return {
+        part: {
+            "share": ratios(times, part, "step"),
+            **_costs(config, times[part], measured.multiply_adds["ods"][part]),
         }
-    return result
+        for part in PARTS
+    }
 
 
 def tables(config: OdsBenchConfig, measured: Measured) -> list[Table]:
@@ -57,40 +58,25 @@ def tables(config: OdsBenchConfig, measured: Measured) -> list[Table]:
     title = (
         f"{config.model}, {config.members} members, batch {config.batch_size}, {config.precision}"
     )
-    methods = _table("method", title, ("vs single", "vs kd"))
-    methods.caption = (
-        rf"Medians and \[quartiles] of {config.rounds} rounds of {config.steps} steps; times are "
-        "compared round by round.\nGMAC: 10⁹ multiply-adds in convolutions and linear layers."
-    )
-    for name, row in rows(config, measured).items():
-        _add(methods, name, row, ("step_time_vs_single", "step_time_vs_kd"))
-    parts = _table("part of a step of ods", None, ("share",))
-    for name, row in part_rows(config, measured).items():
-        _add(parts, name, row, ("share",))
-    return [methods, parts]
+    methods, parts = rows(config, measured), part_rows(config, measured)
+    note = measured_in(config.rounds, config.steps)
+    return [
+        bench_table(title, "method", methods, COLUMNS, note),
+        bench_table(None, "part of a step of ods", parts, COLUMNS, note),
+    ]
 
 
 def write_json(path: str | Path, config: OdsBenchConfig, measured: Measured) -> None:
-    """Everything measured, and on what."""
-    asked = dataclasses.asdict(config)
-    del asked["output"]
-    values = {"config": asked, "summary": rows(config, measured)}
-    values |= {"parts": part_rows(config, measured)} | dataclasses.asdict(measured)
-    report.write_json(path, values)
+    """Write the configuration, the rows, everything measured, and on what."""
+    found = {"summary": rows(config, measured), "parts": part_rows(config, measured)}
+    report.write_json(path, config, found | dataclasses.asdict(measured))
 
 
-def _table(first: str, title: str | None, ratios: tuple[str, ...]) -> Table:
-    result = Table(first, title=title)
-    for heading in ("ms a step", *ratios, "GMAC", "ms a GMAC"):
-        result.add_column(heading, justify="right", no_wrap=True)
-    return result
-
-
-def _add(table: Table, name: str, row: Row, ratios: tuple[str, ...]) -> None:
-    table.add_row(
-        name,
-        spread(row["step_ms"], ".1f"),
-        *(spread(row[ratio], ".3f") for ratio in ratios),
-        number(row["giga_multiply_adds"][0], ".3f"),
-        spread(row["ms_per_giga"], ".1f"),
-    )
+def _costs(config: OdsBenchConfig, seconds: list[float], multiply_adds: int) -> Row:
+    step_ms = 1000 * np.array(seconds) / config.steps
+    billions = multiply_adds / 1e9
+    return {
+        "step_ms": quartiles(step_ms),
+        "giga_multiply_adds": [billions],
+        "ms_per_giga": quartiles(step_ms / billions),
+    }

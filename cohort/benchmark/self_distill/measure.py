@@ -1,17 +1,12 @@
-"""What a step of self-distillation costs beside the methods it is compared with, interleaved.
+"""What a step of self-distillation costs beside the methods it is compared with, in turns."""
 
-Speeds of two separate runs differ by more than some methods do. So all learners live in one
-process and take turns, and a method's time is compared with the plain network's in the same round.
-"""
-
-import time
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from cohort.benchmark.self_distill.config import METHODS, StepBenchConfig
-from cohort.benchmark.turns import device_for, threads, turns, wait
+from cohort.benchmark.turns import device_for, seconds_of, time_rounds
 from cohort.errors import ConfigError
 from cohort.jobs.self_distill.config import WITH_TEACHER, Method
 from cohort.jobs.self_distill.job import SelfDistillJob, prepare
@@ -23,14 +18,15 @@ from cohort.learning.student_files import ModelCard
 from cohort.models.cut import default_places
 
 Seconds = dict[Method, list[float]]
-"""How long each method took for its steps, round by round."""
+"""Of each method, how long its steps took, round by round."""
 
 
 def measure_steps(config: StepBenchConfig) -> Seconds:
     """Run the benchmark. Raises ConfigError if a learner cannot be built as configured."""
-    device = device_for(config.gpus)
-    with threads(config.threads):
-        return time_rounds(config, build_learners(config, device))
+    with device_for(config.gpus, config.threads) as device:
+        learners = build_learners(config, device)
+        players = {method: partial(time_steps, learner) for method, learner in learners.items()}
+        return time_rounds(players, rounds=config.rounds, steps=config.steps, seed=config.seed)
 
 
 def build_learners(config: StepBenchConfig, device: torch.device) -> dict[Method, Learner]:
@@ -70,24 +66,14 @@ def untrained_teacher(plain: SelfDistillJob) -> TeacherFiles:
     return TeacherFiles(Path("teacher"), card, weights_bytes(student))
 
 
-def time_rounds(config: StepBenchConfig, learners: Mapping[Method, Learner]) -> Seconds:
-    """Seconds of every round but the first, which warms up; each begins with another method."""
-    seconds: Seconds = {method: [] for method in learners}
-    for turn, method in turns(list(learners), 1 + config.rounds):
-        took = time_steps(learners[method], turn * config.steps, config.steps)
-        if turn > 0:
-            seconds[method].append(took)
-    return seconds
+def time_steps(learner: Learner, numbers: range) -> float:
+    """Seconds for these steps, their batches and records included."""
 
+    def work() -> None:
+        for step in numbers:
+            learner.predict(step)
+            learner.learn(step)
 
-def time_steps(learner: Learner, start: int, steps: int) -> float:
-    """Seconds for so many steps, their batches and records included."""
-    wait(learner.device)
-    begin = time.perf_counter()
-    for step in range(start, start + steps):
-        learner.predict(step)
-        learner.learn(step)
-    wait(learner.device)
-    took = time.perf_counter() - begin
+    seconds = seconds_of(work, learner.device)
     learner.windows.drain()
-    return took
+    return seconds

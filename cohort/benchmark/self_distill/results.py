@@ -1,6 +1,6 @@
 """What a step costs, as ratios: a table for people, and JSON with everything that went into it."""
 
-import dataclasses
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +8,17 @@ import numpy as np
 from rich.table import Table
 
 from cohort.benchmark import report
-from cohort.benchmark.report import quartiles, spread
+from cohort.benchmark.report import Column, bench_table, measured_in, quartiles, ratios
 from cohort.benchmark.self_distill.config import METHODS, StepBenchConfig
 from cohort.benchmark.self_distill.measure import Seconds
 
 TWO_STEP = "two-step distillation: teacher then student"
 """A step of the plain network for every step of the student beside its frozen teacher."""
+COLUMNS = (
+    Column("ms a step", "step_ms", ".1f"),
+    Column("vs none", "step_time_vs_none", ".3f", "relative to the plain network, from labels"),
+    Column("vs byot", "step_time_vs_byot", ".3f", "relative to self-distillation"),
+)
 
 
 def rows(config: StepBenchConfig, seconds: Seconds) -> dict[str, dict[str, list[float]]]:
@@ -27,9 +32,8 @@ def rows(config: StepBenchConfig, seconds: Seconds) -> dict[str, dict[str, list[
     return {
         name: {
             "step_ms": quartiles(1000 * time / config.steps),
-            # Round by round, so that what slows the whole machine cancels out.
-            "step_time_vs_none": quartiles(time / times["none"]),
-            "step_time_vs_byot": quartiles(time / times["byot"]),
+            "step_time_vs_none": ratios(times, name, "none"),
+            "step_time_vs_byot": ratios(times, name, "byot"),
         }
         for name, time in times.items()
     }
@@ -38,32 +42,18 @@ def rows(config: StepBenchConfig, seconds: Seconds) -> dict[str, dict[str, list[
 def table(config: StepBenchConfig, seconds: Seconds) -> Table:
     """The rows for a terminal: medians, with the quartiles in brackets."""
     job = config.job("none")
-    result = Table(
+    return bench_table(
+        f"{job.model}, {config.dataset}, batch {job.batch_size}, {config.precision}",
         "method",
-        title=f"{job.model}, {config.dataset}, batch {job.batch_size}, {config.precision}",
-        caption=rf"Medians and \[quartiles] of {config.rounds} rounds of {config.steps} steps; "
-        "times are compared round by round.\nThe teacher of kd, fitnet and at has the student's "
-        "network; two-step distillation is none + kd.",
+        rows(config, seconds),
+        COLUMNS,
+        measured_in(config.rounds, config.steps),
+        "The teacher of kd, fitnet and at has the student's network; two-step distillation is none + kd.",
     )
-    for heading in ("ms a step", "vs none", "vs byot"):
-        result.add_column(heading, justify="right", no_wrap=True)
-    for name, row in rows(config, seconds).items():
-        if name == TWO_STEP:
-            result.add_section()
-        result.add_row(
-            name,
-            spread(row["step_ms"], ".1f"),
-            spread(row["step_time_vs_none"], ".3f"),
-            spread(row["step_time_vs_byot"], ".3f"),
-        )
-    return result
 
 
 def write_json(path: str | Path, config: StepBenchConfig, seconds: Seconds) -> None:
-    """Everything measured, and on what."""
+    """Write the configuration, the rows, everything measured, and on what."""
     job = config.job("none")
-    asked: dict[str, Any] = dataclasses.asdict(config)
-    resolved = asked | {"model": job.model, "batch_size": job.batch_size}
-    del resolved["output"]
-    values = {"config": resolved, "summary": rows(config, seconds), "round_seconds": seconds}
-    report.write_json(path, values)
+    values = {"summary": rows(config, seconds), "round_seconds": seconds}
+    report.write_json(path, replace(config, model=job.model, batch_size=job.batch_size), values)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from cohort.analysis.members import measure_members, member_lines, of_teachers
+from cohort.analysis.ensembles import measure_members, measure_teachers, member_lines
 from cohort.data.augment import Shard
 from cohort.data.dataset import Split
 from cohort.jobs.job import STUDENT, Evaluation, Job
@@ -149,7 +149,7 @@ class OdsJob(Job):
         asked = [workers.gather(ask(workers.part_of(split)).transpose(0, 1)) for split in splits]
         if not workers.leads:
             return {}
-        return of_teachers(dataset, *(answers_NMC.transpose(0, 1) for answers_NMC in asked))
+        return measure_teachers(dataset, *(answers_NMC.transpose(0, 1) for answers_NMC in asked))
 
     def named_constants(self) -> dict[str, Any]:
         """The method and the constants of its loss, for summary.json."""

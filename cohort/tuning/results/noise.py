@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from cohort.analysis.flat_minima import NoisePoint, mean_and_std, weight_noise_curve
-from cohort.analysis.options import AnalyseOptions
-from cohort.analysis.outcome import SEED, some
+from cohort.analysis.findings import SEED, sample
+from cohort.analysis.weight_noise import NoisePoint, weight_noise_curve
 from cohort.run.finished import load_students
 from cohort.tuning.report import NoiseFigure
 
@@ -21,8 +20,7 @@ def noise_rows(run_dir: Path, figure: NoiseFigure) -> list[dict[str, Any]]:
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     students, dataset = load_students(run_dir)
-    examples = figure.examples or len(dataset.train)
-    split = some(dataset.train, AnalyseOptions(runs=(), output="", examples=examples))
+    split = sample(dataset.train, figure.examples)
     return [
         {"student": number, **asdict(point)}
         for number, _, student in students
@@ -40,19 +38,7 @@ def noise_rows(run_dir: Path, figure: NoiseFigure) -> list[dict[str, Any]]:
 
 def mean_curve(rows: Sequence[dict[str, Any]]) -> list[NoisePoint]:
     """Mean and standard deviation over seeds and students of their means over the draws."""
-    points = []
-    for sigma in dict.fromkeys(row["sigma"] for row in rows):
-        here = [row for row in rows if row["sigma"] == sigma]
-        accuracy, loss = (
-            mean_and_std([row[key] for row in here]) for key in ("accuracy_mean", "loss_mean")
-        )
-        points.append(
-            NoisePoint(
-                sigma=sigma,
-                accuracy_mean=accuracy[0],
-                accuracy_std=accuracy[1],
-                loss_mean=loss[0],
-                loss_std=loss[1],
-            )
-        )
-    return points
+    measured: dict[float, list[tuple[float, float]]] = {}
+    for row in rows:
+        measured.setdefault(row["sigma"], []).append((row["accuracy_mean"], row["loss_mean"]))
+    return [NoisePoint.of(sigma, pairs) for sigma, pairs in measured.items()]

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from cohort.analysis.figures import MARKERS, RUNS, axes_grid
+from cohort.analysis.drawing import MARKERS, RUNS, axes_grid
 from cohort.metrics.statistics import mean_and_error
 from cohort.tuning.results.naming import by_kind, kind_of, scale_of, value_text, with_unit, words
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cohort.analysis.figures import noise_figure
+from cohort.analysis.weight_noise import noise_figure
 from cohort.metrics.statistics import mean_and_error
 from cohort.tuning.axes import LogUniform
 from cohort.tuning.folder import StudyFolder

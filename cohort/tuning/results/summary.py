@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cohort.metrics.statistics import mean_and_error, paired_difference
+from cohort.reporting.display import explain
 from cohort.reporting.formatting import DASH, number
 from cohort.tuning.results.naming import kind_of, scale_of, value_text, with_unit
 from cohort.tuning.results.table import finished, grouped
@@ -57,7 +58,18 @@ def summary_table(study: Study, summary: pd.DataFrame, metric: str) -> Table:
         count = str(row["n"]) if row["n"] == row["trials"] else f"{row['n']} of {row['trials']}"
         labels = (value_text(row[name]) for name in names)
         table.add_row(*map(Text, labels), count, *map(Text, _cells(study, metric, row)))
+    explain(table, _meanings(study))
     return table
+
+
+def _meanings(study: Study) -> dict[str, str]:
+    baseline = ", ".join(f"{k} {value_text(v)}" for k, v in (study.report.baseline or {}).items())
+    return {
+        "n": "finished trials, one per seed, which all numbers are of",
+        "mean ± SE": "mean over the seeds, and its standard error",
+        "difference [95 %]": f"this row minus the row with {baseline} and all else alike, mean over "
+        "the seeds that both have, and its 95 % interval",
+    }
 
 
 def _baseline(study: Study, labels: Mapping[str, Any]) -> Values:

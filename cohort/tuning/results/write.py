@@ -7,8 +7,8 @@ from typing import NamedTuple
 import pandas as pd
 from rich.console import Console
 
-from cohort.analysis.figures import save
-from cohort.reporting.table import NARROWEST
+from cohort.analysis.drawing import save
+from cohort.reporting.display import console_for
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.results.report_figure import draw_figure
 from cohort.tuning.results.summary import summarise, summary_table
@@ -50,8 +50,7 @@ def write_results(study: Study, folder: StudyFolder, specs: Sequence[TrialSpec])
 
 def print_results(results: Results, console: Console) -> None:
     """Print the summary, a table for each metric, what could not be shown, and where everything is."""
-    if not console.is_terminal:  # files have no width
-        console = Console(file=console.file, width=max(console.width, NARROWEST))
+    console = console_for(console)
     for metric in results.study.report.metrics:
         console.print(summary_table(results.study, results.summary, metric))
         console.print()

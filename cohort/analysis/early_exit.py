@@ -19,7 +19,7 @@ from cohort.models.early_exit import MultiExitStudent
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
-    """What one threshold gives."""
+    """Accuracy and cost at one threshold."""
 
     threshold: float
     accuracy: float

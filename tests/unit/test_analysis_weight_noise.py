@@ -1,6 +1,5 @@
 """Noise on the weights: its size, its measurements, and that nothing of it stays."""
 
-import doctest
 import math
 
 import numpy as np
@@ -8,8 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from cohort.analysis import flat_minima
-from cohort.analysis.flat_minima import noisy, weight_noise_curve
+from cohort.analysis.weight_noise import noisy, weight_noise_curve
 from cohort.data.dataset import Split
 from cohort.learning.evaluation import log_posterior_over
 from cohort.metrics.classification import accuracy, negative_log_likelihood
@@ -30,12 +28,6 @@ def first_layer(student):
 
 def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
-def test_examples_in_docstrings_run():
-    results = doctest.testmod(flat_minima)
-    assert results.attempted >= 1
-    assert results.failed == 0
 
 
 def test_without_noise_it_is_the_evaluation():

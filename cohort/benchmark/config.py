@@ -1,0 +1,47 @@
+"""What the benchmarks' configurations share. Imports no torch, so that ``--help`` is fast."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from cohort.config import Precision, not_negative, positive
+from cohort.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """How what is compared is timed: interleaved, in rounds. Raises ConfigError, naming the flag."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}  # for cohort.config_file
+    ONE_PROCESS: ClassVar[bool] = True
+
+    precision: Precision = "fp32"
+    """fp32, or bf16 autocast with fp32 weights."""
+    threads: int = 1
+    """Torch threads on CPU; of every student if each has a process."""
+    gpus: int | None = None
+    """GPUs: 0 or 1. Default: 1 if there is one."""
+    seed: int = 0
+    """Of networks, data order and augmentation, and of the order of turns within a round."""
+    rounds: int = 20
+    """Rounds measured, after one that is not; in each, all take their turns, in random order."""
+    output: str | None = None
+    """JSON file for the raw times, with commit, hardware and versions. Default: none."""
+
+    def __post_init__(self) -> None:
+        positive(self, "threads", "rounds")
+        not_negative(self, "seed", "gpus")
+        if self.ONE_PROCESS and self.gpus not in (None, 0, 1):
+            raise ConfigError(f"--gpus is {self.gpus}; it must be 0 or 1")
+        if self.output is not None:
+            _check_writable(Path(self.output))
+
+
+def _check_writable(output: Path) -> None:
+    if output.is_dir():
+        raise ConfigError(f"--output is {str(output)!r}, a directory; it must be a file")
+    for parent in output.parents:
+        if parent.exists() and not parent.is_dir():
+            raise ConfigError(
+                f"--output is {str(output)!r}, but {parent} is a file; name another place"
+            )
