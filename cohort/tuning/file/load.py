@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from cohort import formats
 from cohort.config_file import names_of, read_keys
 from cohort.errors import ConfigError
 from cohort.tuning.commands import COMMANDS
@@ -55,7 +56,7 @@ def load_study(path: str | Path, *, smoke: bool = False) -> Study:
         ConfigError: naming the file and the key path, if anything in it cannot be done.
     """
     place = Place(str(path))
-    document = with_numbers(read_keys(path, str(path)))
+    document = with_numbers(read_keys(path, str(path), formats.STUDY))
     check_keys(mapping(document, place), (*KEYS, "smoke"), place)
     changes = mapping(document.pop("smoke", {}), place.at("smoke"))
     check_keys(changes, KEYS, place.at("smoke"))
@@ -73,7 +74,7 @@ def to_yaml(study: Study) -> str:
     """The YAML text of a study, from which ``load_study`` reads the same, but for its name."""
     values = _plain(study)
     del values["name"]
-    return yaml.safe_dump(values, sort_keys=False)
+    return yaml.safe_dump({formats.KEY: formats.STUDY, **values}, sort_keys=False)
 
 
 def _read(document: Mapping[str, Any], name: str, place: Place) -> Study:
