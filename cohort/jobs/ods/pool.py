@@ -30,6 +30,7 @@ from cohort.jobs.mailbox import Mailbox, Shared, StoredJob, WorkerFailedError, p
 from cohort.jobs.placement import Placement
 from cohort.learning.teaching import Taught
 from cohort.objectives.perturbation import InputPerturbation
+from cohort.runtime.private_ray import was_started_again
 
 if TYPE_CHECKING:
     from cohort.jobs.ods.job import OdsJob
@@ -46,7 +47,7 @@ class TeacherActor:
         # Found by its name: of arguments in the object store, and a handle is one, Ray tells the
         # terminal that they may be gone when an actor starts again.
         mailbox: ActorProxy[Mailbox] = ray.get_actor(mailbox_name)
-        if ray.get_runtime_context().was_current_actor_reconstructed:
+        if was_started_again():
             mailbox.tell.remote(packed("teachers_restarted", mine))
         torch.set_num_threads(threads)
         self._device = torch.device(device)

@@ -12,6 +12,7 @@ from ray.tune.schedulers import (
     TrialScheduler,
 )
 
+from cohort.runtime.private_ray import ended_trial
 from cohort.tuning.on_ray.population import TIME, Population, Result, at_end
 from cohort.tuning.study import Asha, Median, Pbt, Study
 
@@ -63,7 +64,7 @@ def replay(scheduler: TrialScheduler, histories: Mapping[str, Iterable[Mapping[s
     """
     if isinstance(scheduler, _Asha | _Median):
         for name, history in histories.items():
-            scheduler.remember(Trial("ended", trial_id=name, stub=True), history)
+            scheduler.remember(ended_trial(name), history)
 
 
 class _Asha(ASHAScheduler):
