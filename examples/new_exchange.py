@@ -3,7 +3,7 @@
 python examples/new_exchange.py
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from cohort import CohortConfig
@@ -45,12 +45,6 @@ class EverySecondStep:
             return in_flight.finish(stop)
 
 
-def show(student: int, records: Sequence[dict[str, Any]]) -> None:
-    """Print what a student measured."""
-    for record in records:
-        print("student", student, "step", record["step"], "kl", record["kl"])
-
-
 if __name__ == "__main__":
     config = resolve(CohortConfig(log_every=1))
     dataset = load_dataset(config, config.seed)
@@ -60,5 +54,5 @@ if __name__ == "__main__":
             ["resnet8"] * 2, plan, dataset, MutualLearning(),
             exchange=EverySecondStep(), reservation=places, threads=1,
         )  # fmt: skip
-        print(cohort.advance(0, 6, show, lambda: False), "steps")
+        print(cohort.advance(0, 6, print, lambda: False), "steps")
         cohort.close()

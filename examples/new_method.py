@@ -4,7 +4,6 @@ python examples/new_method.py
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -26,7 +25,6 @@ def most_confident(peers_PBC: Tensor) -> Tensor:
     return peers_PBC[chosen_B, torch.arange(peers_PBC.shape[1])]
 
 
-@dataclass(frozen=True)
 class FollowTheSurest:
     """L_k = CE(z_k, y) + KL(surest peer ‖ p_k); implements ``objectives.objective.Objective``."""
 
