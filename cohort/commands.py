@@ -1,4 +1,4 @@
-"""The commands that train, and how to go on with a run of any of them. Imports no torch."""
+"""The commands that train, and their functions in Python. Imports no torch."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,17 +7,75 @@ from typing import TYPE_CHECKING, Any
 from cohort.config_file import COMMANDS as ONLY
 from cohort.config_file import read_config
 from cohort.errors import ConfigError
-from cohort.jobs.ods.command import ODS_DISTILL
-from cohort.jobs.self_distill.command import SELF_DISTILL
-from cohort.run.command import Command
-from cohort.runtime.command import TRAIN
+from cohort.jobs.ods.config import OdsConfig
+from cohort.jobs.self_distill.config import SelfDistillConfig
+from cohort.run.command import Command, Config
+from cohort.runtime.config import CohortConfig
 
 if TYPE_CHECKING:
     from cohort.run.journal import OnStep
     from cohort.run.start import Result
     from cohort.run.watcher import Watcher
 
+TRAIN = Command("train", "launch_cohort", CohortConfig, "cohort.runtime.train")
+SELF_DISTILL = Command(
+    "self-distill", "self_distill", SelfDistillConfig, "cohort.jobs.self_distill.run"
+)
+ODS_DISTILL = Command("ods-distill", "ods_distill", OdsConfig, "cohort.jobs.ods.run")
 COMMANDS: tuple[Command[Any], ...] = (TRAIN, SELF_DISTILL, ODS_DISTILL)
+
+
+def train_cohort(
+    config: CohortConfig,
+    *,
+    on_step: "OnStep | None" = None,
+    verbose: bool = False,
+    watcher: "Watcher | None" = None,
+) -> "Result":
+    """Train a cohort, evaluate it, and write everything into a run folder.
+
+    Args:
+        config: what to train; keys that are None follow the data set's recipe.
+        on_step: called with every record that goes into metrics.jsonl: one per student and
+            ``log_every`` steps, and one per student and evaluation.
+        verbose: show progress on the terminal.
+        watcher: told of checkpoints, and may stop the run.
+
+    Raises:
+        ConfigError: the config asks for something impossible; nothing was written.
+        RunError: the run failed after it had begun; its last checkpoint is kept.
+    """
+    return _start(TRAIN, config, on_step, verbose, watcher)
+
+
+def self_distill(
+    config: SelfDistillConfig,
+    *,
+    on_step: "OnStep | None" = None,
+    verbose: bool = False,
+    watcher: "Watcher | None" = None,
+) -> "Result":
+    """Train a network with exits by self-distillation, or by a method it is compared with.
+
+    ``config`` says what to train; keys that are None follow the data set's recipe and the method.
+    The other arguments, and what is raised, are those of ``train_cohort``.
+    """
+    return _start(SELF_DISTILL, config, on_step, verbose, watcher)
+
+
+def ods_distill(
+    config: OdsConfig,
+    *,
+    on_step: "OnStep | None" = None,
+    verbose: bool = False,
+    watcher: "Watcher | None" = None,
+) -> "Result":
+    """Distil a trained deep ensemble into one BatchEnsemble, or into a single network.
+
+    ``config`` says what to train; keys that are None follow the teachers' run, the recipe and the
+    method. The other arguments, and what is raised, are those of ``train_cohort``.
+    """
+    return _start(ODS_DISTILL, config, on_step, verbose, watcher)
 
 
 def resume(
@@ -64,3 +122,15 @@ def command_of(run_dir: Path) -> Command[Any]:
         if key in keys:
             return next(command for command in COMMANDS if command.name == name)
     raise ConfigError(f"{file} is of no command that trains: it has none of {', '.join(ONLY)}")
+
+
+def _start(
+    command: Command[Config],
+    config: Config,
+    on_step: "OnStep | None",
+    verbose: bool,
+    watcher: "Watcher | None",
+) -> "Result":
+    from cohort.run.start import start_run
+
+    return start_run(command, config, on_step=on_step, verbose=verbose, watcher=watcher)

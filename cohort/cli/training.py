@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from cohort.cli.parser import parse
+from cohort.commands import ODS_DISTILL, SELF_DISTILL, TRAIN
 from cohort.errors import INTERRUPTED, SUCCESS
 from cohort.invocation import command_line
-from cohort.jobs.ods.command import ODS_DISTILL
-from cohort.jobs.self_distill.command import SELF_DISTILL
 from cohort.reporting.table import print_summary
 from cohort.run.command import Command
-from cohort.runtime.command import TRAIN
 
 if TYPE_CHECKING:
     from cohort.run.start import Result

@@ -3,8 +3,9 @@
 Imports no torch, so that ``--help`` and the reading of a study are fast.
 """
 
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cohort.config import RunConfig
 
@@ -15,26 +16,34 @@ if TYPE_CHECKING:
 Config = TypeVar("Config", bound=RunConfig)
 
 
-class Command(ABC, Generic[Config]):
+@dataclass(frozen=True)
+class Command(Generic[Config]):
     """One way to train, from its config to a run that ``start_run`` or ``resume_run`` carries out."""
 
-    name: ClassVar[str]
+    name: str
     """What is typed: ``cohort NAME``."""
-    key: ClassVar[str]
+    key: str
     """What study files call it; its script is called so too."""
     config: type[Config]
+    home: str
+    """The module with its ``resolve`` and ``prepare``, imported only to train, for it needs torch."""
 
-    @abstractmethod
     def resolve(self, config: Config) -> Config:
         """The config with every key that was left out filled in; an equal one if none was.
 
         Raises ConfigError for what recipe, method or teachers do not allow.
         """
+        resolved: Config = self._module().resolve(config)
+        return resolved
 
-    @abstractmethod
     def prepare(self, config: Config, dataset: "ImageDataset | None" = None) -> "Run":
         """Read the data and try out the networks of a resolved config; nothing is written or started.
 
         ``dataset`` stands in for the data that the config names, which are then not read. Raises
         ConfigError for whatever does not fit.
         """
+        run: Run = self._module().prepare(config, dataset)
+        return run
+
+    def _module(self) -> Any:
+        return importlib.import_module(self.home)

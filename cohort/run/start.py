@@ -92,7 +92,9 @@ class Run(ABC):
     def placed(self, places: Any) -> AbstractContextManager[Ready]:
         """Inside, the run has its places: those that are lent, or its part of the cluster."""
 
-    def afterwards(self, result: Result, on_step: OnStep | None, verbose: bool) -> Result:
+    def afterwards(
+        self, command: Command[Any], result: Result, on_step: OnStep | None, verbose: bool
+    ) -> Result:
         """The result, and what else is trained in the same session."""
         return result
 
@@ -124,7 +126,7 @@ def start_run(
     config = command.resolve(config)
     if config.run_dir is not None:
         RunFolder(config.run_dir).check_free()
-    return _train(command.prepare(config), None, on_step, verbose, watcher, places)
+    return _train(command, command.prepare(config), None, on_step, verbose, watcher, places)
 
 
 def resume_run(
@@ -156,10 +158,11 @@ def resume_run(
     run = command.prepare(command.resolve(config))
     _check_extends(checkpoint, run)
     run.check_restores(checkpoint)
-    return _train(run, checkpoint, on_step, verbose, watcher, places)
+    return _train(command, run, checkpoint, on_step, verbose, watcher, places)
 
 
 def _train(
+    command: Command[Any],
     run: Run,
     checkpoint: Checkpoint | None,
     on_step: OnStep | None,
@@ -197,7 +200,8 @@ def _train(
                     watcher=watcher or Nobody(),
                 )
                 summary = conclude(owner, ready.training(owner))
-        return run.afterwards(Result(folder.path, summary, run.networks), on_step, verbose)
+        result = Result(folder.path, summary, run.networks)
+        return run.afterwards(command, result, on_step, verbose)
 
 
 def _folder(run: Run, checkpoint: Checkpoint | None) -> RunFolder:

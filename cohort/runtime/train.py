@@ -1,4 +1,4 @@
-"""A cohort's run: from a config to students that are placed and trained; ``train_cohort``."""
+"""A cohort's run: from a config to students that are placed and trained."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ from cohort.learning.plan import plan_training
 from cohort.objectives.mutual import MutualLearning
 from cohort.reporting.tensorboard import summary_writer
 from cohort.run.checkpoint import Checkpoint
+from cohort.run.command import Command
 from cohort.run.journal import OnStep
 from cohort.run.owner import Owner
 from cohort.run.start import Ready, Result, Run, check_restores, resume_run, start_run
-from cohort.run.watcher import Watcher
 from cohort.runtime.assembly import (
     Ingredients,
     assemble,
@@ -29,33 +29,10 @@ from cohort.runtime.assembly import (
     threads_per_student,
 )
 from cohort.runtime.cohort import Cohort
-from cohort.runtime.command import TRAIN
 from cohort.runtime.config import CohortConfig
+from cohort.runtime.config import resolve as resolve
 from cohort.runtime.coordinator import Coordinator
 from cohort.runtime.recovery import RecoveryPolicy
-
-
-def train_cohort(
-    config: CohortConfig,
-    *,
-    on_step: OnStep | None = None,
-    verbose: bool = False,
-    watcher: Watcher | None = None,
-) -> Result:
-    """Train a cohort, evaluate it, and write everything into a run folder.
-
-    Args:
-        config: what to train; keys that are None follow the data set's recipe.
-        on_step: called with every record that goes into metrics.jsonl: one per student and
-            ``log_every`` steps, and one per student and evaluation.
-        verbose: show progress on the terminal.
-        watcher: told of checkpoints, and may stop the run.
-
-    Raises:
-        ConfigError: the config asks for something impossible; nothing was written.
-        RunError: the run failed after it had begun; its last checkpoint is kept.
-    """
-    return start_run(TRAIN, config, on_step=on_step, verbose=verbose, watcher=watcher)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,28 +65,34 @@ class CohortRun(Ingredients, Run):
         with assemble(run, places) as (cohort, notice):
             yield Ready(config, partial(run._coordinator, cohort), notice)
 
-    def afterwards(self, result: Result, on_step: OnStep | None, verbose: bool) -> Result:
+    def afterwards(
+        self, command: Command[Any], result: Result, on_step: OnStep | None, verbose: bool
+    ) -> Result:
         """With the same students alone, if the config asks for that baseline."""
         if not self.config.baseline or result.summary["status"] != "finished":
             return result
-        return dataclasses.replace(result, alone=self._train_alone(result, on_step, verbose))
+        return dataclasses.replace(
+            result, alone=self._train_alone(command, result, on_step, verbose)
+        )
 
     def _coordinator(self, cohort: Cohort, owner: Owner) -> Coordinator:
         policy = RecoveryPolicy(self.config.on_failure, self.config.max_failures)
         return Coordinator(cohort, self.networks, self.dataset, owner, policy)
 
-    def _train_alone(self, result: Result, on_step: OnStep | None, verbose: bool) -> Result:
+    def _train_alone(
+        self, command: Command[Any], result: Result, on_step: OnStep | None, verbose: bool
+    ) -> Result:
         """The same students, from the same start, without a teacher."""
         run_dir, config = result.run_dir / "alone", self.config
         if run_dir.exists():
             given = {
                 key: getattr(config, key) for key in ("epochs", "steps", "students", "dataset")
             }
-            return resume_run(TRAIN, run_dir, given, on_step=on_step, verbose=verbose)
+            return resume_run(command, run_dir, given, on_step=on_step, verbose=verbose)
         alone = dataclasses.replace(
             config, teacher="none", schedule="simultaneous", baseline=False, run_dir=str(run_dir)
         )
-        return start_run(TRAIN, alone, on_step=on_step, verbose=verbose)
+        return start_run(command, alone, on_step=on_step, verbose=verbose)
 
 
 def prepare(config: CohortConfig, dataset: ImageDataset | None = None) -> CohortRun:

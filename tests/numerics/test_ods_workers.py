@@ -3,8 +3,8 @@
 import pytest
 
 from cohort import OdsConfig, ods_distill
-from cohort.jobs.ods.prepare import prepare
 from cohort.jobs.ods.resolve import resolve
+from cohort.jobs.ods.run import prepare_job as prepare
 from tests.support.teacher_runs import deep_ensemble
 from tests.support.workers import work_together
 

@@ -4,7 +4,7 @@ import pytest
 
 from cohort import SelfDistillConfig, self_distill
 from cohort.jobs.self_distill.config import resolve
-from cohort.jobs.self_distill.job import prepare
+from cohort.jobs.self_distill.run import prepare_job as prepare
 from tests.support.workers import work_together
 
 STEPS = 12

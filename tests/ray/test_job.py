@@ -12,7 +12,7 @@ from cohort import ConfigError, RunError, SelfDistillConfig, resume, self_distil
 from cohort.jobs.mailbox import new_mailbox
 from cohort.jobs.on_ray import _may_be_a_peers, _train_loop
 from cohort.jobs.self_distill.config import resolve
-from cohort.jobs.self_distill.job import prepare
+from cohort.jobs.self_distill.run import prepare_job as prepare
 from cohort.learning.data_parallel import Workers
 from cohort.learning.student_files import WEIGHTS_FILE, weights_sha256
 from cohort.reporting.records import read_metrics

@@ -14,8 +14,8 @@ from cohort.data.source import BatchSource
 from cohort.jobs.job import Job
 from cohort.jobs.mailbox import Shared
 from cohort.jobs.ods.pool import TeacherActor, TeacherPool
-from cohort.jobs.ods.prepare import prepare
 from cohort.jobs.ods.resolve import resolve
+from cohort.jobs.ods.run import prepare_job as prepare
 from cohort.reporting.records import read_metrics
 from tests.support.local_ray import ray_with_fuse
 from tests.support.networks import OF_TEACHERS

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from cohort import OdsConfig, load_student, ods_distill
-from cohort.jobs.ods.prepare import prepare
 from cohort.jobs.ods.resolve import resolve
+from cohort.jobs.ods.run import prepare_job as prepare
 from cohort.learning.data_parallel import Workers
 from cohort.reporting.records import read_metrics
 from tests.support.teacher_runs import deep_ensemble

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cohort import load_student, load_study, resume_cohort, resume_self_distill
+from cohort import load_student, load_study, resume
 from cohort.analysis.evaluate import evaluate_run
 from cohort.errors import ConfigError
 from cohort.learning.student_files import weights_sha256
@@ -21,7 +21,7 @@ from cohort.tuning.state import ended_trials, known_trials
 from tests.support.command import LAUNCH, SELF_DISTILL, here
 
 OLD = Path(__file__).parents[1] / "formats" / "1"
-RUNS = {"cohort": resume_cohort, "self_distill": resume_self_distill}
+RUNS = {"cohort": resume, "self_distill": resume}
 SCRIPTS = {"cohort": LAUNCH, "self_distill": SELF_DISTILL}
 
 
@@ -108,10 +108,10 @@ def refusal(action):
 @pytest.mark.parametrize(
     ("name", "read"),
     [
-        ("checkpoints/step_00000004/manifest.json", lambda f: resume_cohort(f.parents[2])),
+        ("checkpoints/step_00000004/manifest.json", lambda f: resume(f.parents[2])),
         ("students/1/model.json", lambda f: load_student(f.parent)),
         ("students/1/model.json", lambda f: evaluate_run(f.parents[2])),
-        ("config.yaml", lambda f: resume_cohort(f.parent)),
+        ("config.yaml", lambda f: resume(f.parent)),
         ("config.yaml", lambda f: evaluate_run(f.parent)),
         ("study.yaml", load_study),
     ],

@@ -6,7 +6,7 @@ import torch
 
 from cohort import SelfDistillConfig, resume, self_distill
 from cohort.jobs.self_distill.config import resolve
-from cohort.jobs.self_distill.job import prepare
+from cohort.jobs.self_distill.run import prepare_job as prepare
 from cohort.learning.data_parallel import Workers
 from cohort.learning.learner import ADAPTERS_FILE
 from cohort.learning.student_files import load_student

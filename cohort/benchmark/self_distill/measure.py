@@ -9,7 +9,8 @@ from cohort.benchmark.self_distill.config import METHODS, StepBenchConfig
 from cohort.benchmark.turns import device_for, seconds_of, time_rounds
 from cohort.errors import ConfigError
 from cohort.jobs.self_distill.config import WITH_TEACHER, Method
-from cohort.jobs.self_distill.job import SelfDistillJob, prepare
+from cohort.jobs.self_distill.job import SelfDistillJob
+from cohort.jobs.self_distill.run import prepare_job as prepare
 from cohort.jobs.teacher import TeacherFiles
 from cohort.learning.build import student_for
 from cohort.learning.data_parallel import Workers

@@ -1,51 +1,40 @@
-"""`ods_distill`: from a deep ensemble to one student that keeps its diversity, in a run folder."""
+"""ODS distillation's run: data, teachers and network are read and tried out."""
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import torch
+
 from cohort.data.dataset import ImageDataset
+from cohort.data.registry import load_dataset
+from cohort.errors import ConfigError
+from cohort.imports import written_name
 from cohort.jobs.job import Job
-from cohort.jobs.ods.command import ODS_DISTILL
 from cohort.jobs.ods.config import OdsConfig
-from cohort.jobs.ods.prepare import prepare
-from cohort.jobs.placement import Placement
+from cohort.jobs.ods.job import OdsJob
+from cohort.jobs.ods.resolve import check_validation, teacher_folders
+from cohort.jobs.ods.resolve import resolve as resolve
+from cohort.jobs.placement import Placement, check_divides
 from cohort.jobs.run import JobRun
-from cohort.run.journal import OnStep
-from cohort.run.start import Result, start_run
-from cohort.run.watcher import Watcher
+from cohort.jobs.teacher import read_student
+from cohort.learning.plan import plan_training
+from cohort.models.members import MembersStudent
+from cohort.models.members_apart import check_members_apart
+from cohort.models.modules import count_parameters
+from cohort.models.spec import WithMembers
+from cohort.reporting.tensorboard import summary_writer
 
 if TYPE_CHECKING:  # it knows Ray
     from cohort.jobs.mailbox import Shared
 
 
-def ods_distill(
-    config: OdsConfig,
-    *,
-    on_step: OnStep | None = None,
-    verbose: bool = False,
-    watcher: Watcher | None = None,
-) -> Result:
-    """Distil a trained deep ensemble into one BatchEnsemble, or into a single network.
-
-    Args:
-        config: what to train; keys that are None follow the teachers' run, the recipe and the method.
-        on_step: called with every record that goes into metrics.jsonl.
-        verbose: show progress on the terminal.
-        watcher: told of checkpoints, and may stop the run.
-
-    Raises:
-        ConfigError: the config asks for something impossible; nothing was written.
-        RunError: the run failed after it had begun; its last checkpoint is kept.
-    """
-    return start_run(ODS_DISTILL, config, on_step=on_step, verbose=verbose, watcher=watcher)
-
-
-def prepare_run(config: OdsConfig, dataset: ImageDataset | None = None) -> JobRun:
+def prepare(config: OdsConfig, dataset: ImageDataset | None = None) -> JobRun:
     """The run of a resolved config; see ``Command.prepare``."""
     assert config.model is not None, "the config is not resolved"
     method = f"{config.student}-{config.perturbation or config.method}"
     beside = None if config.teacher_pool is None else _teachers_in_a_pool
-    return JobRun.of(prepare(config, dataset), method, config.model, beside)
+    return JobRun.of(prepare_job(config, dataset), method, config.model, beside)
 
 
 def _teachers_in_a_pool(
@@ -54,3 +43,50 @@ def _teachers_in_a_pool(
     from cohort.jobs.ods.pool import with_pool  # a job in this process never imports Ray
 
     return with_pool(job, placement, shared)
+
+
+def prepare_job(config: OdsConfig, dataset: ImageDataset | None = None) -> OdsJob:
+    """Read the data and the teachers, try out the network. ``config`` is resolved.
+
+    ``dataset`` stands in for the teachers' data, which are then not read. Raises ConfigError for
+    whatever does not fit.
+    """
+    if config.tensorboard:
+        summary_writer()
+    dataset = dataset or load_dataset(config, config.seed)
+    plan = plan_training(config, len(dataset.train))
+    check_divides(config, plan, dataset)
+    given = f"--teachers {config.teachers}"
+    teachers = tuple(read_student(folder, dataset, given) for folder in teacher_folders(config))
+    check_validation(config)
+    _check_pool(config, len(teachers))
+    job = OdsJob(config, dataset, plan, "", 0, teachers)
+    _try_out_teachers(job)
+    student = job.student()
+    if isinstance(student, MembersStudent):
+        check_members_apart(student.network, dataset.image_shape, "--model")
+    return replace(job, network=_written_name(config), parameters=count_parameters(student))
+
+
+def _check_pool(config: OdsConfig, teachers: int) -> None:
+    if (config.teacher_pool or 0) > teachers:
+        raise ConfigError(
+            f"--teacher-pool is {config.teacher_pool}, but there are {teachers} teachers; it must be "
+            f"at most {teachers}"
+        )
+
+
+def _try_out_teachers(job: OdsJob) -> None:
+    """Raise ConfigError for damaged files, and for different networks that are to be stacked."""
+    if job.config.stacked_teachers:
+        job.build_teachers(torch.device("cpu"))
+    else:
+        for teacher in job.teachers:  # one at a time: all of them may not fit here
+            teacher.build()
+
+
+def _written_name(config: OdsConfig) -> str:
+    assert config.model is not None
+    if config.members is None:
+        return written_name(config.model)
+    return WithMembers(config.model, config.members).written_name

@@ -1,7 +1,7 @@
 """Self-distillation made ready: the student, what is run beside it in training, and its objective."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +10,22 @@ from torch import Tensor, nn
 
 from cohort.analysis.cost import exit_costs
 from cohort.analysis.exits import DEEPEST, exit_lines, report_exits
-from cohort.data.dataset import ImageDataset
-from cohort.data.registry import load_dataset
-from cohort.imports import written_name
 from cohort.jobs.job import STUDENT, Evaluation, Job
-from cohort.jobs.placement import check_divides
 from cohort.jobs.self_distill.config import WITH_EXITS, Method, SelfDistillConfig
 from cohort.jobs.self_distill.hints import beside_teacher
-from cohort.jobs.teacher import TeacherFiles, read_teacher
+from cohort.jobs.teacher import TeacherFiles
 from cohort.learning.beside_teacher import AllExits
 from cohort.learning.build import student_for
 from cohort.learning.data_parallel import Workers
 from cohort.learning.learner import Learner
-from cohort.learning.plan import plan_training
 from cohort.learning.student_files import load_student, own_factory
 from cohort.models.early_exit import MultiExitStudent
-from cohort.models.modules import count_parameters
 from cohort.models.normalised import Normalised
 from cohort.models.spec import WithExits
 from cohort.objectives.classic import ClassicDistillation, Hint
 from cohort.objectives.mutual import MutualLearning
 from cohort.objectives.objective import Objective
 from cohort.objectives.self_distillation import DEEP_SUPERVISION, SelfDistillation
-from cohort.reporting.tensorboard import summary_writer
 from cohort.run.ending import prefixed
 
 HINTS: Mapping[Method, Hint] = {"kd": "none", "fitnet": "maps", "at": "attention"}
@@ -121,38 +114,6 @@ class SelfDistillJob(Job):
         """Measurements of the ensembles of exits, for the end of summary.json."""
         ensembles = ("ensemble", "ensemble_deepest")
         return {name: prefixed(evaluation[name]) for name in ensembles if name in evaluation}
-
-
-def prepare(
-    config: SelfDistillConfig,
-    teacher: TeacherFiles | None = None,
-    dataset: ImageDataset | None = None,
-) -> SelfDistillJob:
-    """Read the data and the teacher, try out the network. ``config`` is resolved.
-
-    ``teacher`` and ``dataset`` stand in for the run and the data that ``config`` names, which are
-    then not read. Raises ConfigError for whatever does not fit.
-    """
-    if config.tensorboard:
-        summary_writer()
-    dataset = dataset or load_dataset(config, config.seed)
-    plan = plan_training(config, len(dataset.train))
-    check_divides(config, plan, dataset)
-    if config.teacher is not None and teacher is None:
-        teacher = read_teacher(config.teacher, dataset)
-    job = SelfDistillJob(config, dataset, plan, "", 0, teacher)
-    student = job.student()
-    job.training_module(student)  # refuses what cannot be trained together
-    network = _written_name(config, student)
-    return replace(job, network=network, parameters=count_parameters(student))
-
-
-def _written_name(config: SelfDistillConfig, student: Normalised) -> str:
-    """The network with the places of its exits: rebuilt exactly whatever its own will be."""
-    assert config.model is not None
-    if isinstance(student, MultiExitStudent):
-        return WithExits(config.model, student.network.places).written_name
-    return written_name(config.model)
 
 
 def _objective(config: SelfDistillConfig) -> Objective:

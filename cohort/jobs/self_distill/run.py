@@ -1,38 +1,57 @@
-"""`self_distill`: from a config to a network with trained, evaluated exits in a run folder."""
+"""Self-distillation's run: data, teacher and network are read and tried out."""
+
+from dataclasses import replace
 
 from cohort.data.dataset import ImageDataset
+from cohort.data.registry import load_dataset
+from cohort.imports import written_name
+from cohort.jobs.placement import check_divides
 from cohort.jobs.run import JobRun
-from cohort.jobs.self_distill.command import SELF_DISTILL
 from cohort.jobs.self_distill.config import SelfDistillConfig
-from cohort.jobs.self_distill.job import prepare
-from cohort.run.journal import OnStep
-from cohort.run.start import Result, start_run
-from cohort.run.watcher import Watcher
+from cohort.jobs.self_distill.config import resolve as resolve
+from cohort.jobs.self_distill.job import SelfDistillJob
+from cohort.jobs.teacher import TeacherFiles, read_teacher
+from cohort.learning.plan import plan_training
+from cohort.models.early_exit import MultiExitStudent
+from cohort.models.modules import count_parameters
+from cohort.models.normalised import Normalised
+from cohort.models.spec import WithExits
+from cohort.reporting.tensorboard import summary_writer
 
 
-def self_distill(
-    config: SelfDistillConfig,
-    *,
-    on_step: OnStep | None = None,
-    verbose: bool = False,
-    watcher: Watcher | None = None,
-) -> Result:
-    """Train a network with exits by self-distillation, or by a method it is compared with.
-
-    Args:
-        config: what to train; keys that are None follow the data set's recipe and the method.
-        on_step: called with every record that goes into metrics.jsonl.
-        verbose: show progress on the terminal.
-        watcher: told of checkpoints, and may stop the run.
-
-    Raises:
-        ConfigError: the config asks for something impossible; nothing was written.
-        RunError: the run failed after it had begun; its last checkpoint is kept.
-    """
-    return start_run(SELF_DISTILL, config, on_step=on_step, verbose=verbose, watcher=watcher)
-
-
-def prepare_run(config: SelfDistillConfig, dataset: ImageDataset | None = None) -> JobRun:
+def prepare(config: SelfDistillConfig, dataset: ImageDataset | None = None) -> JobRun:
     """The run of a resolved config; see ``Command.prepare``."""
     assert config.model is not None, "the config is not resolved"
-    return JobRun.of(prepare(config, dataset=dataset), config.method, config.model)
+    return JobRun.of(prepare_job(config, dataset=dataset), config.method, config.model)
+
+
+def prepare_job(
+    config: SelfDistillConfig,
+    teacher: TeacherFiles | None = None,
+    dataset: ImageDataset | None = None,
+) -> SelfDistillJob:
+    """Read the data and the teacher, try out the network. ``config`` is resolved.
+
+    ``teacher`` and ``dataset`` stand in for the run and the data that ``config`` names, which are
+    then not read. Raises ConfigError for whatever does not fit.
+    """
+    if config.tensorboard:
+        summary_writer()
+    dataset = dataset or load_dataset(config, config.seed)
+    plan = plan_training(config, len(dataset.train))
+    check_divides(config, plan, dataset)
+    if config.teacher is not None and teacher is None:
+        teacher = read_teacher(config.teacher, dataset)
+    job = SelfDistillJob(config, dataset, plan, "", 0, teacher)
+    student = job.student()
+    job.training_module(student)  # refuses what cannot be trained together
+    network = _written_name(config, student)
+    return replace(job, network=network, parameters=count_parameters(student))
+
+
+def _written_name(config: SelfDistillConfig, student: Normalised) -> str:
+    """The network with the places of its exits: rebuilt exactly whatever its own will be."""
+    assert config.model is not None
+    if isinstance(student, MultiExitStudent):
+        return WithExits(config.model, student.network.places).written_name
+    return written_name(config.model)
