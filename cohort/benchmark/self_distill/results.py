@@ -56,4 +56,6 @@ def write_json(path: str | Path, config: StepBenchConfig, seconds: Seconds) -> N
     """Write the configuration, the rows, everything measured, and on what."""
     job = config.job("none")
     values = {"summary": rows(config, seconds), "round_seconds": seconds}
-    report.write_json(path, replace(config, model=job.model, batch_size=job.batch_size), values)
+    report.write_json(
+        path, replace(config, model=str(job.model), batch_size=job.batch_size), values
+    )
