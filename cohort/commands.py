@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cohort.config_file import COMMANDS as ONLY
 from cohort.config_file import read_config
 from cohort.errors import ConfigError
 from cohort.jobs.ods.command import ODS_DISTILL
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from cohort.run.watcher import Watcher
 
 COMMANDS: tuple[Command[Any], ...] = (TRAIN, SELF_DISTILL, ODS_DISTILL)
-ONLY: dict[str, Command[Any]] = {"k": TRAIN, "exits": SELF_DISTILL, "teachers": ODS_DISTILL}
-"""The command that alone has a key in its config.yaml."""
 
 
 def resume(
@@ -61,7 +60,7 @@ def command_of(run_dir: Path) -> Command[Any]:
     if not file.is_file():
         raise ConfigError(f"{run_dir} is not the folder of a run: it has no config.yaml")
     keys = read_config(file)
-    found = [command for key, command in ONLY.items() if key in keys]
-    if not found:
-        raise ConfigError(f"{file} is of no command that trains: it has none of {', '.join(ONLY)}")
-    return found[0]
+    for key, name in ONLY.items():
+        if key in keys:
+            return next(command for command in COMMANDS if command.name == name)
+    raise ConfigError(f"{file} is of no command that trains: it has none of {', '.join(ONLY)}")

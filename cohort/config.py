@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from cohort.errors import ConfigError
 
-Optimizer = Literal["sgd", "momentum", "adam"]
+Optimizer = Literal["sgd", "momentum", "adam", "adamw"]
 LrSchedule = Literal["step", "thirds", "linear", "cosine", "constant"]
 Precision = Literal["fp32", "bf16"]
 DecayOn = Literal["all", "weights"]
@@ -18,7 +18,7 @@ Teacher = Literal["peers", "ensemble", "ensemble_logits", "none"]
 Perturbation = Literal["none", "gaussian", "ods", "conf_ods"]
 OdsNorm = Literal["rms", "l2"]
 LOCAL = "local"
-"""An address: no running cluster's."""
+"""The address that joins no running cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +77,8 @@ class TrainingConfig:
     decay_on: DecayOn = "all"
     """all parameters, as the papers have it, or weights only: not biases and normalisation."""
     optimizer: Optimizer | None = None
-    """sgd (Nesterov momentum 0.9), momentum (0.9 without Nesterov), or adam (betas 0.5, 0.999).
-    Default: the data set's recipe."""
+    """sgd (Nesterov momentum 0.9), momentum (0.9 without Nesterov), adam (betas 0.5, 0.999), or
+    adamw (betas 0.9, 0.999, decoupled weight decay). Default: the data set's recipe."""
     lr_schedule: LrSchedule | None = None
     """step (x0.1 at 30, 60 and 90 % of the epochs), thirds (x0.1 at 1/3, 2/3 and 96 %), linear (flat
     to half of the epochs, then linearly to a hundredth at 90 %, then flat), cosine (to 0), or
@@ -89,14 +89,24 @@ class TrainingConfig:
     self-distillation."""
     seed: int = 0
     """Student k starts from (seed, k); data order and augmentation from seed."""
+    label_smoothing: float = 0.0
+    """Share of each label that is spread evenly over all classes, from 0 to below 1, in the
+    cross-entropy of training (ce in metrics.jsonl), not of evaluation."""
+    clip_grad_norm: float | None = None
+    """Scale the gradient of all that is trained down to this L2 norm where it is longer.
+    Default: none."""
     precision: Precision = "fp32"
     """fp32, or bf16 autocast with fp32 weights."""
     threads: int | None = None
     """Torch threads per student or worker on CPU. Default: cores divided among them, at least 1."""
 
     def __post_init__(self) -> None:
-        positive(self, "epochs", "steps", "batch_size", "lr", "threads")
+        positive(self, "epochs", "steps", "batch_size", "lr", "clip_grad_norm", "threads")
         not_negative(self, "weight_decay", "warmup_epochs", "seed")
+        if not 0 <= self.label_smoothing < 1:
+            raise ConfigError(
+                f"--label-smoothing is {self.label_smoothing}; it must be 0 or greater, and less than 1"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,6 @@
 """YAML to config and back. Unknown and mistyped keys are refused by name."""
 
 import dataclasses
-import difflib
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,19 +10,16 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from cohort.config import RunConfig
-from cohort.errors import ConfigError
+from cohort.errors import ConfigError, did_you_mean
 from cohort.imports import written_name
+from cohort.invocation import command_line
 from cohort.models.spec import WithExits, WithMembers
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Config = TypeVar("Config", bound="DataclassInstance")
-COMMANDS = {
-    "k": "scripts/launch_cohort.py",
-    "exits": "scripts/self_distill.py",
-    "teachers": "scripts/ods_distill.py",
-}
+COMMANDS = {"k": "train", "exits": "self-distill", "teachers": "ods-distill"}
 """A key that only one of the commands has."""
 
 
@@ -97,7 +93,9 @@ def _check_command(
     known = names_of(cls)
     for key, command in COMMANDS.items():
         if key in values and key not in known:
-            raise ConfigError(f"{file} is for {command}, which alone has the key {key!r}; use that")
+            raise ConfigError(
+                f"{file} is for {command_line(command)}, which alone has the key {key!r}; use that"
+            )
 
 
 def _sentence(
@@ -121,5 +119,4 @@ def names_of(cls: type["DataclassInstance"]) -> list[str]:
 
 def closest(key: str, names: Sequence[str]) -> str:
     """The end of a sentence about a key that is none of ``names``: which was meant, or all of them."""
-    match = difflib.get_close_matches(key, names, n=1)
-    return f"; did you mean {match[0]!r}?" if match else f"; the keys are {', '.join(names)}"
+    return f"; {did_you_mean(key, names) or 'the keys are ' + ', '.join(names)}"

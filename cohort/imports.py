@@ -1,8 +1,10 @@
 """One's own functions by name: ``package.module:function``."""
 
 import importlib
+import inspect
 import os
 import sys
+from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
@@ -34,6 +36,15 @@ def import_object(spec: str, flag: str) -> Any:
         ) from error
 
 
+def takes(function: Callable[..., Any], parameter: str) -> bool:
+    """Whether a parameter is named so; ``**kwargs`` does not count, it may lead anywhere."""
+    try:
+        found = inspect.signature(function).parameters.get(parameter)
+    except (TypeError, ValueError):  # some built-in callables have no signature
+        return False
+    return found is not None and found.kind in (found.KEYWORD_ONLY, found.POSITIONAL_OR_KEYWORD)
+
+
 def import_path(obj: object) -> str | None:
     """``module:qualname`` by which another process can import ``obj``, or None if none can.
 
@@ -51,10 +62,13 @@ def import_path(obj: object) -> str | None:
 
 
 def written_name(obj: object) -> str:
-    """How one's own function is written down: its ``import_path``, else its name in <brackets>.
+    """How a network or a data set is written down: a name as it is, one's own function by its path.
 
-    An object with an attribute ``written_name`` says it itself.
+    A function that another process cannot import stands as its name in <brackets>. An object with
+    an attribute ``written_name`` says it itself.
     """
+    if isinstance(obj, str):
+        return obj
     own: str | None = getattr(obj, "written_name", None)
     if own is not None:
         return own

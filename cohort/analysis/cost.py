@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cohort.learning.evaluation import evaluating
 from cohort.models.early_exit import MultiExitStudent
+from cohort.models.modules import count_parameters
 
 ImageShape = tuple[int, int, int]
 
@@ -56,9 +57,9 @@ def exit_costs(student: MultiExitStudent, image_shape: ImageShape) -> list[ExitC
         costs.append(
             ExitCost(
                 exit=exit,
-                parameters=_parameters(alone),
+                parameters=count_parameters(alone),
                 multiply_adds=multiply_adds(alone, image),
-                own_parameters=_parameters(head),
+                own_parameters=count_parameters(head),
                 own_multiply_adds=own_multiply_adds[exit - 1],
             )
         )
@@ -138,10 +139,6 @@ def _multiply_adds_of_heads(
 
 def _device_of(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
-
-
-def _parameters(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _milliseconds(network: nn.Module, images: Tensor) -> float:

@@ -24,6 +24,7 @@ from cohort.learning.student_files import weights_sha256
 from cohort.metrics.classification import entropy, evaluate_posterior, mean_posterior
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.members import MembersStudent
+from cohort.models.modules import count_parameters
 from cohort.run.ending import prefixed
 from cohort.run.finished import load_students
 
@@ -123,7 +124,7 @@ def _row(
     return {
         "student": number,
         "model": network,
-        "parameters": sum(p.numel() for p in student.parameters()),
+        "parameters": count_parameters(student),
         **prefixed(measured),
         "train_entropy": float(entropy(log_posterior_over(student, dataset.train, device)).mean()),
         "weights_sha256": weights_sha256(student),

@@ -6,7 +6,6 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +16,7 @@ from rich.table import Table
 from cohort.files import atomic_write, to_json
 from cohort.reporting.display import explain
 from cohort.reporting.formatting import number
+from cohort.version import versions
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -30,9 +30,6 @@ class Column(NamedTuple):
     form: str
     meaning: str | None = None
     scale: float = 1
-
-
-PACKAGES = ("cohort", "ray", "torch", "numpy")
 
 
 def quartiles(values: Any) -> list[float]:
@@ -106,7 +103,7 @@ def write_json(path: str | Path, config: "DataclassInstance", measured: Mapping[
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
         "hardware": hardware(),
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+        "versions": versions(),
         "config": {k: v for k, v in dataclasses.asdict(config).items() if k != "output"},
         **measured,
     }

@@ -1,1 +1,1 @@
-"""The command `cohort`: flags to configs, results to tables and exit codes."""
+"""The command ``cohort``: flags to configs, results to tables and exit codes."""

@@ -1,4 +1,4 @@
-"""From flags and YAML to a config, and from the end of a run to an exit code.
+"""From flags and YAML to a config.
 
 One field of a config is one flag and one YAML key; both are checked by the same validation, and an
 error names the flag or the file and key. Flags override the file.
@@ -6,27 +6,41 @@ error names the flag or the file and key. Flags override the file.
 
 import argparse
 import dataclasses
-import errno
-import logging
-import signal
-import sys
+import inspect
+import re
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar
 
 import docstring_parser
 
-from cohort.config import flag
+from cohort.config import DataConfig, RunConfig, TrainingConfig, flag
 from cohort.config_file import read_config, validate
-from cohort.errors import ConfigError, RunError
+from cohort.errors import ConfigError
+from cohort.invocation import command_line
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Config = TypeVar("Config", bound="DataclassInstance")
 
-SUCCESS, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+GROUPS: Mapping[type, str] = {DataConfig: "data", TrainingConfig: "training", RunConfig: "run"}
+"""The part of ``--help`` in which the fields that a class declares stand."""
+CLUSTER = (
+    "workers",
+    "gpus",
+    "threads",
+    "address",
+    "exchange",
+    "on_failure",
+    "max_failures",
+    "batch_norm",
+)
+"""Fields that stand in a part of their own, whichever class declares them."""
+
+COMMAND_NAMED = re.compile(r"`cohort ([a-z-]+)")
+"""A command in the help of a field, which is shown as the user calls it."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +54,20 @@ class Arguments(Generic[Config]):
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises ConfigError, one sentence, where argparse would print its usage."""
+    """Raises ConfigError, one sentence, where argparse would print its usage.
+
+    ``--help`` names ``command`` as the user called it, and ends with it and ``example``, its flags.
+    """
+
+    def __init__(self, command: str, description: str | None, example: str, **options: Any) -> None:
+        super().__init__(
+            prog=command_line(command),
+            description=description,
+            epilog=f"example:\n  %(prog)s {example}",
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            **options,
+        )
 
     def error(self, message: str) -> NoReturn:
         """Called by argparse with its own sentence."""
@@ -48,13 +75,29 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse(
-    cls: type[Config], description: str, argv: Sequence[str] | None = None, *, trains: bool = True
+    cls: type[Config],
+    description: str | None,
+    argv: Sequence[str] | None = None,
+    *,
+    command: str = "train",
+    title: str = "cohort",
+    example: str = "",
+    trains: bool = True,
 ) -> Arguments[Config]:
     """Read flags into a config of class ``cls``. Raises ConfigError; ``--help`` prints and exits.
 
-    ``trains``: the command writes a run folder, so it has --config and --resume.
+    ``trains``: the command writes a run folder, so it has --config and --resume. In ``--help`` the
+    fields that are a command's own stand under ``title``.
     """
-    options = vars(_parser(cls, description, trains).parse_args(argv))
+    parser = Parser(
+        command,
+        description,
+        example,
+        argument_default=argparse.SUPPRESS,
+        usage="%(prog)s [--FLAG VALUE ...]",
+    )
+    _add_flags(parser, cls, title, trains)
+    options = vars(parser.parse_args(argv))
     file, resume = options.pop("config", None), options.pop("resume", None)
     if file and resume:
         raise ConfigError("--config cannot go with --resume, which has the config of its run")
@@ -63,57 +106,38 @@ def parse(
     return Arguments(given, {key: getattr(given, key) for key in options}, resume)
 
 
-def run_command(command: Callable[[], int]) -> NoReturn:
-    """Run a command and exit: 0 success, 1 the run failed, 2 wrong usage, 130 interrupted."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, until a run listens
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    try:
-        code = command()
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = USAGE
-    except RunError as error:
-        print(f"failed: {error}", file=sys.stderr)
-        code = FAILED
-    except OSError as error:
-        # A path that the user named; even to ask whether something is there may raise these.
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG):
-            raise
-        print(f"error: {error.filename} cannot be used: {error.strerror}", file=sys.stderr)
-        code = USAGE
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        code = INTERRUPTED
-    sys.stdout.flush()
-    sys.exit(code)
-
-
-def _parser(cls: type["DataclassInstance"], description: str, trains: bool) -> Parser:
-    parser = Parser(
-        description=description,
-        allow_abbrev=False,
-        argument_default=argparse.SUPPRESS,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+def _add_flags(parser: Parser, cls: type["DataclassInstance"], title: str, trains: bool) -> None:
     helps, types = _field_helps(cls), typing.get_type_hints(cls)
-    for field in dataclasses.fields(cls):
-        text = helps[field.name].replace("%", "%%")
-        if field.default is not None and types[field.name] is not bool:
-            text += f" Default: {field.default}."
-        if types[field.name] is bool:
-            parser.add_argument(flag(field.name), action=argparse.BooleanOptionalAction, help=text)
-        else:
-            parser.add_argument(flag(field.name), metavar=_metavar(types[field.name]), help=text)
-    if trains:
-        _add_run_flags(parser)
-    return parser
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for part in (title, *GROUPS.values(), "cluster"):
+        group = parser.add_argument_group(part)
+        for name, field in fields.items():
+            if _part(cls, name, title) != part:
+                continue
+            text = helps[name].replace("%", "%%")
+            if field.default is not None and types[name] is not bool:
+                text += f" Default: {field.default}."
+            if types[name] is bool:
+                group.add_argument(flag(name), action=argparse.BooleanOptionalAction, help=text)
+            else:
+                group.add_argument(flag(name), metavar=_metavar(types[name]), help=text)
+        if trains and part == "run":
+            _add_run_flags(group)
 
 
-def _add_run_flags(parser: Parser) -> None:
-    parser.add_argument(
+def _part(cls: type, name: str, title: str) -> str:
+    """The part of ``--help`` in which a field stands: its first class's, the cluster's, or ``title``."""
+    if name in CLUSTER:
+        return "cluster"
+    declaring = next(c for c in reversed(cls.__mro__) if name in inspect.get_annotations(c))
+    return GROUPS.get(declaring, title)
+
+
+def _add_run_flags(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         "--config", metavar="FILE", help="YAML file of these keys; flags override it."
     )
-    parser.add_argument(
+    group.add_argument(
         "--resume",
         metavar="DIR",
         help="Continue the run in this folder; other flags may only extend it.",
@@ -125,7 +149,10 @@ def _field_helps(cls: type) -> dict[str, str]:
     for base in reversed(cls.__mro__[:-1]):
         for param in docstring_parser.parse_from_object(base).params:
             helps[param.arg_name] = " ".join((param.description or "").split())
-    return helps
+    return {
+        name: COMMAND_NAMED.sub(lambda m: f"`{command_line(m[1])}", text)
+        for name, text in helps.items()
+    }
 
 
 def _metavar(hint: Any) -> str:

@@ -27,7 +27,7 @@ def augment(
     pixel that the three steps would have brought there.
     """
     padding, (B, _, H, W) = augmentation.padding, images_BCHW.shape
-    moves_3B = draw(B * shard[1], augmentation, generator)[:, members(B, shard)]
+    moves_3B = draw(B * shard[1], augmentation, generator)[:, rows_of(B, shard)]
     top_B, left_B, mirror_B = moves_3B.to(images_BCHW.device)
     across_W = torch.arange(W, device=images_BCHW.device)
     columns_BW = torch.where(mirror_B[:, None] == 1, across_W.flip(0), across_W) + left_B[:, None]
@@ -49,8 +49,8 @@ def draw(count: int, augmentation: Augmentation, generator: torch.Generator) -> 
     return torch.cat([shifts, flips])
 
 
-def members(count: int, shard: Shard) -> slice:
-    """The places of a shard's ``count`` examples in the whole batch."""
+def rows_of(count: int, shard: Shard) -> slice:
+    """The rows of the whole batch that are a shard's ``count`` examples."""
     rank, _ = shard
     return slice(rank * count, (rank + 1) * count)
 
@@ -70,7 +70,7 @@ def gather(images_BCHW: Tensor, rows_BH: Tensor, columns_BW: Tensor) -> Tensor:
 
 
 def check_reflectable(padding: int, height: int, width: int) -> None:
-    """A mirror image has no more pixels than the image, less its border."""
+    """Raise ValueError if a mirror image, which lacks the border, has too few pixels to pad with."""
     if padding >= min(height, width):
         raise ValueError(
             f"reflect padding is {padding}; it must be less than the image size, {height} x {width}"

@@ -6,7 +6,7 @@ B batch, C channels, H and W height and width.
 import torch
 from torch import Tensor
 
-from cohort.data.augment import Shard, members
+from cohort.data.augment import Shard, rows_of
 
 
 def cut_out(
@@ -19,7 +19,7 @@ def cut_out(
     lies before it than after it, as in the authors' code.
     """
     B, _, H, W = images_BCHW.shape
-    centres_2B = draw_centres(B * shard[1], H, W, generator)[:, members(B, shard)]
+    centres_2B = draw_centres(B * shard[1], H, W, generator)[:, rows_of(B, shard)]
     top_B, left_B = (centres_2B - side // 2).to(images_BCHW.device)
     rows_BH, columns_BW = covered(top_B, side, H), covered(left_B, side, W)
     square_BHW = rows_BH[:, :, None] & columns_BW[:, None, :]
@@ -39,6 +39,6 @@ def covered(start_B: Tensor, side: int, size: int) -> Tensor:
 
 
 def check_side(side: int, height: int, width: int) -> None:
-    """A larger square would black out the whole image."""
+    """Raise ValueError for a square that would black out the whole image."""
     if side > min(height, width):
         raise ValueError(f"cutout is {side}; it must be at most the image size, {height} x {width}")

@@ -1,6 +1,7 @@
 """What a dataset is to a student: images in memory, labels, and how pixels are normalised."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def part(self, rows: slice | npt.NDArray[Any]) -> "Split":
+        """Some examples: those of a slice, which is not copied, of a mask [N], or of indices."""
+        return Split(self.images[rows], self.labels[rows])
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageDataset:
@@ -48,7 +53,7 @@ class ImageDataset:
     mean: tuple[float, ...]
     """Mean of each channel over the training split, for pixels in [0, 1]."""
     std: tuple[float, ...]
-    """Standard deviation of each channel, likewise."""
+    """Standard deviation of each channel over the training split, for pixels in [0, 1]."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     validation: Split | None = None
     """Images that are neither trained nor tested on, if any are held out."""

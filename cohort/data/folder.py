@@ -61,7 +61,7 @@ def find_classes(directory: Path) -> list[str]:
 def check_same_classes(
     train_dir: Path, train_classes: list[str], test_dir: Path, test_classes: list[str]
 ) -> None:
-    """Labels are positions in the list of names, so both splits must have the same list."""
+    """Raise ConfigError unless both splits have the same classes, whose places in the list are labels."""
     for name in train_classes:
         if name not in test_classes:
             raise ConfigError(f"{train_dir} has the class {name!r}, which {test_dir} lacks")

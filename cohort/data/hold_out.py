@@ -48,15 +48,10 @@ def refuse(dataset: ImageDataset, count: int) -> None:
 def parts(split: Split, count: int) -> tuple[Split, Split]:
     """What is left, and the ``count`` images that are held out."""
     if not class_after_class(split.labels):  # slices, so that nothing is copied
-        rest, last = slice(None, -count), slice(-count, None)
-        return Split(split.images[rest], split.labels[rest]), Split(
-            split.images[last], split.labels[last]
-        )
+        return split.part(slice(None, -count)), split.part(slice(-count, None))
     order = torch.randperm(len(split), generator=generator(SHUFFLE_SEED, "validation")).numpy()
     held = np.isin(np.arange(len(split)), order[-count:])
-    return Split(split.images[~held], split.labels[~held]), Split(
-        split.images[held], split.labels[held]
-    )
+    return split.part(~held), split.part(held)
 
 
 def class_after_class(labels: npt.NDArray[np.int64]) -> bool:

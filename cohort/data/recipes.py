@@ -4,7 +4,7 @@ Imports no torch, so that ``--help`` and configuration stay fast.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 from cohort.config import LrSchedule, Optimizer, RunConfig
@@ -14,7 +14,7 @@ Config = TypeVar("Config", bound=RunConfig)
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The values that a ``None`` in TrainingConfig stands for, and the network."""
+    """A network, and the values that a ``None`` stands for in the keys of those names."""
 
     network: str
     epochs: int
@@ -24,7 +24,7 @@ class Recipe:
     optimizer: Optimizer
     lr_schedule: LrSchedule
     warmup_epochs: float = 0.0
-    """Of ``epochs``; scaled with them where the user wants another number."""
+    """Epochs of rising learning rate; scaled with ``epochs`` where the user wants another number."""
 
 
 CIFAR = Recipe(
@@ -68,7 +68,7 @@ def recipe_for(dataset: str | Callable[..., Any]) -> Recipe:
 
 
 def self_distillation_recipe(dataset: str | Callable[..., Any]) -> Recipe:
-    """The same for self-distillation, which has a recipe of its own for CIFAR."""
+    """The recipe for self-distillation of a ``DataConfig.dataset``: its own for CIFAR, else as in general."""
     recipe = recipe_for(dataset)
     if recipe is CIFAR:
         return SELF_DISTILLATION
@@ -76,7 +76,7 @@ def self_distillation_recipe(dataset: str | Callable[..., Any]) -> Recipe:
 
 
 def ods_recipe(dataset: str | Callable[..., Any]) -> Recipe:
-    """The same for ODS distillation, which is trained alike on all data sets, only not as long.
+    """The recipe for ODS distillation, which is trained alike on all data sets, only not as long.
 
     Its network is that of the teachers; the recipe's is never asked for.
     """
@@ -88,13 +88,13 @@ def ods_recipe(dataset: str | Callable[..., Any]) -> Recipe:
 
 
 def fill_in(config: Config, recipe: Recipe) -> Config:
-    """The config with every training key that is None as the recipe says.
+    """The config with every training key that is None as the recipe says; the network is the caller's.
 
-    A warm-up that the user leaves to the recipe stays the same share of the epochs.
+    A warm-up that the user leaves to the recipe stays the same fraction of the epochs.
     """
-    keys = ("epochs", "batch_size", "lr", "weight_decay", "optimizer", "lr_schedule")
+    keys = [field.name for field in fields(Recipe) if field.name != "network"]
     missing = {key: getattr(recipe, key) for key in keys if getattr(config, key) is None}
-    if config.warmup_epochs is None:
+    if "warmup_epochs" in missing:
         epochs = config.epochs or recipe.epochs
         missing["warmup_epochs"] = recipe.warmup_epochs * epochs / recipe.epochs
     return replace(config, **missing)

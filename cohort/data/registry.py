@@ -1,10 +1,7 @@
 """Data sets by name, and one's own; checked, split, and cut to the subsets asked for."""
 
-import difflib
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
@@ -14,8 +11,8 @@ from cohort.data.autoaugment import CHANNELS
 from cohort.data.dataset import Augmentation, ImageDataset, Split
 from cohort.data.hold_out import hold_out
 from cohort.data.validate import validate
-from cohort.errors import ConfigError
-from cohort.imports import import_object
+from cohort.errors import ConfigError, did_you_mean
+from cohort.imports import import_object, takes, written_name
 from cohort.seeding import generator
 
 
@@ -25,9 +22,9 @@ class Reader:
 
     read: Callable[[DataConfig], ImageDataset]
     resizes: bool = False
-    """Has images of any size: --image-size."""
+    """Has images of any size: --image-size means something to it."""
     downloads: bool = False
-    """Can be fetched: --download."""
+    """Can be fetched: --download means something to it."""
     measured: bool = True
     """Mean and standard deviation are those of whatever is trained on; else they are constants."""
 
@@ -76,7 +73,7 @@ def augmentation_of(config: DataConfig, dataset: ImageDataset) -> Augmentation:
     if config.autoaugment and channels not in CHANNELS:
         raise ConfigError(
             f"--autoaugment was given; it takes images of 1 or 3 channels, and those of --dataset "
-            f"{label(config)} have {channels}"
+            f"{written_name(config.dataset)} have {channels}"
         )
     if config.cutout is not None and config.cutout > min(height, width):
         raise ConfigError(
@@ -96,27 +93,27 @@ def find_reader(config: DataConfig) -> Reader:
     if not isinstance(name, str) or ":" in name:
         return Reader(read=read_own, measured=False)
     if name not in READERS:
-        close = difflib.get_close_matches(name, READERS, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
+        hint = did_you_mean(name, READERS)
         raise ConfigError(
-            f"--dataset is {name!r}{hint}; it must be one of {', '.join(known_datasets())}, or one's own "
-            "package.module:function"
+            f"--dataset is {name!r}{hint and f' ({hint})'}; it must be one of "
+            f"{', '.join(known_datasets())}, or one's own package.module:function"
         )
     return READERS[name]
 
 
 def refuse_idle_flags(config: DataConfig, reader: Reader) -> None:
-    """A flag that would do nothing is a misunderstanding; say so rather than ignore it."""
+    """Raise ConfigError for a flag that would do nothing, which is a misunderstanding."""
     if config.image_size is not None and not reader.resizes:
         able = ", ".join(name for name, other in READERS.items() if other.resizes)
         raise ConfigError(
-            f"--image-size is {config.image_size}; --dataset {label(config)} has images of a fixed "
-            f"size, only {able} can be resized"
+            f"--image-size is {config.image_size}; --dataset {written_name(config.dataset)} has "
+            f"images of a fixed size, only {able} can be resized"
         )
     if config.download and not reader.downloads:
         able = ", ".join(name for name, other in READERS.items() if other.downloads)
         raise ConfigError(
-            f"--download was given; --dataset {label(config)} has no download, only {able} have"
+            f"--download was given; --dataset {written_name(config.dataset)} has no download, "
+            f"only {able} have"
         )
 
 
@@ -126,38 +123,23 @@ def read_own(config: DataConfig) -> ImageDataset:
     if isinstance(function, str):
         function = import_object(function, "--dataset")
     try:
-        dataset = function(**arguments(function, config))
+        dataset = function(**({"root": config.data_root} if takes(function, "root") else {}))
     except ConfigError:
         raise
     except Exception as error:  # the function may raise anything
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise ConfigError(f"--dataset {label(config)} failed ({reason})") from error
+        raise ConfigError(f"--dataset {written_name(config.dataset)} failed ({reason})") from error
     if not isinstance(dataset, ImageDataset):
         raise ConfigError(
-            f"--dataset {label(config)} returned {type(dataset).__name__}; it must return a "
+            f"--dataset {written_name(config.dataset)} returned {type(dataset).__name__}; it must return a "
             "cohort.data.dataset.ImageDataset"
         )
     return dataset
 
 
-def arguments(function: Callable[..., Any], config: DataConfig) -> dict[str, str]:
-    """``root`` if the function has a parameter of that name."""
-    takes_root = "root" in inspect.signature(function).parameters
-    return {"root": config.data_root} if takes_root else {}
-
-
-def label(config: DataConfig) -> str:
-    """The data set's name for messages."""
-    name = config.dataset
-    return name if isinstance(name, str) else getattr(name, "__qualname__", repr(name))
-
-
 def dataset_label(config: DataConfig) -> str:
-    """A short name of the data set for the names of folders."""
-    dataset = config.dataset
-    if not isinstance(dataset, str):
-        dataset = getattr(dataset, "__name__", "own")  # a functools.partial has no name
-    return dataset.rpartition(":")[2]
+    """A short name of the data set for the names of folders: of one's own, the function's."""
+    return written_name(config.dataset).rpartition(":")[2].strip("<>")
 
 
 def subset(split: Split, count: int | None, key: str, seed: int, without: str = "") -> Split:
@@ -171,5 +153,4 @@ def subset(split: Split, count: int | None, key: str, seed: int, without: str = 
         raise ConfigError(
             f"{flag(key)} is {count}; it must be at most {len(split)}, the size of the split{without}"
         )
-    chosen = torch.randperm(len(split), generator=generator(seed, key))[:count].numpy()
-    return Split(split.images[chosen], split.labels[chosen])
+    return split.part(torch.randperm(len(split), generator=generator(seed, key))[:count].numpy())

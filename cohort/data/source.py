@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cohort.data.augment import Shard, augment, members
+from cohort.data.augment import Shard, augment, rows_of
 from cohort.data.autoaugment import auto_augment
 from cohort.data.cutout import cut_out
 from cohort.data.dataset import Augmentation, Split
@@ -47,7 +47,7 @@ class BatchSource:
         self.steps_per_epoch = len(split) // batch_size
         self._seed = seed
         self._augmentation = augmentation
-        self._members = members(batch_size // shard[1], shard)
+        self._rows = rows_of(batch_size // shard[1], shard)
         self.shard = shard
         self._device = device
         home = "cpu" if augmentation.autoaugment else device
@@ -64,7 +64,7 @@ class BatchSource:
         assert step >= 0
         epoch, position = divmod(step, self.steps_per_epoch)
         start = position * self.batch_size
-        chosen_B = self._order_of(epoch)[start : start + self.batch_size][self._members]
+        chosen_B = self._order_of(epoch)[start : start + self.batch_size][self._rows]
         images = self._augmented(self._images[chosen_B], step)
         return to_float(images.to(self._device)), self._labels[chosen_B].to(self._device)
 
@@ -73,7 +73,7 @@ class BatchSource:
         augmentation, seed = self._augmentation, self._seed
         images = augment(images, augmentation, generator(seed, "augment", step), self.shard)
         if augmentation.autoaugment:
-            places = range(self._members.start, self._members.stop)
+            places = range(self._rows.start, self._rows.stop)
             seeds = [derive_seed(seed, "autoaugment", step, place) for place in places]
             images = auto_augment(images, seeds)
         if augmentation.cutout:

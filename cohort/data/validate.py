@@ -28,7 +28,7 @@ def validate(dataset: ImageDataset) -> None:
 
 
 def check_arrays(dataset: ImageDataset, split: Split, which: str) -> None:
-    """Types and shapes of one split."""
+    """Raise ConfigError unless a split's arrays have the types and shapes of ``Split``."""
     expected = (("images", np.uint8, 4, "[N, C, H, W]"), ("labels", np.int64, 1, "[N]"))
     for name, dtype, ndim, shape in expected:
         array = getattr(split, name)
@@ -42,7 +42,7 @@ def check_arrays(dataset: ImageDataset, split: Split, which: str) -> None:
 
 
 def check_labels(dataset: ImageDataset, split: Split, which: str) -> None:
-    """Labels index the class names."""
+    """Raise ConfigError unless every label is the index of a class name."""
     low, high, last = int(split.labels.min()), int(split.labels.max()), dataset.num_classes - 1
     if low < 0 or high > last:
         found = low if low < 0 else high
@@ -50,14 +50,14 @@ def check_labels(dataset: ImageDataset, split: Split, which: str) -> None:
 
 
 def check_shape(dataset: ImageDataset, split: Split, which: str) -> None:
-    """One network sees the images of every split."""
+    """Raise ConfigError unless a split's images are as large as those of train."""
     wanted, found = dataset.train.images.shape[1:], split.images.shape[1:]
     if found != wanted:
         wrong(dataset, f"has {which} images of shape {found}; they must be {wanted} as train")
 
 
 def check_statistics(dataset: ImageDataset) -> None:
-    """One finite mean and one positive standard deviation per channel."""
+    """Raise ConfigError unless each channel has a finite mean and a positive standard deviation."""
     channels = dataset.image_shape[0]
     for name in ("mean", "std"):
         values = getattr(dataset, name)
@@ -68,7 +68,7 @@ def check_statistics(dataset: ImageDataset) -> None:
 
 
 def check_augmentation(dataset: ImageDataset) -> None:
-    """A padding, a cutout and an AutoAugment that the images admit."""
+    """Raise ConfigError unless the images admit padding, cutout and AutoAugment as they are set."""
     augmentation, (channels, *size) = dataset.augmentation, dataset.image_shape
     if augmentation.padding_mode not in PADDING_MODES or augmentation.padding < 0:
         wrong(

@@ -1,13 +1,11 @@
 """The configuration that all jobs share."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from cohort.config import LOCAL, RunConfig, not_negative
 from cohort.errors import ConfigError
 
-Network = str | Callable[..., Any]
 BatchNorm = Literal["synchronised", "local"]
 
 

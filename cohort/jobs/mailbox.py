@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 import ray
 from ray.actor import ActorProxy
 
-from cohort.data.dataset import ImageDataset, Split
+from cohort.data.dataset import ImageDataset
 from cohort.errors import RunError
 
 if TYPE_CHECKING:  # the actor imports no torch, and so starts in a second
@@ -23,12 +23,12 @@ if TYPE_CHECKING:  # the actor imports no torch, and so starts in a second
     from cohort.jobs.placement import Placement
     from cohort.jobs.worker import Final
     from cohort.learning.learner import Files
-    from cohort.learning.records import Record
+    from cohort.learning.windows import Means
     from cohort.reporting.records import Phase
 
 
 class WorkerFailedError(RunError):
-    """A sentence, and the traceback in that process."""
+    """A process of the job failed: one sentence, and that process's traceback as ``details``."""
 
     def __init__(self, reason: str, details: str) -> None:
         super().__init__(reason, details)
@@ -40,7 +40,7 @@ class WorkerFailedError(RunError):
 
     @classmethod
     def because_of(cls, error: Exception, reason: str) -> Self:
-        """With what ``error`` says of itself as the details."""
+        """The failure for ``reason``, with the traceback of ``error`` as its details."""
         return cls(reason, "".join(traceback.format_exception(error)))
 
 
@@ -74,28 +74,28 @@ class Mailbox:
 
     @ray.method
     async def keep(self, references: "Sequence[ray.ObjectRef[Any]]") -> None:
-        """What actors need to start, and to start again, as long as the driver lives."""
+        """Hold references to what actors need to start again, as long as the driver lives."""
         self._kept = references
 
     @ray.method
     async def kept(self) -> "Sequence[ray.ObjectRef[Any]]":
-        """That."""
+        """What ``keep`` was given, which actors need to start again."""
         return self._kept
 
     @ray.method
     async def tell(self, message: bytes) -> None:
-        """A packed message for the driver."""
+        """Keep a packed message for the driver."""
         self._messages.put_nowait(message)
 
     @ray.method
     async def save(self, step: int, files: "Files") -> None:
-        """A checkpoint, for the driver and for workers that may come."""
+        """Keep a checkpoint, for the driver and for workers that may come."""
         self._newest = step, files
         self._messages.put_nowait(packed("save", step, files))
 
     @ray.method
     async def fail(self, message: bytes) -> None:
-        """The program failed: there is no use in beginning again."""
+        """Keep word that the program failed: there is no use in beginning again."""
         self._failed = True
         self._messages.put_nowait(message)
 
@@ -117,12 +117,12 @@ class Mailbox:
 
     @ray.method
     async def stop(self) -> None:
-        """The driver was asked to stop."""
+        """Note that the driver was asked to stop."""
         self._stopping = True
 
     @ray.method
     async def stopping(self) -> bool:
-        """Whether it was."""
+        """Whether the driver was asked to stop."""
         return self._stopping
 
 
@@ -136,33 +136,33 @@ class Post:
         self._stopping = False
 
     def begin(self) -> Beginning:
-        """Where the mailbox said to begin."""
+        """The step from which to go on, and the files to restore, as the mailbox said."""
         return self._beginning
 
-    def trained(self, records: "Sequence[Record]") -> None:
+    def trained(self, records: "Sequence[Means]") -> None:
         """Measurements that became due."""
         self._tell("trained", records)
 
     def pause(self, *, pausing: bool) -> None:
-        """What follows is not training, or is again."""
+        """Send word that what follows is not training, or is again."""
         self._tell("pause", pausing=pausing)
 
     def evaluated(
         self, step: int, results: Mapping[int | str, Mapping[str, Any]], phase: "Phase"
     ) -> None:
-        """Measurements of the student, and of ensembles of its exits or members, on a split."""
+        """Send measurements of the student, and of ensembles of its exits or members, on a split."""
         self._tell("evaluated", step, results, phase)
 
     def save(self, step: int, files: "Files") -> None:
-        """A checkpoint, waited for: only what has arrived can be gone back to."""
+        """Send a checkpoint and wait for its arrival: only what has arrived can be gone back to."""
         ray.get(self._mailbox.save.remote(step, files))
 
     def finished(self, final: "Final") -> None:
-        """The last step is done; waited for, since the worker's process ends after it."""
+        """Send what is left of the student and wait for its arrival: this process ends after it."""
         ray.get(self._mailbox.tell.remote(packed("finished", final)))
 
     def failed(self, error: Exception) -> None:
-        """The program failed here."""
+        """Tell the driver of an error of the program in this process, and wait until it has arrived."""
         ray.get(self._mailbox.fail.remote(packed("failed", error)))
 
     def stopping(self) -> bool:
@@ -177,7 +177,7 @@ class Post:
 
 
 def packed(name: str, *args: Any, **kwargs: Any) -> bytes:
-    """A message that the mailbox need not understand."""
+    """A call of the ``Channel`` as bytes, which the mailbox need not understand."""
     return pickle.dumps((name, args, kwargs))
 
 
@@ -213,20 +213,20 @@ class StoredJob(Generic[AnyJob]):
 
 
 class Shared(NamedTuple):
-    """The way to tell the driver something, and the data."""
+    """What the processes of a job have in common: a mailbox to the driver, and the data."""
 
     mailbox: ActorProxy[Mailbox]
     name: str
-    """Of the mailbox."""
+    """The mailbox's name, by which other processes find it."""
     dataset: "ray.ObjectRef[ImageDataset]"
 
     def store(self, job: AnyJob) -> StoredJob[AnyJob]:
-        """A job of these data, for other processes."""
+        """Put a job of these data into the object store, for other processes."""
         return StoredJob(ray.put(replace(job, dataset=_without_images(job.dataset))), self.dataset)
 
 
 def _without_images(dataset: ImageDataset) -> ImageDataset:
-    none = Split(dataset.train.images[:0], dataset.train.labels[:0])
+    none = dataset.train.part(slice(0))
     return replace(dataset, train=none, test=none, validation=None)
 
 

@@ -15,7 +15,7 @@ from cohort.runtime.placement import Node
 
 @dataclass(frozen=True)
 class Placement:
-    """A core for each worker, and a GPU where there are some; ``threads`` of torch."""
+    """Where a job's workers run: each on a core, on a GPU too if ``gpus``, with torch ``threads``."""
 
     workers: int
     gpus: bool
@@ -62,7 +62,7 @@ def cores_of(nodes: Sequence[Node]) -> float:
     return sum(node.cpus for node in nodes)
 
 
-def check_shares(config: JobConfig, plan: TrainingPlan, dataset: ImageDataset) -> None:
+def check_divides(config: JobConfig, plan: TrainingPlan, dataset: ImageDataset) -> None:
     """Raise ConfigError unless every worker has as many examples of a batch, and some of each split."""
     if plan.batch_size % max(config.workers, 1):
         raise ConfigError(
@@ -75,9 +75,3 @@ def check_shares(config: JobConfig, plan: TrainingPlan, dataset: ImageDataset) -
                 f"--workers is {config.workers}, but the {name} split has {len(split)} images; "
                 "take fewer workers"
             )
-
-
-def smallest_batch(config: JobConfig, plan: TrainingPlan) -> int:
-    """Examples over which a batch normalisation takes its statistics."""
-    apart = 1 if config.batch_norm == "synchronised" else max(config.workers, 1)
-    return plan.batch_size // apart

@@ -7,7 +7,7 @@ from typing import Any
 from cohort.jobs.job import STUDENT, Evaluation
 from cohort.jobs.worker import Final
 from cohort.learning.learner import Files
-from cohort.learning.records import Record
+from cohort.learning.windows import Means
 from cohort.reporting.records import Phase
 from cohort.run.owner import Owner
 
@@ -51,7 +51,7 @@ class Recorder:
         numbers = ", ".join(map(str, teachers))
         self.journal.notice(f"the actor of teachers {numbers} died; it starts again")
 
-    def trained(self, records: Sequence[Record]) -> None:
+    def trained(self, records: Sequence[Means]) -> None:
         """Measurements that became due."""
         self.journal.trained(STUDENT, records)
 

@@ -15,8 +15,8 @@ from cohort.data.dataset import Split
 from cohort.jobs.job import STUDENT, Job
 from cohort.learning.data_parallel import Workers, synchronised_batch_norm
 from cohort.learning.learner import Files, Learner, weights_bytes
-from cohort.learning.records import Record
 from cohort.learning.student_files import weights_sha256
+from cohort.learning.windows import Means
 from cohort.metrics.classification import entropy
 from cohort.reporting.records import Phase
 
@@ -26,27 +26,27 @@ BEST_NOTES = "best.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """Weights at ``step``, chosen by validation accuracy, and among equals by NLL."""
+    """The weights of the best step, by validation accuracy, and among equals by NLL."""
 
     step: int
     validation: dict[str, Any]
     """The student's measurements on the validation split."""
     test: dict[str, Any]
-    """Those on the test split, which chose nothing."""
+    """The student's measurements on the test split, which chose nothing."""
     weights: bytes
 
     def is_beaten_by(self, validation: dict[str, Any]) -> bool:
-        """Whether other measurements on the validation split are better."""
+        """Whether other measurements on the validation split are better than these."""
         return _merit(validation) > _merit(self.validation)
 
     def files(self) -> Files:
-        """As it lies in a checkpoint."""
+        """The weights and measurements as files, for a checkpoint."""
         notes = {"step": self.step, "validation": self.validation, "test": self.test}
         return {BEST_WEIGHTS: self.weights, BEST_NOTES: json.dumps(notes).encode()}
 
     @classmethod
     def of_files(cls, files: Files) -> Self | None:
-        """From a checkpoint; None if it has none."""
+        """The best that a checkpoint's files hold; None if they hold none."""
         if BEST_NOTES not in files:
             return None
         return cls(**json.loads(files[BEST_NOTES]), weights=files[BEST_WEIGHTS])
@@ -64,9 +64,9 @@ class Final:
     train_entropy: float
     weights_sha256: str
     best: Best | None
-    """If there is a validation split."""
+    """The best student so far, if there is a validation split to choose it by."""
     concluded: Mapping[str, Any]
-    """What the job measured at the end."""
+    """What ``Job.conclude`` measured after the last step."""
 
 
 class Channel(Protocol):
@@ -76,26 +76,26 @@ class Channel(Protocol):
         """The step from which to go on, and the files to restore."""
         ...
 
-    def trained(self, records: Sequence[Record]) -> None:
-        """Measurements that became due."""
+    def trained(self, records: Sequence[Means]) -> None:
+        """Take measurements that became due."""
         ...
 
     def pause(self, *, pausing: bool) -> None:
-        """What follows is not training, or is again."""
+        """Note that what follows is not training, or is again."""
         ...
 
     def evaluated(
         self, step: int, results: Mapping[int | str, Mapping[str, Any]], phase: Phase
     ) -> None:
-        """Measurements of the student, and of ensembles of its exits or members, on a split."""
+        """Take measurements of the student, and of ensembles of its exits or members, on a split."""
         ...
 
     def save(self, step: int, files: Files) -> None:
-        """A checkpoint."""
+        """Keep a checkpoint: the files of the learner after ``step`` steps."""
         ...
 
     def finished(self, final: Final) -> None:
-        """The last step is done."""
+        """Take what is left of the student, once the last step is done."""
         ...
 
     def stopping(self) -> bool:
@@ -191,7 +191,7 @@ class Worker:
     def _hand_over(self, *, flush: bool = False) -> None:
         if flush:
             self.learner.close_window()
-        records = self.learner.records.drain()
+        records = self.learner.windows.drain()
         if self.workers.leads and records:
             self.channel.trained(records)
 
@@ -200,7 +200,7 @@ class Worker:
             self.channel.pause(pausing=pausing)
 
     def _outputs_over(self, split: Split) -> list[torch.Tensor]:
-        parts = self.learner.log_posteriors_over(self.workers.share(split))
+        parts = self.learner.log_posteriors_over(self.workers.part_of(split))
         return [self.workers.gather(part) for part in parts]
 
     def _finish(self, step: int) -> None:

@@ -1,4 +1,4 @@
-"""Several workers that learn one network from one batch, each from its share of the examples.
+"""Several workers that learn one network from one batch, each from its part of the examples.
 
 The global batch, and with it the learning rate, is the same whatever the number of workers: worker
 r of W takes the r-th W-th of it. Gradients are averaged, and batch normalisation sees the whole
@@ -58,11 +58,10 @@ class Workers:
             return wish
         return bool(self.average(torch.tensor(float(wish), device=device)) > 0)
 
-    def share(self, split: Split) -> Split:
+    def part_of(self, split: Split) -> Split:
         """This worker's part of a split to evaluate; the parts follow each other by rank."""
         bounds = np.linspace(0, len(split), self.size + 1).astype(int)
-        mine = slice(bounds[self.rank], bounds[self.rank + 1])
-        return Split(split.images[mine], split.labels[mine])
+        return split.part(slice(bounds[self.rank], bounds[self.rank + 1]))
 
     def gather(self, part: Tensor) -> Tensor:
         """The parts [N_r, ...] of all workers, concatenated in the order of ranks."""

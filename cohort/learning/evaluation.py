@@ -11,7 +11,7 @@ from cohort.data.source import whole
 from cohort.metrics.classification import mean_posterior
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.members import MembersStudent
-from cohort.models.modes import in_mode
+from cohort.models.modules import in_mode
 from cohort.objectives.mutual import log_posterior
 
 EVALUATION_BATCH = 250
@@ -36,7 +36,7 @@ def log_posterior_over(
 def log_posteriors_over(
     network: nn.Module, split: Split, device: torch.device, autocast: torch.autocast | None = None
 ) -> list[Tensor]:
-    """The same of every exit, shallowest first; of every member of a batch ensemble; or of the network."""
+    """Log-posteriors [N, C] of all exits, shallowest first; of all members; or of the one network."""
     return _over(network, lambda images: _logits(network, images), split, device, autocast)
 
 

@@ -19,7 +19,6 @@ from cohort.learning.learner import WEIGHTS_FILE, weights_bytes
 from cohort.learning.student_files import CARD_FILE, ModelCard, load_student, read_card
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.normalised import Normalised
-from cohort.run.folder import RunFolder
 
 Files = dict[str, bytes]
 
@@ -54,21 +53,6 @@ def export_exit(path: str | Path, exit: int | None, destination: str | Path, for
     except OSError as error:
         raise ConfigError(f"--output {destination} cannot be written: {error.strerror}") from error
     return destination / next(iter(files))
-
-
-def student_folder(run_dir: str | Path, student: int) -> Path:
-    """Where student ``student`` of a finished run lies. Raises ConfigError if there is none."""
-    run = RunFolder.open(run_dir)
-    trained = sorted(file.parent.name for file in run.path.glob(f"students/*/{CARD_FILE}"))
-    if not trained:
-        raise ConfigError(
-            f"{run_dir} holds no trained students: its run has not ended; --resume it first"
-        )
-    if str(student) not in trained:
-        raise ConfigError(
-            f"--student is {student}, but {run_dir} has trained students {', '.join(trained)}"
-        )
-    return run.student(student)
 
 
 def check_free(destination: Path) -> None:

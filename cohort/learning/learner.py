@@ -6,26 +6,33 @@ runs it: the same learner serves the in-process cohort, Ray actors and Ray Train
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.nn.utils import clip_grad_norm_
 
-from cohort.config import Precision
-from cohort.data.dataset import Split
+from cohort.data.dataset import ImageDataset, Split
 from cohort.data.source import BatchSource
 from cohort.errors import RunError
+from cohort.learning.data_parallel import Workers
 from cohort.learning.evaluation import combined, log_posteriors_over
-from cohort.learning.records import StepRecords
+from cohort.learning.optimizers import build_optimizer
+from cohort.learning.plan import TrainingPlan
+from cohort.learning.schedule import learning_rate
+from cohort.learning.windows import Windows
 from cohort.objectives.objective import Objective
 from cohort.seeding import derive_seed, seed_global
 
 WEIGHTS_FILE = "model.safetensors"
 OPTIMIZER_FILE = "optimizer.pt"
 ADAPTERS_FILE = "adapters.safetensors"
+LONE_IMAGE = (
+    "--batch-size leaves one image to a batch normalisation, and the network has shrunk it to a "
+    "single pixel, which has no variance; make it greater"
+)
 Files = dict[str, bytes]
 
 
@@ -62,58 +69,58 @@ class Learner:
     """Predicts on the batch of a step, then learns from it and from the peers' posteriors.
 
     Args:
-        network: the student, pixels to logits; what is evaluated and kept.
-        optimizer: of everything that is trained.
-        learning_rate: from the step.
-        objective: the loss of what ``forward`` gives.
-        source: the batch of a step.
-        seed: of the run; dropout draws from (seed, student, step).
-        student: number of the student.
-        forward: what is run on a training batch, if more than the network's forward: all exits of
-            it, a teacher beside it, another wrapper around it. Float32 [B, C, H, W] in.
+        network: the student, pixels to logits, where it is to be trained; what is evaluated and kept.
+        plan: how it is trained.
+        dataset: what it is trained on.
+        objective: the loss of what ``forward`` gives, its labels smoothed as the plan says.
+        student: number of the student; dropout draws from (seed, student, step).
+        forward: what is run on a training batch, if more than the network: all exits of it, a teacher
+            beside it. Float32 [B, C, H, W] in.
         inputs: from a step and its images to what ``forward`` is given, if not the images alone:
             perturbed ones too, and what teachers say of them.
         adapters: modules that are trained with the network but not kept, such as regressors.
-        precision: fp32, or bf16 autocast.
-        log_every: steps averaged into one record.
-        average: the mean of a tensor over the workers of a data-parallel job.
+        workers: of a data-parallel job, as this one sees them: it learns from its shard of each batch,
+            and gradients and measurements are averaged over all.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        *,
-        optimizer: Optimizer,
-        learning_rate: Callable[[int], float],
+        plan: TrainingPlan,
+        dataset: ImageDataset,
         objective: Objective,
-        source: BatchSource,
-        seed: int,
+        *,
         student: int,
-        forward: Callable[[Any], Any] | None = None,
+        forward: nn.Module | None = None,
         inputs: Callable[[int, Tensor], Any] | None = None,
         adapters: nn.Module | None = None,
-        precision: Precision = "fp32",
-        log_every: int = 1,
-        average: Callable[[Tensor], Tensor] | None = None,
+        workers: Workers | None = None,
     ) -> None:
+        workers = workers or Workers()
         self.network = network
-        self.forward = forward or network
+        self.plan = plan
+        self.objective = replace(objective, label_smoothing=plan.label_smoothing)
+        self.student = student
+        self.forward = workers.parallel(forward or network)
         self.inputs = inputs
         self.adapters = adapters or nn.Identity()
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.objective = objective
-        self.source = source
-        self.seed = seed
-        self.student = student
+        self.optimizer = build_optimizer(nn.ModuleList([network, self.adapters]), plan)
         self.device = next(network.parameters()).device
+        self.source = BatchSource(
+            dataset.train,
+            batch_size=plan.batch_size,
+            seed=plan.seed,
+            augmentation=dataset.augmentation,
+            device=self.device,
+            shard=(workers.rank, workers.size),
+        )
+        self.windows = Windows(plan.log_every, workers.average)
         self._autocast = torch.autocast(
-            self.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"
+            self.device.type, dtype=torch.bfloat16, enabled=plan.precision == "bf16"
         )
         self._pending: Prediction | None = None
         self._batch: tuple[int, Tensor, Tensor] | None = None
         self._first_bad = torch.full((), -1, device=self.device)
-        self.records = StepRecords(log_every, average)
         network.train()
         self.adapters.train()
 
@@ -140,11 +147,9 @@ class Learner:
         self._watch(2 * step + 1, loss.detach())
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(step) * group.get("lr_scale", 1.0)
-        self.optimizer.step()
-        self.records.add(step, measurements)
-        if self.records.window_is_full:
+        self._update(step)
+        self.windows.add(step, measurements)
+        if self.windows.window_is_full:
             self.close_window()
 
     @torch.no_grad()
@@ -156,9 +161,9 @@ class Learner:
         return self.objective.posterior(self._forward(step, "repredict"))
 
     def close_window(self) -> None:
-        """End the window of records here, full or not, once its losses are seen to be finite."""
+        """End the window of measurements here, full or not, once its losses are seen to be finite."""
         self._check_finite()
-        self.records.close_window()
+        self.windows.close_window()
 
     def log_posterior_over(self, split: Split) -> Tensor:
         """Evaluation posterior at T = 1 over a split, [N, C] on the CPU.
@@ -168,7 +173,7 @@ class Learner:
         return combined(self.network, self.log_posteriors_over(split))
 
     def log_posteriors_over(self, split: Split) -> list[Tensor]:
-        """The same of every exit, shallowest first; of every member; or of the network alone."""
+        """Evaluation posteriors [N, C] of all exits, shallowest first, or all members, or the network."""
         return log_posteriors_over(self.network, split, self.device, self._autocast)
 
     def snapshot(self) -> Files:
@@ -186,7 +191,7 @@ class Learner:
         """Continue from a snapshot; a prediction that was waiting is forgotten."""
         self._pending = None
         self._first_bad.fill_(-1)
-        self.records.clear()
+        self.windows.clear()
         self.network.load_state_dict(safetensors.torch.load(files[WEIGHTS_FILE]))
         if ADAPTERS_FILE in files:
             self.adapters.load_state_dict(safetensors.torch.load(files[ADAPTERS_FILE]))
@@ -195,14 +200,30 @@ class Learner:
         )
         self.optimizer.load_state_dict(state)
 
+    def _update(self, step: int) -> None:
+        """Weights after ``step``, from the gradients that they have."""
+        groups = self.optimizer.param_groups
+        if self.plan.clip_grad_norm is not None:
+            trained = [parameter for group in groups for parameter in group["params"]]
+            norm = clip_grad_norm_(trained, self.plan.clip_grad_norm)
+            self._watch(2 * step + 1, norm)  # one that is not finite makes every weight NaN
+        for group in groups:
+            group["lr"] = learning_rate(self.plan, step) * group.get("lr_scale", 1.0)
+        self.optimizer.step()
+
     def _forward(self, step: int, purpose: str) -> Any:
         # Dropout and the like draw from (seed, student, step): no random state is carried along.
         # Workers that share a batch draw apart, for their examples are not the same.
         apart = self.source.shard[:1] if self.source.shard[0] else ()
-        seed_global(self.device, derive_seed(self.seed, purpose, self.student, step, *apart))
+        seed_global(self.device, derive_seed(self.plan.seed, purpose, self.student, step, *apart))
         images, _ = self._batch_of(step)
-        with self._autocast:
-            return self.forward(images if self.inputs is None else self.inputs(step, images))
+        try:
+            with self._autocast:
+                return self.forward(images if self.inputs is None else self.inputs(step, images))
+        except ValueError as error:  # torch's batch normalisation of one number
+            if "more than 1 value per channel" in str(error):
+                raise RunError(LONE_IMAGE) from error
+            raise
 
     def _watch(self, order: int, values: Tensor) -> None:
         """Remember, on the device, the first ``order`` at which values were not finite."""

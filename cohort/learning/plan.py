@@ -1,33 +1,31 @@
 """A resolved config and a data set's size, turned into the numbers that training runs by."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
-from cohort.config import DecayOn, LrSchedule, Optimizer, Precision, RunConfig
+from cohort.config import LrSchedule, Optimizer, RunConfig, TrainingConfig
 from cohort.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingPlan:
-    """Concrete numbers; every student of a run has the same ones."""
+class TrainingPlan(TrainingConfig):
+    """A resolved TrainingConfig, and what follows from it; every student of a run has the same one."""
+
+    batch_size: int = field()  # which makes it a key without a default, and never None
+    lr: float = field()
+    weight_decay: float = field()
+    optimizer: Optimizer = field()
+    lr_schedule: LrSchedule = field()
 
     steps_per_epoch: int
     schedule_steps: int
     """Steps that the learning-rate schedule spans: all epochs."""
     total_steps: int
     """Steps to train: fewer than ``schedule_steps`` where the run stops early."""
-    batch_size: int
-    lr: float
-    weight_decay: float
-    decay_on: DecayOn
-    optimizer: Optimizer
-    lr_schedule: LrSchedule
-    seed: int
-    precision: Precision
+    warmup_steps: int = 0
+    """Steps over which the learning rate rises to ``lr``."""
     log_every: int
     eval_every: int
     checkpoint_every: int
-    warmup_steps: int = 0
-    """Steps over which the learning rate rises to ``lr``."""
 
     def epoch(self, step: int) -> float:
         """Passes over the training split after ``step`` steps."""
@@ -47,10 +45,6 @@ def plan_training(config: RunConfig, train_size: int) -> TrainingPlan:
     """
     assert config.batch_size is not None, "the config is not resolved"
     assert config.epochs is not None
-    assert config.lr is not None
-    assert config.weight_decay is not None
-    assert config.optimizer is not None
-    assert config.lr_schedule is not None
     assert config.warmup_epochs is not None
     if config.batch_size > train_size:
         raise ConfigError(
@@ -70,19 +64,12 @@ def plan_training(config: RunConfig, train_size: int) -> TrainingPlan:
             f"{config.epochs}"
         )
     return TrainingPlan(
+        **{key.name: getattr(config, key.name) for key in fields(TrainingConfig)},
         steps_per_epoch=steps_per_epoch,
         schedule_steps=schedule_steps,
         total_steps=config.steps or schedule_steps,
-        batch_size=config.batch_size,
-        lr=config.lr,
-        weight_decay=config.weight_decay,
-        decay_on=config.decay_on,
-        optimizer=config.optimizer,
-        lr_schedule=config.lr_schedule,
-        seed=config.seed,
-        precision=config.precision,
+        warmup_steps=round(config.warmup_epochs * steps_per_epoch),
         log_every=config.log_every,
         eval_every=config.eval_every or steps_per_epoch,
         checkpoint_every=config.checkpoint_every or steps_per_epoch,
-        warmup_steps=round(config.warmup_epochs * steps_per_epoch),
     )

@@ -1,9 +1,9 @@
 """The learning rate as a pure function of the step, so that nothing of it needs to be saved."""
 
 import math
-from collections.abc import Callable
 
 from cohort.config import LrSchedule
+from cohort.learning.plan import TrainingPlan
 
 MILESTONES: dict[LrSchedule, tuple[float, ...]] = {
     "step": (0.3, 0.6, 0.9),
@@ -21,29 +21,24 @@ WARMUP_START = 0.01
 """Share of the rate at which a warm-up begins."""
 
 
-def learning_rate(
-    base: float, schedule: LrSchedule, total_steps: int, warmup_steps: int = 0
-) -> Callable[[int], float]:
-    """A function from step to learning rate, over ``total_steps`` steps.
+def learning_rate(plan: TrainingPlan, step: int) -> float:
+    """The learning rate of a step.
 
     ``step`` and ``thirds`` divide by 10 at each of their ``MILESTONES``, ``linear`` is flat, falls
     linearly to a hundredth and is flat again, ``cosine`` falls to 0, ``constant`` stays.
-    A warm-up rises linearly to ``base`` first, and the schedule then goes on as if there had been
+    A warm-up rises linearly to ``plan.lr`` first, and the schedule then goes on as if there had been
     none.
     """
-
-    def at(step: int) -> float:
-        if step < warmup_steps:
-            return base * (WARMUP_START + (1 - WARMUP_START) * step / warmup_steps)
-        share = min(step / total_steps, 1.0)
-        if schedule == "cosine":
-            return base * (1 + math.cos(math.pi * share)) / 2
-        if schedule == "linear":
-            return base * linear_fall(share)
-        passed = sum(step >= round(total_steps * share) for share in MILESTONES[schedule])
-        return base * 0.1**passed
-
-    return at
+    if step < plan.warmup_steps:
+        return plan.lr * (WARMUP_START + (1 - WARMUP_START) * step / plan.warmup_steps)
+    share = min(step / plan.schedule_steps, 1.0)
+    if plan.lr_schedule == "cosine":
+        return plan.lr * (1 + math.cos(math.pi * share)) / 2
+    if plan.lr_schedule == "linear":
+        return plan.lr * linear_fall(share)
+    milestones = MILESTONES[plan.lr_schedule]
+    passed = sum(step >= round(plan.schedule_steps * share) for share in milestones)
+    return plan.lr * 0.1**passed
 
 
 def linear_fall(share: float) -> float:

@@ -15,8 +15,8 @@ from cohort.errors import ConfigError
 from cohort.learning.learner import WEIGHTS_FILE
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.normalised import Normalised
-from cohort.models.registry import NetworkSpec, build_network, normalised
-from cohort.models.spec import WithExits, WithMembers, parse_spec
+from cohort.models.registry import build_network, normalised
+from cohort.models.spec import Network, WithExits, WithMembers, parse_spec
 
 CARD_FILE = "model.json"
 
@@ -51,7 +51,7 @@ class ModelCard:
         return json.dumps(asdict(self), indent=2) + "\n"
 
 
-def load_student(path: str | Path, network: NetworkSpec | None = None) -> Normalised:
+def load_student(path: str | Path, network: Network | None = None) -> Normalised:
     """A trained student in evaluation mode: pixels in [0, 1], float [B, C, H, W], to logits [B, classes].
 
     Normalisation is part of the module. A network with exits is a MultiExitStudent, one exit of it
@@ -76,7 +76,7 @@ def load_student(path: str | Path, network: NetworkSpec | None = None) -> Normal
 
 
 def rebuild(
-    card: ModelCard, weights: bytes, folder: Path, network: NetworkSpec | None = None
+    card: ModelCard, weights: bytes, folder: Path, network: Network | None = None
 ) -> Normalised:
     """The student of ``load_student`` from what its folder holds."""
     student = untrained(card, network, folder / CARD_FILE)
@@ -88,12 +88,12 @@ def rebuild(
     return student.eval()
 
 
-def own_factory(network: NetworkSpec | None) -> NetworkSpec | None:
+def own_factory(network: Network | None) -> Network | None:
     """``network`` if it is a function, which a card may not be able to name."""
     return None if isinstance(network, str) else network
 
 
-def untrained(card: ModelCard, network: NetworkSpec | None, file: Path) -> Normalised:
+def untrained(card: ModelCard, network: Network | None, file: Path) -> Normalised:
     """The student that a card describes, around the factory ``network`` if one is given."""
     spec = parse_spec(card.network, str(file))
     if isinstance(spec, WithExits | WithMembers) and callable(network):

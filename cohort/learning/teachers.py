@@ -50,7 +50,7 @@ class Teachers:
         return torch.stack([log_posterior(module(images_BCHW)) for module in self._modules])
 
     def log_posteriors_over(self, split: Split, device: torch.device) -> Tensor:
-        """The same over a whole split, as it is: float32 [M, N, C] on the CPU."""
+        """Every teacher's log-posterior over a whole split, as it is: float32 [M, N, C] on the CPU."""
         parts = [
             self.log_posteriors(images).cpu()
             for images, _ in whole(split, device=device, batch_size=EVALUATION_BATCH)

@@ -185,7 +185,7 @@ def mean_posterior(
 
 
 def _log_proportions(weights: Sequence[float], members: int) -> Tensor:
-    """Logarithm of each weight's share of their sum, [M] in float64; -inf for a weight of 0."""
+    """Logarithm of each weight divided by their sum, [M] in float64; -inf for a weight of 0."""
     weight_M = torch.tensor(weights, dtype=torch.float64)
     valid = (weight_M >= 0).all() and weight_M.isfinite().all() and weight_M.any()
     if weight_M.shape != (members,) or not valid:
@@ -198,7 +198,7 @@ def _log_proportions(weights: Sequence[float], members: int) -> Tensor:
 
 
 def evaluate_posterior(log_posterior_NC: Tensor, labels_N: Tensor) -> dict[str, float]:
-    """All of the above against labels: accuracy, nll, brier and ece.
+    """How good and how calibrated posteriors are: accuracy, nll, brier and ece.
 
     Args:
         log_posterior_NC: logarithms of posteriors.

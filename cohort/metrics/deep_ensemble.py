@@ -58,7 +58,7 @@ def _measured(
     test_labels: Tensor,
     validation: tuple[Tensor, Tensor] | None,
 ) -> dict[str, float]:
-    """Of the mean posterior of some members."""
+    """Measurements of the mean posterior of some members, calibrated if there are validation data."""
     test_NC = mean_posterior([test_MNC[member] for member in run])
     measured = evaluate_posterior(test_NC, test_labels)
     if validation is None:

@@ -60,10 +60,13 @@ def pairwise_kl(log_posterior_MNC: Tensor) -> Tensor:
 
 
 def diversity(log_posterior_MNC: Tensor) -> float:
-    """Mean of ``pairwise_kl`` over the examples, in nats.
+    """Mean over the examples of the mean divergence between two members, ``pairwise_kl``, in nats.
+
+    Args:
+        log_posterior_MNC: logarithms of posteriors of two members or more.
 
     Raises:
-        ValueError: as there, or if there is no example.
+        ValueError: if there are fewer members, no example, or the shape is another.
     """
     return float(_of_examples(log_posterior_MNC).mean())
 
@@ -75,7 +78,7 @@ def diversity_by_confidence(log_posterior_MNC: Tensor, bins: int = 15) -> list[D
     mean over bins weighted by their counts is ``diversity``.
 
     Raises:
-        ValueError: as there, or if there is no bin.
+        ValueError: if there are fewer than two members, no example or no bin, or the shape is another.
     """
     kl_N = _of_examples(log_posterior_MNC)
     confidence_N = mean_posterior(list(log_posterior_MNC)).exp().amax(1)

@@ -4,14 +4,13 @@ Shapes: B batch, C classes, M members, O output channels; what the layers do: ``
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from cohort.errors import ConfigError
-from cohort.models.called_layers import check_layers_are_called
 from cohort.models.member_layers import MEMBER_LAYERS, MemberLayer
 from cohort.models.spec import MemberInit
 
@@ -56,12 +55,12 @@ def batch_ensemble(
     members: int,
     *,
     init: MemberInit = "normal",
-    image_shape: Sequence[int] | None = None,
     flag: str = "--model",
 ) -> BatchEnsemble:
     """A batch ensemble of ``network``, whose layers are replaced in place.
 
-    Each member starts with the network's biases, and with r and s of its own.
+    Each member starts with the network's biases, and with r and s of its own. Whether they stay
+    apart in what the network does between its layers is asked by ``check_members_apart``.
 
     Args:
         network: from images to logits [B, C]; what is no convolution, linear layer or normalisation
@@ -69,9 +68,6 @@ def batch_ensemble(
         members: M, 2 or more.
         init: r and s from ``normal``, N(1, 0.5) with 0.5 the standard deviation, or of random
             ``sign``, as likely 1 as -1; drawn from torch's global generator.
-        image_shape: (C, H, W) of images to try the network on, which shows whether it takes the
-            weight out of a layer instead of calling it: members would share that. None: it is not
-            tried.
         flag: what the user gave the network with, for messages.
 
     Raises:
@@ -86,8 +82,6 @@ def batch_ensemble(
             f"{flag} is a {type(network).__name__} without a convolution or linear layer, "
             "of which alone a batch ensemble is made"
         )
-    if image_shape is not None:
-        check_layers_are_called(network, image_shape, flag)
 
     def converted(layer: nn.Module) -> nn.Module:
         kind = MEMBER_LAYERS.get(type(layer))

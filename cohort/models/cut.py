@@ -3,13 +3,12 @@
 Shapes: B batch, C classes, F features, S sections; a map is [B, C_i, H_i, W_i].
 """
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, fx, nn
 
-from cohort.errors import ConfigError
+from cohort.errors import ConfigError, did_you_mean
 from cohort.imports import written_name
 from cohort.models.layers import Backbone
 from cohort.models.tracing import WHOLE, CannotCutError, Observed, Traced, observe, trace
@@ -69,8 +68,7 @@ def cut(
         traced = trace(network, modules, classifier)
         return CutNetwork(partition(traced, list(places), classifier), classifier, places)
     except CannotCutError as error:
-        name = spec if isinstance(spec, str) else written_name(spec)
-        after = "/".join(places) or "nothing"
+        after, name = "/".join(places) or "nothing", written_name(spec)
         raise ConfigError(f"{flag} puts exits after {after} in {name}, but {error}") from error
 
 
@@ -112,11 +110,8 @@ def find_places(network: nn.Module, places: Sequence[str]) -> dict[str, nn.Modul
         raise CannotCutError(f"an exit needs a place; its modules are {candidates(network)}")
     for index, place in enumerate(places):
         if place not in modules:
-            close = difflib.get_close_matches(place, modules, n=3)
-            hint = f"did you mean {' or '.join(close)}?" if close else "its modules are "
-            raise CannotCutError(
-                f"it has no module {place!r}; {hint if close else hint + candidates(network)}"
-            )
+            hint = did_you_mean(place, modules) or f"its modules are {candidates(network)}"
+            raise CannotCutError(f"it has no module {place!r}; {hint}")
         if place in places[:index]:
             raise CannotCutError(f"{place} is named twice; name every place once")
     return {place: modules[place] for place in places}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cohort.errors import ConfigError
-from cohort.models.modes import in_mode
+from cohort.models.modules import in_mode
 from cohort.models.multi_exit import ExitOutputs, MultiExit
 from cohort.models.normalised import Normalised
 

@@ -21,7 +21,7 @@ Builder = Callable[..., Backbone]
 
 
 def by_channels(network: Callable[..., Backbone], **options: Any) -> Builder:
-    """A builder of a network that need not know how large the images are."""
+    """A ``Builder`` of a network that asks for the channels of the images, not for their size."""
 
     def build(*numbers: int, num_classes: int, image_shape: ImageShape) -> Backbone:
         return network(*numbers, num_classes=num_classes, in_channels=image_shape[0], **options)

@@ -1,11 +1,10 @@
 """torchvision's classifiers by name. Shapes: images (C, H, W)."""
 
-import difflib
 from collections.abc import Sequence
 
 from torch import nn
 
-from cohort.errors import ConfigError
+from cohort.errors import ConfigError, did_you_mean
 from cohort.models.families import ImageShape, close_names, known_networks
 
 
@@ -34,10 +33,8 @@ def build_torchvision(
 
 def unknown_network(name: str, torchvision_names: Sequence[str], *, flag: str) -> str:
     """The sentence for a name that nobody has."""
-    names = (*close_names(), *torchvision_names)
-    close = difflib.get_close_matches(name.lower(), names, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
+    hint = did_you_mean(name.lower(), (*close_names(), *torchvision_names))
     return (
-        f"{flag} is {name!r}{hint}; it must be {', '.join(known_networks())}, "
+        f"{flag} is {name!r}{hint and f' ({hint})'}; it must be {', '.join(known_networks())}, "
         "any torchvision classifier, or one's own package.module:function"
     )

@@ -32,13 +32,13 @@ class MemberLayer(nn.Module, ABC):
     plain: ClassVar[type[nn.Module]]
     """The class of the layer that it was."""
     weight: nn.Parameter
-    """W, [O, I / groups, ...]."""
+    """The weight W that all members have in common, [O, I / groups, ...]."""
     r: nn.Parameter
-    """[M, O]."""
+    """Fast weights of the output channels, [M, O]."""
     s: nn.Parameter
-    """[M, I]."""
+    """Fast weights of the input channels, [M, I]."""
     bias: nn.Parameter | None
-    """[M, O]."""
+    """Each member's own bias, [M, O]."""
 
     def __init__(self, layer: nn.Module, members: int, init: MemberInit) -> None:
         nn.Module.__init__(self)
@@ -144,7 +144,7 @@ def member_layers(module: nn.Module) -> list[MemberLayer]:
 
 
 def fast_weights(module: nn.Module) -> list[nn.Parameter]:
-    """Every r [M, O] and s [M, I]."""
+    """Every fast weight of a module's layers: r [M, O] and s [M, I]."""
     return [weight for layer in member_layers(module) for weight in (layer.r, layer.s)]
 
 

@@ -18,7 +18,7 @@ class MembersStudent(Normalised):
 
     @property
     def num_members(self) -> int:
-        """M."""
+        """How many members there are, M."""
         return self.network.members
 
     def of_members(self, x_BCHW: Tensor) -> Tensor:

@@ -1,44 +1,55 @@
-"""Whether the members of a batch ensemble answer as plain networks of their weights would.
+"""Whether a member of a batch ensemble answers by its own weights alone.
 
-Each layer gives its first dimension to the members in equal parts. A network that has something else
-there than examples, such as the places of a sequence, would mix the members up without a word.
+A network that computes with the weight of a layer itself would let all members share that weight.
+One that compares the examples of a batch, or has something else than examples along the first
+dimension, which each layer gives to the members in equal parts, would mix the members up.
 """
 
+import copy
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from cohort.errors import ConfigError
 from cohort.models.batch_ensemble import BatchEnsemble
-from cohort.models.modes import in_mode
-
-TOLERANCE = 1e-3
-"""Of the largest logit; members together round as they do alone."""
+from cohort.models.member_layers import member_layers
 
 
 @torch.no_grad()
 def check_members_apart(ensemble: BatchEnsemble, image_shape: Sequence[int], flag: str) -> None:
-    """Raise ConfigError if a member says something else among the others than as a plain network.
+    """Raise ConfigError if the last member answers otherwise once all weights but its own change.
 
     The ensemble takes images of ``image_shape``, and is left as it was. ``flag`` is what the user
     gave its network with.
     """
-    last = ensemble.members - 1
-    images = torch.rand(2, *image_shape, generator=torch.Generator().manual_seed(0))
-    with torch.random.fork_rng(devices=[]), in_mode(ensemble, training=False):
-        together, alone = ensemble(images)[last], ensemble.member_alone(last)
-        expected = alone(images)
-        if _alike(together, expected) or not _alike(alone(images), expected):  # it is random
-            return
-    raise ConfigError(
-        f"{flag} cannot be a batch ensemble: a member's answer depends on the other members; the "
-        "network must treat each example of a batch for itself, and keep them along the first "
-        "dimension of what its convolutions and linear layers are given"
-    )
+    tried, last = copy.deepcopy(ensemble).eval(), ensemble.members - 1
+    with torch.random.fork_rng(devices=[]):
+        images = torch.rand(2, *image_shape)
+        for parameter in tried.parameters():
+            if not parameter.any():  # zeros would hide what they multiply
+                nn.init.normal_(parameter, std=0.1)
+        torch.default_generator.manual_seed(0)  # a network that draws shall draw the same twice
+        before = tried(images)[last]
+        _change_all_but(tried, last)
+        torch.default_generator.manual_seed(0)
+        after = tried(images)[last]
+    if not torch.allclose(before, after, equal_nan=True):
+        raise ConfigError(
+            f"{flag} cannot be a batch ensemble: a member's answer depends on more than its own "
+            "weights; the network must call its layers, as in self.conv(x) instead of F.conv2d(x, "
+            "self.conv.weight), treat each example of a batch for itself, and keep them along the "
+            "first dimension of what its convolutions and linear layers are given"
+        )
 
 
-def _alike(one: Tensor, other: Tensor) -> bool:
-    """Whether they are equal up to rounding; so are those that overflowed, which tell nothing."""
-    difference, scale = (one - other).abs().max(), other.abs().max()
-    return not bool(difference > TOLERANCE * scale)
+def _change_all_but(ensemble: BatchEnsemble, member: int) -> None:
+    """Other weights for all members but one, and for what they share under their layers."""
+    layers = member_layers(ensemble)
+    for layer, weights in [(layer, layer.weights()) for layer in layers]:
+        others = torch.arange(len(weights)) != member
+        weights[others] = torch.randn_like(weights[others])
+        layer.weights = weights.clone  # type: ignore[method-assign]
+        layer.weight.normal_()
+        if layer.bias is not None:
+            layer.bias[others] = torch.randn_like(layer.bias[others])

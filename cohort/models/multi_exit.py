@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from cohort.errors import ConfigError
 from cohort.models.cut import CutNetwork, cut, last_place
 from cohort.models.layers import initialise_convolutions
-from cohort.models.modes import in_mode
+from cohort.models.modules import in_mode
 
 LARGEST_STRIDE = 8
 Size = tuple[int, int]
@@ -27,9 +27,9 @@ class ExitOutputs(NamedTuple):
     """Logits and features of every exit, shallowest first."""
 
     logits: tuple[Tensor, ...]
-    """E x [B, C]."""
+    """Logits of every exit, E x [B, C]."""
     features: tuple[Tensor, ...]
-    """E x [B, F], what each exit's classifier reads."""
+    """What each exit's classifier reads, E x [B, F]."""
 
 
 class MultiExit(nn.Module):
@@ -189,5 +189,5 @@ def measure(trunk: CutNetwork, image_shape: Sequence[int]) -> tuple[tuple[Tensor
 
 
 def size(map_BCHW: Tensor) -> Size:
-    """Height and width."""
+    """Height and width of a map."""
     return map_BCHW.shape[2], map_BCHW.shape[3]

@@ -39,5 +39,5 @@ class Normalised(nn.Module):
 
 
 def per_channel(values: Sequence[float]) -> Tensor:
-    """[C, 1, 1], to be broadcast over images [B, C, H, W]."""
+    """One number per channel as [C, 1, 1], to be broadcast over images [B, C, H, W]."""
     return torch.tensor(values, dtype=torch.float32).view(-1, 1, 1)

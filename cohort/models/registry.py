@@ -1,33 +1,31 @@
 """From what stands after ``--students`` to a network: ours, torchvision's, or the user's own."""
 
-import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from cohort.errors import ConfigError
-from cohort.imports import import_object, import_path, one_line
+from cohort.imports import import_object
 from cohort.models.batch_ensemble import BatchEnsemble, batch_ensemble
 from cohort.models.cut import candidates, default_places
 from cohort.models.early_exit import MultiExitStudent
+from cohort.models.factory import call_factory, check_network
 from cohort.models.families import ImageShape, build_own
 from cohort.models.from_torchvision import build_torchvision
 from cohort.models.member_layers import member_biases
 from cohort.models.members import MembersStudent
 from cohort.models.multi_exit import MultiExit, multi_exit
 from cohort.models.normalised import Normalised
-from cohort.models.spec import WithExits, WithMembers, parse_spec
+from cohort.models.spec import Network, WithExits, WithMembers, parse_spec, shown
 from cohort.seeding import derive_seed
 
-NetworkSpec = str | Callable[..., nn.Module] | WithExits | WithMembers
 PLACES_FLAG = {"--model": "--exits"}
 """Where the user names places, if not together with the network."""
 
 
 def build_student(
-    spec: NetworkSpec,
+    spec: Network,
     *,
     num_classes: int,
     image_shape: ImageShape,
@@ -50,7 +48,7 @@ def build_student(
 
 
 def build_network(
-    spec: NetworkSpec, *, num_classes: int, image_shape: ImageShape, flag: str = "--students"
+    spec: Network, *, num_classes: int, image_shape: ImageShape, flag: str = "--students"
 ) -> nn.Module:
     """A freshly initialised network for images (C, H, W), checked to give ``num_classes`` logits.
 
@@ -114,15 +112,13 @@ def build_with_members(
     network = build_network(
         spec.network, num_classes=num_classes, image_shape=image_shape, flag=flag
     )
-    ensemble = batch_ensemble(
-        network, spec.members, init=spec.init, image_shape=image_shape, flag=flag
-    )
+    ensemble = batch_ensemble(network, spec.members, init=spec.init, flag=flag)
     for bias in member_biases(ensemble):
         nn.init.zeros_(bias)
     return ensemble
 
 
-def with_places(spec: NetworkSpec, *, num_classes: int, image_shape: ImageShape) -> NetworkSpec:
+def with_places(spec: Network, *, num_classes: int, image_shape: ImageShape) -> Network:
     """The spec with the places of its exits named, so that it is rebuilt exactly wherever it is read.
 
     Raises ConfigError as ``build_network`` does.
@@ -133,88 +129,6 @@ def with_places(spec: NetworkSpec, *, num_classes: int, image_shape: ImageShape)
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers are his own
         network = build_with_exits(spec, num_classes, image_shape, flag="--students")
     return WithExits(spec.network, network.places)
-
-
-def call_factory(
-    factory: object, spec: NetworkSpec, num_classes: int, image_shape: ImageShape, *, flag: str
-) -> nn.Module:
-    """What the user's own factory builds."""
-    if isinstance(factory, nn.Module) or not callable(factory):
-        raise ConfigError(
-            f"{flag} is {shown(spec)}, which is of type {type(factory).__name__}; "
-            "it must be a function that returns a new torch.nn.Module"
-        )
-    arguments: dict[str, Any] = {"num_classes": num_classes}
-    if takes(factory, "image_shape"):
-        arguments["image_shape"] = image_shape
-    try:
-        network = factory(**arguments)
-    except Exception as error:
-        given = ", ".join(f"{key}={value}" for key, value in arguments.items())
-        raise ConfigError(
-            f"{flag} is {shown(spec)}, which failed when called with {given}: {one_line(error)}"
-        ) from error
-    if not isinstance(network, nn.Module):
-        raise ConfigError(
-            f"{flag} is {shown(spec)}, which returned something of type {type(network).__name__}; "
-            "it must return a torch.nn.Module"
-        )
-    return network
-
-
-def takes(function: Callable[..., Any], parameter: str) -> bool:
-    """Whether a parameter is named so; ``**kwargs`` does not count, it may lead anywhere."""
-    try:
-        found = inspect.signature(function).parameters.get(parameter)
-    except (TypeError, ValueError):  # some built-in callables have no signature
-        return False
-    return found is not None and found.kind in (found.KEYWORD_ONLY, found.POSITIONAL_OR_KEYWORD)
-
-
-@torch.no_grad()
-def check_network(
-    network: nn.Module,
-    num_classes: int,
-    image_shape: ImageShape,
-    spec: NetworkSpec,
-    *,
-    flag: str = "--students",
-) -> None:
-    """Raise ConfigError unless two images give logits [2, num_classes]; changes nothing.
-
-    A batch ensemble gives those of every member.
-    """
-    batch = (2, *image_shape)
-    training = [module for module in network.modules() if module.training]
-    network.eval()  # so that batch norm keeps its statistics
-    try:
-        logits = network(torch.zeros(batch))
-    except Exception as error:
-        raise ConfigError(
-            f"{flag} is {shown(spec)}, which failed on images of shape {image_shape} "
-            f"(perhaps it needs another size): {one_line(error)}"
-        ) from error
-    finally:
-        for module in training:
-            module.training = True
-    got = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-    expected = [2, num_classes]
-    if isinstance(network, BatchEnsemble):
-        expected = [network.members, *expected]
-    if got != expected:
-        raise ConfigError(
-            f"{flag} is {shown(spec)}, which gave {got} for images {list(batch)}; "
-            f"it must give logits {expected}"
-        )
-
-
-def shown(spec: NetworkSpec) -> str:
-    """A spec as it stands in a message, on one line."""
-    if isinstance(spec, str):
-        return repr(spec)
-    if isinstance(spec, WithExits | WithMembers):
-        return repr(spec.written_name)
-    return import_path(spec) or getattr(spec, "__qualname__", None) or type(spec).__name__
 
 
 def normalised(network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> Normalised:

@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cohort.errors import ConfigError
-from cohort.imports import written_name
+from cohort.imports import import_path, written_name
+
+PlainNetwork = str | Callable[..., Any]
+"""A network without exits or members: a name, ``package.module:function``, or a factory."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +26,14 @@ class WithExits:
         'resnet20+exits=stages.0/stages.1'
     """
 
-    network: str | Callable[..., Any]
+    network: PlainNetwork
     places: tuple[str, ...] | None = None
 
     @property
     def written_name(self) -> str:
         """The string that ``parse_spec`` reads again."""
-        name = self.network if isinstance(self.network, str) else written_name(self.network)
-        return f"{name}+exits" + ("" if self.places is None else f"={'/'.join(self.places)}")
+        places = "" if self.places is None else f"={'/'.join(self.places)}"
+        return f"{written_name(self.network)}+exits{places}"
 
 
 MemberInit = Literal["normal", "sign"]
@@ -50,7 +53,7 @@ class WithMembers:
         'resnet32+members=4'
     """
 
-    network: str | Callable[..., Any]
+    network: PlainNetwork
     members: int
     init: MemberInit = field(default="normal", kw_only=True)
     """How the fast weights start; not written down, for it is of no use once they are trained."""
@@ -60,9 +63,7 @@ class WithMembers:
             raise ConfigError(
                 f"members is {self.members!r}; a batch ensemble has from 2 to {MOST_MEMBERS} members"
             )
-        if not callable(self.network) and "+" in getattr(
-            self.network, "written_name", self.network
-        ):
+        if "+" in written_name(self.network):
             raise ConfigError(
                 f"network is {self.network!r}; a batch ensemble is made of a plain network, without a +"
             )
@@ -72,11 +73,10 @@ class WithMembers:
     @property
     def written_name(self) -> str:
         """The string that ``parse_spec`` reads again."""
-        name = self.network if isinstance(self.network, str) else written_name(self.network)
-        return f"{name}+members={self.members}"
+        return f"{written_name(self.network)}+members={self.members}"
 
 
-Network = str | Callable[..., Any] | WithExits | WithMembers
+Network = PlainNetwork | WithExits | WithMembers
 """What stands where a network is named."""
 
 WRITTEN = re.compile(
@@ -103,6 +103,8 @@ def parse_spec(spec: Network, flag: str) -> Network:
     return WithExits(match["name"], tuple(match["places"].split("/")) if match["places"] else None)
 
 
-def network_name(network: Network) -> str:
-    """How a student's network is written in records and files."""
-    return network if isinstance(network, str) else written_name(network)
+def shown(spec: Network) -> str:
+    """A network's name or its factory's, as it stands in a message, on one line."""
+    if isinstance(spec, str | WithExits | WithMembers):
+        return repr(written_name(spec))
+    return import_path(spec) or getattr(spec, "__qualname__", None) or type(spec).__name__

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from cohort.imports import one_line
-from cohort.models.modes import in_mode
+from cohort.models.modules import in_mode
 
 WHOLE = "network"
 """The network's name inside the module that is traced, which calls it with images alone."""
@@ -39,11 +39,11 @@ class Observed:
     """What one forward in evaluation mode showed."""
 
     outputs: dict[str, list[tuple[Any, int]]] = field(default_factory=dict)
-    """Of each place: what it gave at each call, and how often that had been overwritten then."""
+    """What each place gave at each call, and how often that had been overwritten then."""
     classifier: nn.Linear | None = None
     """The linear layer that was called last."""
     features: Any = None
-    """What that one read."""
+    """What ``classifier`` read."""
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cohort.objectives.mutual import accuracy_and_entropy, kl_divergence, log_posterior
-from cohort.objectives.objective import Measurements
+from cohort.objectives.objective import Measurements, Objective
 
 Hint = Literal["none", "maps", "attention"]
 
@@ -32,7 +32,7 @@ class BesideTeacher(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassicDistillation:
+class ClassicDistillation(Objective):
     """L = (1−α)·CE(z, y) + α·T²·KL(teacher ‖ student) + λ·hint. The teacher is a constant.
 
     ``hint`` sums a distance over pairs of maps: ``maps`` their mean squared difference (FitNets,
@@ -58,7 +58,7 @@ class ClassicDistillation:
         ``peers`` teach nothing here: the teacher is among the outputs.
         """
         logits_BC = outputs.logits_BC.float()
-        ce = F.cross_entropy(logits_BC, labels_B)
+        ce = self.cross_entropy(logits_BC, labels_B)
         kl = self.temperature**2 * kl_divergence(
             log_posterior(outputs.teacher_logits_BC.detach(), self.temperature),
             log_posterior(logits_BC, self.temperature),

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cohort.config import Teacher
-from cohort.objectives.objective import Measurements as Measurements
+from cohort.objectives.objective import Measurements, Objective
 
 
 def log_posterior(logits_BC: Tensor, temperature: float = 1.0) -> Tensor:
@@ -29,7 +29,7 @@ def kl_divergence(target_BC: Tensor, approximation_BC: Tensor) -> Tensor:
 
 
 def accuracy_and_entropy(logits_BC: Tensor, labels_B: Tensor) -> Measurements:
-    """Share of examples that are right, and mean entropy of the posterior at T = 1; detached."""
+    """Fraction of examples that are right, and mean entropy of the posterior at T = 1; detached."""
     own_BC = log_posterior(logits_BC.detach())
     return {
         "accuracy": (own_BC.argmax(dim=1) == labels_B).float().mean(),
@@ -56,7 +56,7 @@ def teachers(peers: Sequence[Tensor], teacher: Teacher) -> list[Tensor]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MutualLearning:
+class MutualLearning(Objective):
     """L_k = CE(z_k, y) + w·T² · mean over teachers t of KL(t ‖ p_k), equations 9 and 11.
 
     Peers are constants. At T = 1 this is the paper's loss; T² keeps the gradient's size at others.
@@ -78,7 +78,7 @@ class MutualLearning:
         ``peers`` are log-posteriors [B, C] at the objective's temperature.
         """
         logits_BC = logits_BC.float()
-        ce = F.cross_entropy(logits_BC, labels_B)
+        ce = self.cross_entropy(logits_BC, labels_B)
         kl = self._mimicry(logits_BC, peers)
         loss = ce + self.weight * kl
         measurements = {"loss": loss.detach(), "ce": ce.detach(), "kl": kl.detach()}

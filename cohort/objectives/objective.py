@@ -3,21 +3,30 @@
 Shapes: B batch, C classes, E exits.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
+from torch.nn import functional as F
 
 Measurements = dict[str, Tensor]
 """Detached scalars; a key ``exits/NAME`` may hold a vector [E], one entry per exit."""
 
 
-class Objective(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class Objective(ABC):
     """How a student learns from its own outputs, the labels, and its peers if it has any."""
 
+    label_smoothing: float = 0.0
+    """ε of ``cross_entropy``; a learner sets it as its plan says."""
+
+    @abstractmethod
     def posterior(self, outputs: Any, /) -> Tensor:
         """What a student shows its peers: a detached log-posterior, float32 [B, C]."""
 
+    @abstractmethod
     def loss(
         self, outputs: Any, /, labels_B: Tensor, peers: Sequence[Tensor] = ()
     ) -> tuple[Tensor, Measurements]:
@@ -26,3 +35,7 @@ class Objective(Protocol):
         ``outputs`` are what the objective's networks give in training: logits [B, C], or several
         tensors. ``peers`` are log-posteriors [B, C] as ``posterior`` makes them.
         """
+
+    def cross_entropy(self, logits_BC: Tensor, labels_B: Tensor) -> Tensor:
+        """CE(z, (1−ε)·y + ε/C), the mean over the batch: the labels y share ε among all classes."""
+        return F.cross_entropy(logits_BC.float(), labels_B, label_smoothing=self.label_smoothing)

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from cohort.metrics.classification import mean_posterior
 from cohort.metrics.diversity import pairwise_kl
 from cohort.objectives.mutual import accuracy_and_entropy, kl_divergence, log_posterior
-from cohort.objectives.objective import Measurements
+from cohort.objectives.objective import Measurements, Objective
 
 Pairing = Literal["one_to_one", "mean", "labels"]
 
@@ -27,13 +26,13 @@ class BesideEnsemble(NamedTuple):
     clean_MBC: Tensor
     """The members' logits on the images."""
     perturbed_MBC: Tensor
-    """Their logits on the perturbed images: the same tensor if nothing was perturbed."""
+    """The members' logits on the perturbed images; ``clean_MBC`` itself if nothing was perturbed."""
     teacher_MBC: Tensor | None
     """The teachers' log-posteriors at T = 1 on the perturbed images; M need not be the members'."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class EnsembleDistillation:
+class EnsembleDistillation(Objective):
     """L = mean over members j of (1−α)·CE(S_j(x), y) + α·τ²·KL(T_j(x̃) ‖ S_j(x̃)).
 
     Labels judge the clean image x, teachers the perturbed x̃; both sides of KL are softened by τ.
@@ -61,7 +60,7 @@ class EnsembleDistillation:
         are among the outputs.
         """
         clean_MBC = outputs.clean_MBC.float()
-        ce = F.cross_entropy(clean_MBC.flatten(0, 1), labels_B.repeat(len(clean_MBC)))
+        ce = self.cross_entropy(clean_MBC.flatten(0, 1), labels_B.repeat(len(clean_MBC)))
         if self.method == "labels":
             loss, kl = ce, ce.new_zeros(())
         else:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cohort.config import OdsNorm, Perturbation
-from cohort.data.augment import Shard, members
+from cohort.data.augment import Shard, rows_of
 from cohort.seeding import generator
 
 PixelsToLogits = Callable[[Tensor], Tensor]
@@ -122,7 +122,7 @@ class _Draws:
         return len(self.images_BCHW) * self.shard[1]
 
     def _own(self, whole: Tensor) -> Tensor:
-        own = whole[members(len(self.images_BCHW), self.shard)]
+        own = whole[rows_of(len(self.images_BCHW), self.shard)]
         return own.to(self.images_BCHW.device, non_blocking=True)
 
 

@@ -6,7 +6,7 @@ Shapes: B batch, C classes, F features, E exits, shallowest first.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,13 +14,13 @@ from torch.nn import functional as F
 
 from cohort.models.multi_exit import ExitOutputs
 from cohort.objectives.mutual import MutualLearning, kl_divergence, log_posterior
-from cohort.objectives.objective import Measurements
+from cohort.objectives.objective import Measurements, Objective
 
 LABELS_ONLY = MutualLearning(teacher="none")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelfDistillation:
+class SelfDistillation(Objective):
     """L = CE(q_C, y) + Σ_i [(1−α)·CE(q_i, y) + α·T²·KL(q_C ‖ q_i) + λ·mean_b ‖F_i − F_C‖²/F].
 
     The sum runs over the shallow exits i; C is the deepest. q_C and F_C are constants in it, so the
@@ -55,9 +55,13 @@ class SelfDistillation:
         labels_B: Tensor,
         peers: Sequence[Tensor] = (),
     ) -> tuple[Tensor, Measurements]:
-        """The deepest exit learns by ``mutual``, whose measurements stay; the others from it."""
+        """The deepest exit learns by ``mutual``, whose measurements stay; the others from it.
+
+        The labels of all are smoothed alike, as this objective says.
+        """
+        mutual = replace(mutual, label_smoothing=self.label_smoothing)
         deepest, measurements = mutual.loss(outputs.logits[-1], labels_B, peers)
-        ce_E = torch.stack([F.cross_entropy(z.float(), labels_B) for z in outputs.logits])
+        ce_E = torch.stack([self.cross_entropy(z, labels_B) for z in outputs.logits])
         kl_E, hint_E = self._divergences(outputs.logits), _distances(outputs.features)
         terms_E = (1 - self.alpha) * ce_E + self.alpha * kl_E + self.hint_weight * hint_E
         loss = deepest + terms_E[:-1].sum()
@@ -81,18 +85,17 @@ class SelfDistillation:
 
 
 DEEP_SUPERVISION = SelfDistillation(alpha=0.0, hint_weight=0.0)
-"""The same exits taught by the labels only: deeply-supervised nets, the paper's Table 4."""
+"""A network with exits taught by the labels only: deeply-supervised nets, the paper's Table 4."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class MutualSelfDistillation:
+class MutualSelfDistillation(SelfDistillation):
     """Students with exits that teach each other: what peers see is the deepest exit.
 
     The deepest exit has the mutual loss, the shallow ones the terms of self-distillation.
     """
 
     mutual: MutualLearning
-    exits: SelfDistillation
 
     def posterior(self, outputs: ExitOutputs) -> Tensor:
         """The deepest exit's detached log-posterior at the mutual temperature, float32 [B, C]."""
@@ -101,8 +104,11 @@ class MutualSelfDistillation:
     def loss(
         self, outputs: ExitOutputs, labels_B: Tensor, peers: Sequence[Tensor] = ()
     ) -> tuple[Tensor, Measurements]:
-        """As ``SelfDistillation.loss``, but ``kl`` is the mimicry's; ``exits/kl`` has the exits'."""
-        return self.exits.loss_beside(self.mutual, outputs, labels_B, peers)
+        """The loss summed over all exits, and the measurements of ``SelfDistillation.loss``.
+
+        But ``kl`` is that of the deepest exit's mimicry; those of the other exits are ``exits/kl``.
+        """
+        return self.loss_beside(self.mutual, outputs, labels_B, peers)
 
 
 def _distances(features: Sequence[Tensor]) -> Tensor:
@@ -114,7 +120,7 @@ def _distances(features: Sequence[Tensor]) -> Tensor:
 
 
 def _accuracies(logits: Sequence[Tensor], labels_B: Tensor) -> Tensor:
-    """Share of examples that each exit gets right, [E]."""
+    """Fraction of examples that each exit gets right, [E]."""
     guesses_EB = torch.stack([logits_BC.detach().argmax(dim=1) for logits_BC in logits])
     return (guesses_EB == labels_B).float().mean(dim=1)
 

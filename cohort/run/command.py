@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 from cohort.config import RunConfig
 
 if TYPE_CHECKING:
+    from cohort.data.dataset import ImageDataset
     from cohort.run.start import Run
 
 Config = TypeVar("Config", bound=RunConfig)
@@ -21,8 +22,6 @@ class Command(ABC, Generic[Config]):
     """What is typed: ``cohort NAME``."""
     key: ClassVar[str]
     """What study files call it; its script is called so too."""
-    about: ClassVar[str]
-    """One sentence for ``--help``."""
     config: type[Config]
 
     @abstractmethod
@@ -33,8 +32,9 @@ class Command(ABC, Generic[Config]):
         """
 
     @abstractmethod
-    def prepare(self, config: Config) -> "Run":
+    def prepare(self, config: Config, dataset: "ImageDataset | None" = None) -> "Run":
         """Read the data and try out the networks of a resolved config; nothing is written or started.
 
-        Raises ConfigError for whatever does not fit.
+        ``dataset`` stands in for the data that the config names, which are then not read. Raises
+        ConfigError for whatever does not fit.
         """

@@ -1,10 +1,8 @@
 """How a run ends: finished, interrupted or failed, its students on disk and summary.json written last."""
 
 import contextlib
-import platform
 import traceback
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,8 +13,7 @@ from cohort.learning.learner import WEIGHTS_FILE
 from cohort.learning.student_files import CARD_FILE, ModelCard
 from cohort.run.folder import RunFolder
 from cohort.run.owner import Owner
-
-PACKAGES = ("cohort", "ray", "torch", "torchvision", "numpy")
+from cohort.version import versions
 
 
 class Training(Protocol):
@@ -64,11 +61,6 @@ def write_student(folder: Path, weights: bytes, card: ModelCard) -> None:
 def prefixed(measurements: Mapping[str, Any]) -> dict[str, Any]:
     """Test measurements under the names that ``summary.json`` gives them."""
     return {f"test_{name}": value for name, value in measurements.items()}
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on."""
-    return {"python": platform.python_version()} | {p: version(p) for p in PACKAGES}
 
 
 def _head(owner: Owner, training: Training, status: str) -> dict[str, Any]:

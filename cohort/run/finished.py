@@ -101,6 +101,16 @@ def student_folders(folder: RunFolder) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
+def student_folder(run_dir: str | Path, student: int) -> Path:
+    """Where student ``student`` of a finished run lies. Raises ConfigError if there is none."""
+    trained = student_folders(RunFolder.open(run_dir))
+    if student not in trained:
+        raise ConfigError(
+            f"--student is {student}, but {run_dir} has trained students {', '.join(map(str, trained))}"
+        )
+    return trained[student]
+
+
 def students_of(run_dir: str, flag: str, or_else: str = "") -> dict[int, Path]:
     """The folders of a finished run's students, by their numbers, for a user who named the run.
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from cohort.learning.plan import TrainingPlan
-from cohort.learning.records import Record as Measurements
+from cohort.learning.windows import Means
 from cohort.reporting.chronometer import Chronometer
 from cohort.reporting.progress import Progress
 from cohort.reporting.records import MetricsLog, Phase, Record, Sink, make_record
@@ -49,7 +49,7 @@ class Journal:
             else None
         )
         self._sinks: list[Sink] = []
-        self._newest: dict[int, Measurements] = {}
+        self._newest: dict[int, Means] = {}
         self._students: Sequence[int] = ()
 
     def __enter__(self) -> Self:
@@ -78,7 +78,7 @@ class Journal:
         self._newest.clear()
         self._open(resumed_at=step)
 
-    def trained(self, student: int, records: Sequence[Measurements]) -> None:
+    def trained(self, student: int, records: Sequence[Means]) -> None:
         """Training measurements of one student, each with the step it was made at."""
         for measured in records:
             step = int(measured["step"])

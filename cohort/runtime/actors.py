@@ -16,7 +16,7 @@ from cohort.data.dataset import ImageDataset
 from cohort.errors import RunError
 from cohort.learning.learner import Files
 from cohort.learning.plan import TrainingPlan
-from cohort.models.registry import NetworkSpec
+from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.cohort import HeldOut, Load, OnRecords, Stopping
 from cohort.runtime.exchange import Exchange
@@ -34,14 +34,14 @@ ANSWER_SECONDS = 15.0
 
 
 class RayCohort:
-    """Implements Cohort with an actor per student.
+    """A ``Cohort`` with an actor per student.
 
-    They take the places of a reservation, which its owner gives back.
+    The actors take the places of a reservation, which its owner gives back.
     """
 
     def __init__(
         self,
-        networks: Sequence[NetworkSpec],
+        networks: Sequence[Network],
         plan: TrainingPlan,
         dataset: ImageDataset,
         objective: MutualLearning,
@@ -98,7 +98,7 @@ class RayCohort:
             yield student, ray.get(actor.snapshot.remote())
 
     def restore(self, load: Load) -> None:
-        """Every student back to a checkpoint."""
+        """Put every student back to a checkpoint."""
         restored = [actor.restore.remote(load(student)) for student, actor in self._actors.items()]
         ray.get(restored)
 
@@ -127,7 +127,7 @@ class RayCohort:
         return tuple(k for k, answer in answers.items() if not _answered(answer))
 
     def replace(self, students: Sequence[int]) -> None:
-        """New processes, at step 0, for these students; each in its own place of the group."""
+        """Start new processes, at step 0, for students; each in its own place of the group."""
         deadline = time.monotonic() + REPLACEMENT_SECONDS
         missing = tuple(students)
         while missing:
@@ -145,7 +145,7 @@ class RayCohort:
                 )
 
     def drop(self, students: Sequence[int]) -> None:
-        """Go on without these students."""
+        """Leave students out of the cohort, which goes on without them."""
         self._forget(students)
 
     def close(self) -> None:
@@ -181,7 +181,7 @@ class RayCohort:
             self._places.pop(student, None)
 
     def _ask(self, method: str, *arguments: Any) -> dict[int, Any]:
-        """The same question to all students at once."""
+        """What every student answers to one call; all are asked at once."""
         answers = [getattr(a, method).remote(*arguments) for a in self._actors.values()]
         return dict(zip(self._actors, ray.get(answers), strict=True))
 

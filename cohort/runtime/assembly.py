@@ -1,5 +1,6 @@
 """From a config to a cohort that is ready to train, everything refusable refused on the way."""
 
+import functools
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
@@ -10,10 +11,11 @@ import torch
 
 from cohort.data.dataset import ImageDataset
 from cohort.errors import ConfigError
-from cohort.learning.lone_image import check_lone_image
 from cohort.learning.plan import TrainingPlan
-from cohort.models.multi_exit import MultiExit
-from cohort.models.registry import NetworkSpec, build_network
+from cohort.models.families import ImageShape
+from cohort.models.modules import count_parameters
+from cohort.models.registry import build_network
+from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.cohort import Cohort
 from cohort.runtime.config import CohortConfig
@@ -47,7 +49,7 @@ def session(config: CohortConfig) -> AbstractContextManager[None]:
 
 
 def threads_per_student(config: CohortConfig) -> int:
-    """Torch threads: as configured, else cores / K, at least 1."""
+    """Torch threads of each student: as configured, else cores / K, at least 1."""
     return config.threads or max(1, int(sum(node.cpus for node in _nodes(config)) // config.k))
 
 
@@ -121,13 +123,13 @@ def _device_in_process(config: CohortConfig) -> torch.device:
     return torch.device("cuda" if available and config.gpus != 0 else "cpu")
 
 
-def parameters_of(network: NetworkSpec, dataset: ImageDataset, plan: TrainingPlan) -> int:
+def parameters_of(network: Network, dataset: ImageDataset) -> int:
     """How many parameters a network has for this data. Raises ConfigError if it does not fit it."""
+    return _parameters(network, dataset.num_classes, dataset.image_shape)
+
+
+@functools.cache  # a study asks for each of its points
+def _parameters(network: Network, num_classes: int, image_shape: ImageShape) -> int:
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers are his own
-        module = build_network(
-            network, num_classes=dataset.num_classes, image_shape=dataset.image_shape
-        )
-    if plan.batch_size == 1:
-        forward = module.outputs if isinstance(module, MultiExit) else module
-        check_lone_image(module, dataset.image_shape, forward, plan.batch_size)
-    return sum(parameter.numel() for parameter in module.parameters())
+        module = build_network(network, num_classes=num_classes, image_shape=image_shape)
+    return count_parameters(module)

@@ -6,9 +6,9 @@ from typing import Literal, Protocol, TypeVar
 from torch import Tensor
 
 from cohort.learning.learner import Files
-from cohort.learning.records import Record
+from cohort.learning.windows import Means
 
-OnRecords = Callable[[int, Sequence[Record]], None]
+OnRecords = Callable[[int, Sequence[Means]], None]
 """Called with a student's number and the measurements that became due."""
 Stopping = Callable[[], bool]
 """Whether somebody asked the run to stop."""
@@ -54,7 +54,7 @@ class Cohort(Protocol):
         ...
 
     def restore(self, load: Load) -> None:
-        """Every student back to a checkpoint."""
+        """Put every student back to a checkpoint."""
         ...
 
     def weights_sha256(self) -> dict[int, str]:
@@ -66,11 +66,11 @@ class Cohort(Protocol):
         ...
 
     def replace(self, students: Sequence[int]) -> None:
-        """New processes, at step 0, for students that died."""
+        """Start new processes, at step 0, for students that died."""
         ...
 
     def drop(self, students: Sequence[int]) -> None:
-        """Go on without these students."""
+        """Leave students out of the cohort, which goes on without them."""
         ...
 
     def close(self) -> None:

@@ -29,7 +29,10 @@ class PeersLostError(RuntimeError):
 
 
 class PosteriorGroup:
-    """One student's end of the group. ``store`` is ``file:PATH`` on one node, else ``tcp:HOST:PORT``."""
+    """One student's end of the group in which a cohort exchanges posteriors.
+
+    ``store``, where its members meet, is ``file:PATH`` on one node, else ``tcp:HOST:PORT``.
+    """
 
     def __init__(self, rank: int, size: int, store: str, backend: str) -> None:
         self.rank = rank
@@ -48,7 +51,7 @@ class PosteriorGroup:
         )
 
     def exchange_and_learn(self, learner: Learner, step: int, sequential: bool) -> None:
-        """One step of either schedule."""
+        """One step: predict, exchange posteriors, and learn, all at once or one student after another."""
         posteriors = self._gather(learner.predict(step))
         if not sequential:
             learner.learn(step, others(posteriors, self.rank))
@@ -64,7 +67,7 @@ class PosteriorGroup:
                 dist.broadcast(posteriors[rank], src=rank)
 
     def close(self) -> None:
-        """Leave the group."""
+        """Leave the group; peers that wait in it get an error."""
         dist.destroy_process_group()
 
     def _gather(self, own: Tensor) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""The configuration of a cohort: what `scripts/launch_cohort.py` and `train_cohort` take."""
+"""The configuration of a cohort: what `cohort train` and `train_cohort` take."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 from cohort.config import LOCAL, RunConfig, Teacher, not_negative, positive
 from cohort.data.recipes import fill_in, recipe_for
 from cohort.errors import ConfigError
-from cohort.models.spec import Network as Network
-from cohort.models.spec import WithMembers, parse_spec
+from cohort.invocation import command_line
+from cohort.models.spec import Network, WithMembers, parse_spec
 
 Schedule = Literal["simultaneous", "sequential"]
 Exchange = Literal["object_store", "collective", "in_process"]
@@ -99,7 +99,7 @@ def _check_cohort(config: CohortConfig) -> None:
         if isinstance(spec, WithMembers):
             raise ConfigError(
                 f"--students is {spec.written_name!r}, a batch ensemble, which is trained by "
-                "scripts/ods_distill.py; name a network without +members here"
+                f"{command_line('ods-distill')}; name a network without +members here"
             )
     if config.teacher == "none" and config.schedule == "sequential":
         raise ConfigError(

@@ -7,11 +7,12 @@ import torch
 
 from cohort.data.dataset import ImageDataset, Split
 from cohort.errors import RunError
+from cohort.imports import written_name
 from cohort.learning.learner import WEIGHTS_FILE
 from cohort.learning.student_files import ModelCard
 from cohort.metrics.classification import evaluate_posterior, mean_posterior
 from cohort.models.registry import with_places
-from cohort.models.spec import Network, network_name
+from cohort.models.spec import Network
 from cohort.run.ending import prefixed, write_student
 from cohort.run.owner import Owner
 from cohort.runtime.cohort import Cohort, HeldOut
@@ -183,4 +184,4 @@ class Coordinator:
             num_classes=dataset.num_classes,
             image_shape=dataset.image_shape,
         )
-        return ModelCard.of(network_name(placed), dataset)
+        return ModelCard.of(written_name(placed), dataset)

@@ -47,7 +47,7 @@ class ObjectStoreExchange:
         self.sequential = sequential
 
     def open(self, actors: Actors, places: Mapping[int, Mapping[str, Any]]) -> None:
-        """Nothing to connect: Ray moves the objects."""
+        """Connect nothing: Ray moves the objects."""
 
     def advance(
         self, actors: Actors, start: int, stop: int, on_records: OnRecords, stopping: Stopping
@@ -122,7 +122,7 @@ class NoExchange:
     """Students that learn alone (``--teacher none``): a deep ensemble."""
 
     def open(self, actors: Actors, places: Mapping[int, Mapping[str, Any]]) -> None:
-        """Nothing to connect."""
+        """Connect nothing: the students do not speak to each other."""
 
     def advance(
         self, actors: Actors, start: int, stop: int, on_records: OnRecords, stopping: Stopping

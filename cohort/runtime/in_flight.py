@@ -8,7 +8,7 @@ from typing import Any
 import ray
 
 from cohort.learning.learner import NonFiniteLossError
-from cohort.learning.records import Record
+from cohort.learning.windows import Means
 from cohort.runtime.cohort import OnRecords
 from cohort.runtime.collective import PeersLostError
 
@@ -19,7 +19,7 @@ ERROR_SECONDS = 10.0
 
 
 class InFlight:
-    """The records that each submitted step owes; collecting them is back-pressure and alarm.
+    """The steps that were submitted, and the records they owe: back-pressure and alarm.
 
     Args:
         students: whose records a step's references stand for, in order.
@@ -39,7 +39,7 @@ class InFlight:
         """Wait until at most ``steps`` are in flight."""
         while len(self.steps) > steps:
             try:
-                collected: list[list[Record]] = ray.get(self.steps[0])
+                collected: list[list[Means]] = ray.get(self.steps[0])
             except Exception as error:
                 cause = first_cause(self.steps[0]) or error
                 raise cause from cause.__cause__
@@ -63,7 +63,7 @@ class InFlight:
 
 
 def first_cause(answers: Refs) -> Exception | None:
-    """Of what went wrong in one step, what was not a consequence of something else.
+    """The error of one step that was no consequence of another; None if nothing went wrong.
 
     An error of a student comes first, then its death, then what that did to its peers.
     """

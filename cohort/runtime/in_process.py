@@ -14,17 +14,18 @@ from cohort.learning.learner import Files, Learner
 from cohort.learning.plan import TrainingPlan
 from cohort.learning.student_files import weights_sha256
 from cohort.metrics.classification import entropy
-from cohort.models.registry import NetworkSpec
+from cohort.models.modules import count_parameters
+from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.cohort import HeldOut, Load, OnRecords, Stopping, others
 
 
 class InProcessCohort:
-    """Implements Cohort without Ray."""
+    """A ``Cohort`` in this process, without Ray."""
 
     def __init__(
         self,
-        networks: Sequence[NetworkSpec],
+        networks: Sequence[Network],
         plan: TrainingPlan,
         dataset: ImageDataset,
         objective: MutualLearning,
@@ -44,7 +45,7 @@ class InProcessCohort:
             for student, network in enumerate(networks)
         ]
         self.parameters = {
-            student: sum(p.numel() for p in learner.network.parameters())
+            student: count_parameters(learner.network)
             for student, learner in enumerate(self.learners)
         }
 
@@ -95,7 +96,7 @@ class InProcessCohort:
             yield student, learner.snapshot()
 
     def restore(self, load: Load) -> None:
-        """Every student back to a checkpoint."""
+        """Put every student back to a checkpoint."""
         for student, learner in zip(self.students, self.learners, strict=True):
             learner.restore(load(student))
 
@@ -111,11 +112,11 @@ class InProcessCohort:
         return ()
 
     def replace(self, students: Sequence[int]) -> None:
-        """Nothing dies here, so nothing is replaced."""
+        """Replace nobody: no student dies here."""
         assert not students
 
     def drop(self, students: Sequence[int]) -> None:
-        """Go on without these students."""
+        """Leave students out of the cohort, which goes on without them."""
         self.students = tuple(s for s in self.students if s not in students)
         self.learners = [learner for learner in self.learners if learner.student in self.students]
 
@@ -126,4 +127,4 @@ class InProcessCohort:
 
     def _hand_over(self, on_records: OnRecords) -> None:
         for student, learner in zip(self.students, self.learners, strict=True):
-            on_records(student, learner.records.drain())
+            on_records(student, learner.windows.drain())

@@ -25,7 +25,7 @@ class Node:
     cpus: float
     gpus: float
     memory: float
-    """Bytes."""
+    """Bytes that Ray may give away."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Share:
         return "cuda" if self.gpus else "cpu"
 
     def resources(self) -> dict[str, float]:
-        """The bundle to ask of Ray."""
+        """The bundle to ask of Ray for one student."""
         wanted = {"CPU": self.cpus, "GPU": self.gpus, "memory": float(self.memory)}
         return {name: amount for name, amount in wanted.items() if amount}
 

@@ -34,13 +34,19 @@ Decision = Restart | Drop | Stop
 
 @dataclass(frozen=True)
 class RecoveryPolicy:
-    """``on_failure`` and ``max_failures`` of the config."""
+    """What the config's ``on_failure`` and ``max_failures`` say about deaths of students."""
 
     on_failure: OnFailure
     max_failures: int
 
     def decide(self, dead: Sequence[int], failures: int, alive: int) -> Decision:
-        """``failures`` counts deaths so far, these included; ``alive`` students are left."""
+        """What to do about students that died just now.
+
+        Args:
+            dead: their numbers.
+            failures: deaths of the whole run, these included.
+            alive: how many students are left.
+        """
         names = ", ".join(str(student) for student in dead)
         if self.on_failure == "stop":
             return Stop(f"student {names} died, and --on-failure is stop")

@@ -49,7 +49,7 @@ def ray_session(address: str | None = None) -> Iterator[None]:
 
 
 def cluster_nodes() -> list[Node]:
-    """The living nodes of the cluster and what each has in total."""
+    """The living nodes of the cluster that this process has joined, and what each has in total."""
     return [
         Node(
             cpus=node["Resources"].get("CPU", 0.0),

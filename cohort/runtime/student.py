@@ -20,10 +20,11 @@ from cohort.data.source import as_tensor
 from cohort.learning.build import build_learner
 from cohort.learning.learner import Files
 from cohort.learning.plan import TrainingPlan
-from cohort.learning.records import Record
 from cohort.learning.student_files import weights_sha256
+from cohort.learning.windows import Means
 from cohort.metrics.classification import entropy
-from cohort.models.registry import NetworkSpec
+from cohort.models.modules import count_parameters
+from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.collective import PosteriorGroup, new_store
 
@@ -42,7 +43,7 @@ class Student:
     @ray.method
     def build(
         self,
-        network: NetworkSpec,
+        network: Network,
         plan: TrainingPlan,
         dataset: ImageDataset,
         objective: MutualLearning,
@@ -52,8 +53,7 @@ class Student:
         self.learner = build_learner(
             network, plan, dataset, objective, student=self.student, device=self.device
         )
-        parameters = sum(p.numel() for p in self.learner.network.parameters())
-        return {"parameters": parameters, **self._place()}
+        return {"parameters": count_parameters(self.learner.network), **self._place()}
 
     @ray.method
     def whereabouts(self) -> dict[str, Any]:
@@ -68,18 +68,18 @@ class Student:
         return _to_numpy(self.learner.predict(step))
 
     @ray.method
-    def learn(self, step: int, *peers: Posterior) -> list[Record]:
+    def learn(self, step: int, *peers: Posterior) -> list[Means]:
         """Learn from the peers' log-posteriors; returns the measurements that became due."""
         return self._learn(step, peers)
 
     @ray.method(num_returns=2)
-    def learn_then_predict(self, step: int, *peers: Posterior) -> tuple[Posterior, list[Record]]:
+    def learn_then_predict(self, step: int, *peers: Posterior) -> tuple[Posterior, list[Means]]:
         """One task a step: learn from ``step``, then predict on the next one."""
         records = self._learn(step, peers)
         return _to_numpy(self.learner.predict(step + 1)), records
 
     @ray.method(num_returns=2)
-    def learn_then_repredict(self, step: int, *peers: Posterior) -> tuple[Posterior, list[Record]]:
+    def learn_then_repredict(self, step: int, *peers: Posterior) -> tuple[Posterior, list[Means]]:
         """Learn from ``step``, then predict on the same batch again (Algorithm 1)."""
         records = self._learn(step, peers)
         return _to_numpy(self.learner.repredict(step)), records
@@ -87,12 +87,12 @@ class Student:
     # Many steps in one task
 
     @ray.method
-    def learn_alone(self, start: int, stop: int) -> list[Record]:
+    def learn_alone(self, start: int, stop: int) -> list[Means]:
         """Steps ``start`` to ``stop`` without peers."""
         for step in range(start, stop):
             self.learner.predict(step)
             self.learner.learn(step)
-        return self.learner.records.drain()
+        return self.learner.windows.drain()
 
     @ray.method
     def rendezvous(self, one_node: bool) -> str:
@@ -106,7 +106,7 @@ class Student:
         self.group = PosteriorGroup(rank, size, store, backend)
 
     @ray.method
-    def learn_in_group(self, start: int, stop: int, sequential: bool) -> list[Record]:
+    def learn_in_group(self, start: int, stop: int, sequential: bool) -> list[Means]:
         """Steps ``start`` to ``stop``, exchanging posteriors in the group."""
         assert self.group is not None, "learn_in_group without join_group"
         try:
@@ -115,19 +115,19 @@ class Student:
         except BaseException:
             self._leave_group()
             raise
-        return self.learner.records.drain()
+        return self.learner.windows.drain()
 
     # Between steps
 
     @ray.method
-    def flush_records(self) -> list[Record]:
+    def flush_records(self) -> list[Means]:
         """Measurements of the steps since the last window that was full."""
         self.learner.close_window()
-        return self.learner.records.drain()
+        return self.learner.windows.drain()
 
     @ray.method
     def log_posterior_over(self, split: str) -> Posterior:
-        """Evaluation log-posterior over ``train`` or ``test``, [N, C]."""
+        """Evaluation log-posterior over ``train``, ``test`` or ``validation``, [N, C]."""
         return _to_numpy(self.learner.log_posterior_over(getattr(self.dataset, split)))
 
     @ray.method
@@ -138,12 +138,12 @@ class Student:
 
     @ray.method
     def snapshot(self) -> Files:
-        """State after the last step, as files."""
+        """The learner's state after the last step, as files."""
         return self.learner.snapshot()
 
     @ray.method
     def restore(self, files: Files) -> None:
-        """Back to a snapshot."""
+        """Put the learner back to a snapshot of this student."""
         self.learner.restore(files)
 
     @ray.method
@@ -165,9 +165,9 @@ class Student:
             "gpus": tuple(ray.get_gpu_ids()),
         }
 
-    def _learn(self, step: int, peers: Sequence[Posterior]) -> list[Record]:
+    def _learn(self, step: int, peers: Sequence[Posterior]) -> list[Means]:
         self.learner.learn(step, [as_tensor(peer) for peer in peers])
-        return self.learner.records.drain()
+        return self.learner.windows.drain()
 
     def _leave_group(self) -> None:
         """Close the group, if there is one: peers that wait in it get an error at once."""

@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
+from cohort.data.dataset import ImageDataset
 from cohort.data.registry import dataset_label, load_dataset
+from cohort.imports import written_name
 from cohort.learning.build import build_learner
 from cohort.learning.plan import plan_training
-from cohort.models.spec import network_name
 from cohort.objectives.mutual import MutualLearning
 from cohort.reporting.tensorboard import summary_writer
 from cohort.run.checkpoint import Checkpoint
@@ -111,16 +112,13 @@ class CohortRun(Ingredients, Run):
         return start_run(TRAIN, alone, on_step=on_step, verbose=verbose)
 
 
-def prepare(config: CohortConfig) -> CohortRun:
-    """Read the data and try out the networks of a resolved config.
-
-    Raises ConfigError for whatever does not fit.
-    """
+def prepare(config: CohortConfig, dataset: ImageDataset | None = None) -> CohortRun:
+    """Read the data and try out the networks of a resolved config; see ``Command.prepare``."""
     if config.tensorboard:
         summary_writer()
-    dataset = load_dataset(config, config.seed)
+    dataset = dataset or load_dataset(config, config.seed)
     plan = plan_training(config, len(dataset.train))
-    sizes = [parameters_of(network, dataset, plan) for network in dict.fromkeys(config.networks)]
+    sizes = [parameters_of(network, dataset) for network in dict.fromkeys(config.networks)]
     objective = MutualLearning(
         teacher=config.teacher, temperature=config.temperature, weight=config.mimicry_weight
     )
@@ -131,7 +129,7 @@ def prepare(config: CohortConfig) -> CohortRun:
         name=f"{dataset_label(config)}-k{config.k}-{config.teacher}",
         greeting=f"starting {config.k} students{alone}",
         networks=config.networks,
-        names={k: network_name(network) for k, network in enumerate(config.networks)},
+        names={k: written_name(network) for k, network in enumerate(config.networks)},
         largest_network=max(sizes),
         dataset=dataset,
         objective=objective,

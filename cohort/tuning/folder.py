@@ -15,7 +15,7 @@ from cohort.run.folder import is_occupied, make_folder
 from cohort.tuning.space import Point
 from cohort.tuning.trials import TrialSpec
 
-Decision = Literal["stopped", "failed", "exploited"]
+Decision = Literal["stopped", "failed"]
 
 
 class StudyFolder:
@@ -86,7 +86,7 @@ class StudyFolder:
 
     @property
     def decisions_file(self) -> Path:
-        """Why trials stopped, failed or went on from another; see ``record_decision``."""
+        """Why trials stopped or failed; see ``record_decision``."""
         return self.path / "decisions.jsonl"
 
     @property
@@ -101,7 +101,7 @@ class StudyFolder:
 
     @property
     def table_parquet(self) -> Path:
-        """The same table with its types."""
+        """The table of trials with the types of its columns."""
         return self.path / "trials.parquet"
 
     @property

@@ -5,7 +5,7 @@
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,10 +58,12 @@ def history(run_dir: Path) -> list[dict[str, Any]]:
     for record in read_metrics(path) if path.exists() else ():
         if record["phase"] in PHASES:
             by_step.setdefault(record["step"], []).append(record)
-    return [
-        {"step": step, "epoch": records[-1]["epoch"], **flat(records)}
-        for step, records in sorted(by_step.items())
-    ]
+    return [evaluation_row(records) for _, records in sorted(by_step.items())]
+
+
+def evaluation_row(records: Sequence[Record]) -> dict[str, Any]:
+    """The evaluation of one step from its records: ``step``, ``epoch`` and what ``flat`` gives."""
+    return {"step": records[-1]["step"], "epoch": records[-1]["epoch"], **flat(records)}
 
 
 def finals(run_dir: Path) -> dict[str, Any] | None:

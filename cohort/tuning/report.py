@@ -1,12 +1,13 @@
 """What a study's table and figure show. Imports neither torch nor ray."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from cohort.errors import ConfigError
-from cohort.tuning.limits import at_least, not_empty
+from pydantic import Field
+
+Metrics = Annotated[tuple[str, ...], Field(min_length=1)]
+Sigma = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,10 +17,7 @@ class LinesFigure:
     kind: Literal["lines"] = "lines"
     x: str
     series: str | None = None
-    y: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        not_empty(self, "y")
+    y: Metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +25,7 @@ class BarsFigure:
     """Metrics of every point."""
 
     kind: Literal["bars"] = "bars"
-    y: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        not_empty(self, "y")
+    y: Metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,22 +44,17 @@ class NoiseFigure:
     """What noise on the weights costs."""
 
     kind: Literal["noise"] = "noise"
-    sigmas: tuple[float, ...]
-    draws: int = 5
+    sigmas: Annotated[tuple[Sigma, ...], Field(min_length=1)]
+    draws: Annotated[int, Field(ge=1)] = 5
     relative: bool = True
     """Whether a sigma is in units of each weight tensor's own size."""
-    examples: int = 1000
+    examples: Annotated[int, Field(ge=2)] = 1000
     """Images of the training split that it is measured on, at most."""
 
-    def __post_init__(self) -> None:
-        not_empty(self, "sigmas")
-        if not all(0 <= sigma < math.inf for sigma in self.sigmas):
-            raise ConfigError(f"sigmas is {list(self.sigmas)}; they must be 0 or greater")
-        at_least(self, 1, "draws")
-        at_least(self, 2, "examples")
 
-
-Figure = LinesFigure | BarsFigure | HeatmapFigure | NoiseFigure
+Figure = Annotated[
+    LinesFigure | BarsFigure | HeatmapFigure | NoiseFigure, Field(discriminator="kind")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +63,5 @@ class Report:
 
     baseline: Mapping[str, Any] | None = None
     """Labels that replace a point's own to find its baseline."""
-    metrics: tuple[str, ...]
+    metrics: Metrics
     figure: Figure | None = None
-
-    def __post_init__(self) -> None:
-        not_empty(self, "metrics")

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from cohort.errors import ConfigError
-from cohort.tuning.space import Axis, Choice, LogUniform, Point, RandInt, Uniform, spanned
+from cohort.tuning.axes import Axis, Choice, LogUniform, RandInt, Uniform
+from cohort.tuning.space import Point, spanned
 from cohort.tuning.study import OptunaSearch, Study
 
 

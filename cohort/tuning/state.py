@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cohort.config_file import plain, read_config
-from cohort.run.folder import RunFolder
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.measurements import finals, history, state_of
 from cohort.tuning.space import Point
@@ -58,10 +56,3 @@ def ended_trials(study: Study, folder: StudyFolder, specs: Sequence[TrialSpec]) 
 def plain_scheduler(study: Study) -> dict[str, Any]:
     """The study's scheduler as decisions name it."""
     return dataclasses.asdict(study.scheduler)
-
-
-def present_values(spec: TrialSpec, folder: StudyFolder, keys: Sequence[str]) -> dict[str, Any]:
-    """Keys that a scheduler changes, as the trial's run folder has them; none of a new trial."""
-    config = RunFolder(folder.trial(spec)).config
-    values = read_config(config) if config.is_file() else {}
-    return {key: plain(values[key]) for key in keys if key in values}

@@ -1,15 +1,18 @@
 """What a study consists of. Imports neither torch nor ray."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
 
 from cohort.errors import ConfigError
-from cohort.tuning.commands import Command
-from cohort.tuning.limits import at_least
+from cohort.tuning.axes import InFile
+from cohort.tuning.commands import COMMANDS, Command
 from cohort.tuning.report import Report
-from cohort.tuning.space import Axis
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,54 +27,12 @@ class Asha:
     """Successive halving: at each rung all but the best 1 / ``reduction_factor`` stop."""
 
     kind: Literal["asha"] = "asha"
-    grace_epochs: int = 1
+    grace_epochs: Count = 1
     """Epochs before the first rung; the next ones are ``reduction_factor`` times as far."""
-    reduction_factor: float = 3
-
-    def __post_init__(self) -> None:
-        at_least(self, 1, "grace_epochs")
-        if not 1 < self.reduction_factor < math.inf:
-            raise ConfigError(
-                f"reduction_factor is {self.reduction_factor}; it must be greater than 1"
-            )
+    reduction_factor: Annotated[float, Field(gt=1)] = 3
 
 
-@dataclass(frozen=True, kw_only=True)
-class Median:
-    """A trial stops whose best is worse than the median of the others' running means."""
-
-    kind: Literal["median"] = "median"
-    grace_epochs: int = 1
-    min_trials: int = 3
-    """Trials that the median needs."""
-
-    def __post_init__(self) -> None:
-        at_least(self, 1, "grace_epochs", "min_trials")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pbt:
-    """Population-based training: the worst go on from the best ones' weights, with keys changed."""
-
-    kind: Literal["pbt"] = "pbt"
-    every_epochs: int = 2
-    quantile: float = 0.25
-    """Share of the trials that are the worst, and the best."""
-    resample: float = 0.25
-    """Probability with which a key is drawn anew, not scaled."""
-    mutate: Mapping[str, Axis]
-
-    def __post_init__(self) -> None:
-        at_least(self, 1, "every_epochs")
-        if not 0 < self.quantile <= 0.5:
-            raise ConfigError(f"quantile is {self.quantile}; it must be above 0 and at most 0.5")
-        if not 0 <= self.resample <= 1:
-            raise ConfigError(f"resample is {self.resample}; it must be from 0 to 1")
-        if not self.mutate:
-            raise ConfigError("mutate is {}; it must name at least one key")
-
-
-Scheduler = NoScheduler | Asha | Median | Pbt
+Scheduler = Annotated[NoScheduler | Asha, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +47,8 @@ class RandomSearch:
     """Draws of the axes that are not lists, the same in every cell of those that are."""
 
     kind: Literal["random"] = "random"
-    samples: int
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        at_least(self, 1, "samples")
-        at_least(self, 0, "seed")
+    samples: Count
+    seed: Seed = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,28 +56,19 @@ class OptunaSearch:
     """Points that Optuna suggests from what the earlier ones gave."""
 
     kind: Literal["optuna"] = "optuna"
-    samples: int
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        at_least(self, 1, "samples")
-        at_least(self, 0, "seed")
+    samples: Count
+    seed: Seed = 0
 
 
-Search = GridSearch | RandomSearch | OptunaSearch
+Search = Annotated[GridSearch | RandomSearch | OptunaSearch, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
     """What each student, or a trial in one process, takes; None for what the cluster has to give."""
 
-    cpus: float | None = None
-    gpus: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.cpus is not None and not 0 < self.cpus < math.inf:
-            raise ConfigError(f"cpus is {self.cpus}; it must be greater than 0")
-        at_least(self, 0, "gpus")
+    cpus: Annotated[float, Field(gt=0)] | None = None
+    gpus: Annotated[float, Field(ge=0)] | None = None
 
 
 @dataclass(frozen=True)
@@ -131,16 +79,31 @@ class PreparedRun:
     values: Mapping[str, Any]
 
 
+def read_run(value: Any) -> Any:
+    """The fields of a prepared run from the file's section: the command and its keys together."""
+    if not isinstance(value, dict):
+        return value
+    if "command" not in value:
+        raise ConfigError(f"command is missing; it must be one of {', '.join(COMMANDS)}")
+    values = {key: each for key, each in value.items() if key != "command"}
+    return {"command": value["command"], "values": values}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """One file: which runs there are, and what is made of them."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
+    """Of all sections; ``cohort.tuning.file`` reads them with pydantic, and so checks the bounds."""
 
     name: str
     command: Command | None = None
     """Of all trials whose case sets none."""
     base: Mapping[str, Any] = field(default_factory=dict)
-    runs: Mapping[str, PreparedRun] = field(default_factory=dict)
-    space: Mapping[str, Axis] = field(default_factory=dict)
+    runs: Mapping[str, Annotated[PreparedRun, BeforeValidator(read_run)]] = field(
+        default_factory=dict
+    )
+    space: Mapping[str, InFile] = field(default_factory=dict)
     without: tuple[Mapping[str, Any], ...] = ()
     """Combinations of labels that are left out."""
     seeds: tuple[int, ...]
@@ -149,8 +112,8 @@ class Study:
     scheduler: Scheduler = NoScheduler()
     search: Search = GridSearch()
     resources: Resources = Resources()
-    max_concurrent: int | None = None
-    max_failures: int = 3
+    max_concurrent: Count | None = None
+    max_failures: Annotated[int, Field(ge=0)] = 3
     report: Report
 
     def __post_init__(self) -> None:
@@ -159,5 +122,3 @@ class Study:
             raise ConfigError(
                 f"seeds is {list(seeds)}; it must hold different numbers of 0 or greater"
             )
-        at_least(self, 1, "max_concurrent")
-        at_least(self, 0, "max_failures")

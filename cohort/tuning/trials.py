@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,13 +32,7 @@ class TrialSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in JSON."""
-        return {
-            "name": self.name,
-            "command": self.command,
-            "labels": dict(self.labels),
-            "seed": self.seed,
-            "values": dict(self.values),
-        }
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

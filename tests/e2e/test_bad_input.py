@@ -60,7 +60,7 @@ def run_dir(finished, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--dataset", "digit"], ["--dataset is 'digit'", "did you mean digits?"]),
+        (["--dataset", "digit"], ["--dataset is 'digit'", "did you mean 'digits'?"]),
         (["--dataset", "mnist"], ["--dataset is 'mnist'", "cifar100"]),
         (["--students", "resnet9"], ["--students is 'resnet9'", "did you mean", "package.module"]),
         (["--students", "wrn_9_1"], ["--students is 'wrn_9_1'"]),
@@ -141,10 +141,6 @@ def test_not_a_number(refused, flag, value):
         (["--epochs", 1, "--steps", 500], ["--steps is 500", "22 steps", "raise --epochs"]),
         (["--teacher", "none", "--schedule", "sequential"], ["--schedule is sequential", "none"]),
         (["--address", "auto"], ["--address is 'auto'", "--exchange in_process"]),
-        (
-            ["--batch-size", 1, "--students", "resnet18_w16+exits"],
-            ["--batch-size is 1", "single pixel", "make it greater"],
-        ),
     ],
 )
 def test_numbers_that_contradict(refused, flags, words):
@@ -314,7 +310,7 @@ def test_config_and_resume(refused, run_dir):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("exits: null", ["is for scripts/self_distill.py", "'exits'", "use that"]),
+        ("exits: null", ["scripts/self_distill.py", "'exits'", "use that"]),
         ("epoch: 3", ["unknown key 'epoch'", "did you mean 'epochs'?"]),
         ("k: two", ["key 'k' is 'two'", "integer"]),
         ("teacher: [peers]", ["key 'teacher' is ['peers']"]),

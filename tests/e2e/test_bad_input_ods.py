@@ -123,7 +123,7 @@ def test_values(refused, flags, words):
         ),
         (
             ["--model", "tests.support.networks:OwnProduct"],
-            ["--model cannot be a batch ensemble", "the weight of 'fc' itself", "call the layer"],
+            ["--model cannot be a batch ensemble", "a member's answer depends", "self.conv(x)"],
         ),
         (
             ["--model", "tests.support.networks:PlacesFirst", "--choose", "0,1"],

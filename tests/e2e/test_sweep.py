@@ -20,10 +20,11 @@ from cohort.reporting.records import read_metrics
 from cohort.tuning.file.load import load_study
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.measurements import state_of
-from cohort.tuning.results.table import comparable, trials_table, write_parquet
+from cohort.tuning.results.table import trials_table, write_parquet
 from cohort.tuning.state import known_trials
 from cohort.tuning.trials import config_of, prepared_of
 from tests.support.command import PATIENCE, here, start, steps_done, wait_until
+from tests.support.study_files import comparable
 
 SWEEP = "sweep.py"
 SLOW = "tests.support.networks:slow"
@@ -170,7 +171,7 @@ def test_killed_and_interrupted_and_killed_again_it_is_the_same_study(ray_of_fou
     process = start(*common, "--resume", script=SWEEP)
     code, out, err = end_by(process, signal.SIGINT, lambda: training(folder.trials, began))
     assert code == 130, out + err
-    assert f"interrupted; go on with: python scripts/sweep.py {file} --resume" in out
+    assert f"sweep.py {file} --resume --study-dir {folder.path}" in out
     assert "Traceback" not in out
     assert err == "stopping after this step; a second signal stops at once\n"
     for run_dir in prepared:

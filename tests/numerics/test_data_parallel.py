@@ -98,7 +98,7 @@ def check_words(workers):
     assert not workers.agree(wish=False, device=torch.device("cpu"))
     labels = torch.arange(7)
     split = Split(torch.zeros(7, 1, 2, 2, dtype=torch.uint8).numpy(), labels.numpy())
-    part = torch.from_numpy(workers.share(split).labels)
+    part = torch.from_numpy(workers.part_of(split).labels)
     assert 3 <= len(part) <= 4
     assert torch.equal(workers.gather(part), labels)
 

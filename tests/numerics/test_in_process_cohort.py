@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from cohort.data.augment import augment
+from cohort.learning.schedule import learning_rate
 from cohort.learning.student_files import weights_sha256
 from cohort.models.registry import build_student
 from cohort.objectives.mutual import MutualLearning
@@ -111,7 +112,7 @@ def reference_loop(dataset, spec, count, steps, *, teacher="peers", temperature=
 def test_the_cohort_does_what_the_paper_says(digits, spec, steps, sequential, teacher, temperature):
     objective = MutualLearning(teacher=teacher, temperature=temperature)
     cohort = cohort_of(digits, [spec] * 3, sequential=sequential, objective=objective)
-    assert cohort.learners[0].learning_rate(25) == pytest.approx(0.025)  # the loop's schedule
+    assert learning_rate(cohort.learners[0].plan, 25) == pytest.approx(0.025)  # the loop's schedule
     start = [copy.deepcopy(learner.network.state_dict()) for learner in cohort.learners]
     advance(cohort, steps)
     students = reference_loop(

@@ -1,6 +1,7 @@
 """The learner's step, its state, its random numbers, and losses that are not finite."""
 
 import copy
+import dataclasses
 import math
 import pickle
 
@@ -9,11 +10,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from cohort.learning.learner import NonFiniteLossError
+from cohort.learning.learner import Learner, NonFiniteLossError
 from cohort.learning.student_files import weights_sha256
+from cohort.models.registry import normalised
 from cohort.objectives.mutual import MutualLearning
 from tests.support.learners import digits as digits
-from tests.support.learners import learner_of, run, small, with_dropout
+from tests.support.learners import learner_of, plan_of, run, small, with_dropout
 
 
 def partly_frozen(num_classes):
@@ -127,7 +129,7 @@ def test_dropout_depends_on_seed_student_and_step_alone(digits):
     assert torch.equal(again.predict(3), posterior)
     again.student = 1
     assert not torch.equal(again.predict(3), posterior)
-    again.student, again.seed = 0, 1
+    again.student, again.plan = 0, dataclasses.replace(again.plan, seed=1)
     assert not torch.equal(again.predict(3), posterior)
 
 
@@ -178,7 +180,7 @@ def test_a_restored_learner_has_forgotten_what_waited(digits):
     learner.restore(files)
     with pytest.raises(AssertionError, match="without a prediction"):
         learner.learn(0)
-    assert learner.records.drain() == []
+    assert learner.windows.drain() == []
 
 
 def test_the_state_is_files_without_pickled_code(digits):
@@ -214,7 +216,74 @@ def test_the_learning_rate_warms_up(digits):
     assert rates == pytest.approx(warm_up + [0.3] * 7 + [0.03] * 16 + [0.003] * 2)
 
 
+# The keys of a step
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0, 4.0])
+def test_a_gradient_longer_than_the_norm_is_scaled_down_to_it(digits, share):
+    """First step of SGD with Nesterov momentum 0.9: w - 1.9 lr (gradient * min(1, X / norm) + decay w)."""
+    keys = {"lr": 0.1, "weight_decay": 0.01, "optimizer": "sgd", "lr_schedule": "constant"}
+    free = learner_of(digits, small, **keys)
+    before = [p.detach().clone() for p in free.network.parameters()]
+    run(free, [0])
+    gradients = [p.grad.clone() for p in free.network.parameters()]
+    norm = math.sqrt(sum(float((gradient.double() ** 2).sum()) for gradient in gradients))
+    clipped = learner_of(digits, small, clip_grad_norm=share * norm, **keys)
+    run(clipped, [0])
+    for old, new, gradient in zip(before, clipped.network.parameters(), gradients, strict=True):
+        expected = old - 1.9 * 0.1 * (min(1.0, share) * gradient + 0.01 * old)
+        torch.testing.assert_close(new.detach(), expected)
+
+
+def test_adapters_are_clipped_with_the_network(digits):
+    network = normalised(small(10), digits.mean, digits.std)
+    beside = nn.ModuleDict({"student": network, "regressors": nn.Linear(10, 10)})
+    beside.forward = lambda x: beside["regressors"](beside["student"](x))
+    learner = Learner(
+        network, plan_of(digits, clip_grad_norm=1e-3), digits, MutualLearning(teacher="none"),
+        student=0, forward=beside, adapters=beside["regressors"],
+    )  # fmt: skip
+    run(learner, [0])
+    squares = [float((p.grad.double() ** 2).sum()) for p in beside.parameters()]
+    assert math.sqrt(sum(squares)) == pytest.approx(1e-3, rel=1e-4)
+    assert all(square > 0 for square in squares)
+
+
+def test_labels_are_smoothed_in_training_and_not_in_evaluation(digits):
+    """0.7 CE(label) + 0.3 of the mean CE of all classes."""
+    plain, smoothed = (
+        learner_of(digits, small, label_smoothing=e, log_every=1) for e in (0.0, 0.3)
+    )
+    before = [learner.log_posterior_over(digits.test) for learner in (plain, smoothed)]
+    assert torch.equal(*before)
+    _, labels = smoothed.source.batch(0)
+    posterior = smoothed.predict(0)
+    smoothed.learn(0)
+    (measured,) = smoothed.windows.drain()
+    expected = 0.7 * -posterior[range(16), labels].mean() + 0.3 * -posterior.mean()
+    assert measured["loss"] == measured["ce"] == pytest.approx(expected.item(), rel=1e-5)
+
+
 # Losses that are not finite
+
+
+def test_a_gradient_that_is_not_finite_is_not_clipped_to_nothing(digits):
+    """d sqrt(|p|) / dp at 0 is NaN, though the loss is finite."""
+
+    class Steep(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers, self.p = small(10), nn.Parameter(torch.zeros(1))
+
+        def forward(self, x):
+            return self.layers(x) + self.p.abs().sqrt()
+
+    learner = learner_of(digits, lambda num_classes: Steep(), student=2, clip_grad_norm=1.0)
+    learner.predict(0)
+    before = [p.detach().clone() for p in learner.network.parameters()]
+    with pytest.raises(NonFiniteLossError, match="student 2: the loss is not finite at step 0"):
+        learner.learn(0)
+    assert_same([p.detach() for p in learner.network.parameters()], before)
 
 
 def test_a_loss_that_is_not_finite_names_student_and_step_and_changes_no_weight(digits):
@@ -275,5 +344,5 @@ def test_a_student_with_exits_has_the_mutual_loss_and_its_exits_losses(digits, s
         divergence = F.kl_div((logits / 3).log_softmax(1), taught, reduction="batchmean")
         expected += 0.7 * F.cross_entropy(logits, labels) + 0.3 * 9 * divergence
         expected += 0.03 * (features - outputs.features[-1]).square().mean()
-    (record,) = learner.records.drain()
+    (record,) = learner.windows.drain()
     assert record["loss"] == pytest.approx(expected.item(), rel=1e-5)

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from cohort.data.registry import load_dataset
-from cohort.learning.build import learner_of
+from cohort.learning.learner import Learner
 from cohort.learning.plan import plan_training
+from cohort.learning.schedule import learning_rate
 from cohort.models.member_layers import fast_weights
 from cohort.models.registry import build_student
 from cohort.objectives.mutual import MutualLearning
@@ -24,7 +25,7 @@ def learner(dataset, **options):
         "resnet8+members=2", num_classes=10, image_shape=dataset.image_shape, mean=dataset.mean,
         std=dataset.std, seed=0, student=0,
     )  # fmt: skip
-    return learner_of(student, plan, dataset, MutualLearning(teacher="none"), student=0)
+    return Learner(student, plan, dataset, MutualLearning(teacher="none"), student=0)
 
 
 def test_a_step_by_hand(dataset):
@@ -52,7 +53,8 @@ def test_the_schedule_is_halved_too_and_after_a_restart(dataset):
         each.predict(3)
         each.learn(3)
         rates = [group["lr"] for group in each.optimizer.param_groups]
-        assert rates == [each.learning_rate(3), 0.5 * each.learning_rate(3)]
+        rate = learning_rate(each.plan, 3)
+        assert rates == [rate, 0.5 * rate]
         assert rates[0] < 0.1
     for mine, theirs in zip(one.network.parameters(), other.network.parameters(), strict=True):
         assert torch.equal(mine, theirs)

@@ -9,6 +9,7 @@ from tests.support.workers import work_together
 
 STEPS = 12
 METHODS = ("byot", "fitnet", "at", "none")
+CLIPPED = {"clip_grad_norm": 0.5}
 
 
 def config(**options):
@@ -38,6 +39,7 @@ def two_workers(tmp_path_factory, teacher):
     """What two workers tell, by method; ``local`` is byot with local batch normalisation."""
     jobs = {method: options_of(method, teacher) for method in METHODS}
     jobs["local"] = {"batch_norm": "local"}
+    jobs["clipped"] = CLIPPED
     prepared = [prepare(resolve(config(workers=2, **options))) for options in jobs.values()]
     told = work_together(prepared, 2, tmp_path_factory.mktemp("two") / "workers")
     return dict(zip(jobs, told, strict=True))
@@ -70,6 +72,13 @@ def test_two_workers_follow_one(tmp_path, teacher, two_workers, method):
         assert accuracies[0] == pytest.approx(records[0]["exits"]["accuracy"])
     assert [step for step, _ in told.saved] == [0, 6, 12]
     assert told.final is not None
+
+
+def test_the_workers_mean_gradient_is_clipped(tmp_path, two_workers):
+    losses, _, _ = one_worker(tmp_path, **CLIPPED)
+    clipped, free = ([r["loss"] for r in two_workers[job].records] for job in ("clipped", "byot"))
+    assert clipped == pytest.approx(losses, rel=5e-3)
+    assert clipped != pytest.approx(free, rel=5e-3)
 
 
 def test_with_local_batch_norm_they_do_not(tmp_path, two_workers):

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -44,10 +44,18 @@ def start(
     *arguments: object, cwd: Path | None = None, script: str | Path = LAUNCH
 ) -> subprocess.Popen[str]:
     """A script with these arguments, its Ray in a temporary folder of its own."""
+    command = [sys.executable, ROOT / "scripts" / script, *arguments]
+    return launch(command, cwd or ROOT, environment())
+
+
+def launch(
+    command: Sequence[object], cwd: Path, environment: Mapping[str, str]
+) -> subprocess.Popen[str]:
+    """Any command, which at the latest ends with the test that started it."""
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "scripts" / script), *map(str, arguments)],
-        cwd=cwd or ROOT,
-        env=environment(),
+        [*map(str, command)],
+        cwd=cwd,
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -104,6 +112,7 @@ def _run_script(
     file = str(ROOT / "scripts" / script)
     patch.setattr(sys, "argv", [file, *map(str, arguments)])
     patch.setattr(sys, "path", list(sys.path))
+    patch.setenv("PYTHONPATH", str(ROOT))
     try:
         runpy.run_path(file, run_name="__main__")
     except SystemExit as ended:

@@ -7,11 +7,21 @@ from torch import nn
 from cohort.data.dataset import ImageDataset
 from cohort.data.registry import load_dataset
 from cohort.learning.build import build_learner
-from cohort.learning.plan import plan_training
+from cohort.learning.plan import TrainingPlan, plan_training
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.config import CohortConfig, resolve
 
 CPU = torch.device("cpu")
+
+
+def bare_plan(*, steps=100, **keys):
+    """A plan of so many steps, for what looks at a few of its numbers only."""
+    plan = {
+        "batch_size": 16, "lr": 0.1, "weight_decay": 0.0, "optimizer": "sgd", "lr_schedule": "constant",
+        "steps_per_epoch": steps, "schedule_steps": steps, "total_steps": steps, "log_every": 1,
+        "eval_every": steps, "checkpoint_every": steps,
+    }  # fmt: skip
+    return TrainingPlan(**{**plan, **keys})
 
 
 def plan_of(dataset, **options):

@@ -46,7 +46,7 @@ def taught(teachers, steps=1, **options):
     for step in range(steps):
         learner.predict(step)
         learner.learn(step)
-    return learner, learner.records.drain()
+    return learner, learner.windows.drain()
 
 
 def interrupted_at(step, run_dir, teachers):

@@ -2,8 +2,8 @@
 
 from ray.tune.experiment import Trial
 
+from cohort.tuning.axes import Grid
 from cohort.tuning.report import Report
-from cohort.tuning.space import Grid
 from cohort.tuning.study import Study
 
 

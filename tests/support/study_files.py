@@ -51,7 +51,7 @@ seeds: [0]
 metric: test_accuracy
 mode: max
 search: {kind: random, samples: 4, seed: 1}
-scheduler: {kind: pbt, mutate: {mimicry_weight: {uniform: [0, 2]}}}
+scheduler: {kind: asha, grace_epochs: 2}
 """
 
 
@@ -89,3 +89,11 @@ def changed(text, path, value):
 
 OPTUNA = changed(DRAWN, "search/kind", "optuna") | {"scheduler": {"kind": "none"}}
 del OPTUNA["space"]["k"]
+
+TIMING_COLUMNS = ["wall_seconds", "images_per_second", "restarts"]
+"""Columns of the table of trials in which two equal trials differ."""
+
+
+def comparable(table):
+    """The table of trials without what differs between two equal ones."""
+    return table.drop(columns=TIMING_COLUMNS)

@@ -1,8 +1,13 @@
 """From a command line to a config, and from the end of a run to an exit code."""
 
+import pydoc
+import re
+
 import pytest
 
-from cohort.cli.parser import parse, run_command
+import cohort
+from cohort.cli.main import main, run_command
+from cohort.cli.parser import parse
 from cohort.errors import ConfigError, RunError
 from cohort.runtime.config import CohortConfig
 
@@ -123,3 +128,54 @@ def test_a_mistake_in_the_file_names_the_file_whatever_the_flags(text, word, fil
 def test_a_mistake_in_a_flag_does_not_blame_the_file(file):
     with pytest.raises(ConfigError, match=r"^--seed is -1; "):
         parsed("--config", str(file), "--seed", "-1")
+
+
+# cohort COMMAND
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (
+            ["trian", "--k", "3"],
+            "there is no command 'trian'; did you mean 'train'? see cohort --help",
+        ),
+        (
+            ["bench"],
+            "there is no command 'bench'; did you mean 'bench exchange' or 'bench self-distill'",
+        ),
+        (["fly"], "there is no command 'fly'; it must be one of train, self-distill, "),
+        ([], "a command is missing; it must be one of train, self-distill, "),
+        (["train", "--kk", "3"], "unrecognized arguments: --kk 3; see --help"),
+    ],
+)
+def test_what_is_no_command_is_refused_with_a_hint(argv, sentence, capsys):
+    assert ends_with_main(argv) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"error: {sentence}")
+    assert (captured.out, captured.err.count("\n")) == ("", 1)
+
+
+def test_the_version_is_the_package_s(capsys):
+    assert ends_with_main(["--version"]) == 0
+    assert capsys.readouterr().out == f"cohort {cohort.__version__}\n"
+
+
+def ends_with_main(argv):
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    return caught.value.code
+
+
+# From Python
+
+
+def test_the_public_names_are_what_dir_shows_and_each_is_there():
+    assert dir(cohort) == sorted(cohort.__all__)
+    assert {"CohortConfig", "train_cohort", "load_student", "ConfigError"} < set(dir(cohort))
+    assert all(hasattr(cohort, name) for name in dir(cohort))
+    text = pydoc.plain(pydoc.render_doc(cohort))
+    shown = {name for name in dir(cohort) if re.search(rf"\b{name}\b", text)}
+    assert shown == set(dir(cohort)) - {"__version__"}, "which stands there as VERSION"
+    with pytest.raises(AttributeError, match="'cohort' has no attribute 'trian_cohort'"):
+        _ = cohort.trian_cohort

@@ -39,6 +39,8 @@ FLAGS = {
     "--lr-schedule": None,
     "--warmup-epochs": None,
     "--seed": 0,
+    "--label-smoothing": 0.0,
+    "--clip-grad-norm": None,
     "--precision": "fp32",
     "--threads": None,
     "--checkpoint-every": None,
@@ -68,7 +70,7 @@ CHOICES = {
     "precision": ("fp32", "bf16"),
     "exchange": ("object_store", "collective", "in_process"),
     "on_failure": ("restart", "drop", "stop"),
-    "optimizer": ("sgd", "momentum", "adam"),
+    "optimizer": ("sgd", "momentum", "adam", "adamw"),
     "lr_schedule": ("step", "thirds", "linear", "cosine", "constant"),
     "decay_on": ("all", "weights"),
 }
@@ -83,6 +85,7 @@ POSITIVE = [
     "steps",
     "batch_size",
     "lr",
+    "clip_grad_norm",
     "threads",
     "checkpoint_every",
     "keep",
@@ -100,7 +103,15 @@ NOT_NEGATIVE = [
     "mimicry_weight",
     "max_failures",
 ]
-REALS = ("lr", "temperature", "weight_decay", "warmup_epochs", "mimicry_weight")
+SHARES = ["label_smoothing"]
+REALS = (
+    "lr",
+    "clip_grad_norm",
+    "temperature",
+    "weight_decay",
+    "warmup_epochs",
+    "mimicry_weight",
+)
 
 
 def write(tmp_path, text):
@@ -167,6 +178,15 @@ def test_not_negative_keys_refuse_what_is_below_zero(data):
         CohortConfig(**{key: bad})
 
 
+@pytest.mark.parametrize("key", SHARES)
+@pytest.mark.parametrize("bad", [-0.1, 1.0, math.inf, math.nan])
+def test_shares_refuse_one_and_above_and_below_zero(key, bad):
+    said = f"^{flag(key)} is {bad}; it must be 0 or greater, and less than 1$"
+    with pytest.raises(ConfigError, match=said):
+        CohortConfig(**{key: bad})
+    assert getattr(CohortConfig(**{key: 0.99}), key) == 0.99
+
+
 @given(st.data())
 def test_what_is_above_is_taken(data):
     key = data.draw(st.sampled_from(POSITIVE + NOT_NEGATIVE))
@@ -179,14 +199,14 @@ def test_what_is_above_is_taken(data):
 
 
 def test_every_number_is_checked():
-    """A new numeric field must be put under one of the two checks."""
+    """A new numeric field must be put under one of the checks."""
     hints = typing.get_type_hints(CohortConfig)
     numeric = {
         name
         for name, hint in hints.items()
         if {int, float} & set(typing.get_args(hint) or (hint,)) and name in vars(CohortConfig())
     }
-    assert numeric == set(POSITIVE) | set(NOT_NEGATIVE)
+    assert numeric == set(POSITIVE) | set(NOT_NEGATIVE) | set(SHARES)
 
 
 @pytest.mark.parametrize(
@@ -324,6 +344,9 @@ def test_a_resumed_run_may_differ_in(key):
         ("temperature", 2.0),
         ("checkpoint_every", 3),
         ("precision", "bf16"),
+        ("label_smoothing", 0.1),
+        ("clip_grad_norm", 1.0),
+        ("optimizer", "adamw"),
         ("train_subset", 10),
         ("autoaugment", True),
         ("cutout", 4),
@@ -420,10 +443,10 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 def test_a_file_from_before_there_were_keys_is_taken(tmp_path):
-    newer = ("data_seed", "validation")
+    newer = ("data_seed", "validation", "label_smoothing", "clip_grad_norm")
     lines = to_yaml(resolve(CohortConfig())).splitlines()
     older = [line for line in lines if not line.startswith(newer)]
-    assert len(lines) - len(older) == 2
+    assert len(lines) - len(older) == 4
     file = write(tmp_path, "\n".join(older))
     assert load_config(file, CohortConfig) == resolve(CohortConfig())
 

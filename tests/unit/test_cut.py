@@ -139,7 +139,7 @@ def test_default_places():
 
 
 REFUSED = [
-    (exits.Tiny, ("body.9",), r"it has no module 'body\.9'; did you mean body\.\d"),
+    (exits.Tiny, ("body.9",), r"it has no module 'body\.9'; did you mean 'body\.\d"),
     (
         exits.Tiny,
         ("qqq",),

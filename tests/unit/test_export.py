@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import sys
 
 import onnxruntime
@@ -10,13 +11,14 @@ import torch
 from torch import nn
 
 from cohort.errors import ConfigError
-from cohort.learning.export import export_exit, student_folder
+from cohort.learning.export import export_exit
 from cohort.learning.learner import WEIGHTS_FILE, weights_bytes
 from cohort.learning.student_files import CARD_FILE, ModelCard, load_student
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.member_layers import member_biases
 from cohort.models.normalised import Normalised
 from cohort.models.registry import build_student
+from cohort.run.finished import student_folder
 from tests.support.exits import Tiny
 
 SHAPE, MEAN, STD = (1, 8, 8), (0.25,), (0.5,)
@@ -233,7 +235,7 @@ def test_the_folder_of_a_student_of_a_run(tmp_path, folder):
     assert student_folder(run, 0) == folder
     with pytest.raises(ConfigError, match=r"--student is 3, but \S+ has trained students 0$"):
         student_folder(run, 3)
-    (folder / CARD_FILE).unlink()
+    shutil.rmtree(folder)
     with pytest.raises(ConfigError, match="holds no trained students"):
         student_folder(run, 0)
 

@@ -5,30 +5,21 @@ what a step brings in is not there before it.
 """
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
-HELPS = {
-    "launch_cohort": "--mimicry-weight",
-    "self_distill": "--exits",
-    "ods_distill": "--teacher-pool",
-    "evaluate": "--ensemble-weights",
-    "export": "--format",
-    "analyse": "--sigmas",
-    "sweep": "--study-dir",
-    "bench_cohort": "--rounds",
-    "bench_self_distill": "--rounds",
-    "bench_ods": "--stacked-teachers",
-}
-"""A flag of each script."""
+from cohort.cli.main import COMMANDS
+from tests.support.command import ROOT
+
 HEAVY = {"ray", "torch", "torchvision", "sklearn", "pandas", "matplotlib", "scipy", "optuna"}
 
 ONE_PROCESS = """
-import contextlib, importlib, io, json, pkgutil, runpy, sys
+import contextlib, importlib, io, json, pkgutil, sys
 
-file, folder, *names = sys.argv[1:]
+file = sys.argv[1]
 steps = {}
 
 def tell(step, **what):
@@ -43,11 +34,12 @@ def import_all(package):
         importlib.import_module(f"{package.__name__}.{name}")
     return len(found)
 
-for name in names:
-    sys.argv = [f"{folder}/{name}.py", "--help"]
+from cohort.cli.main import COMMANDS, main
+
+for name in ("", *COMMANDS):
     with contextlib.redirect_stdout(io.StringIO()) as out:
         try:
-            runpy.run_path(sys.argv[0], run_name="__main__")
+            main([*name.split(), "--help"])
         except SystemExit as end:
             assert end.code == 0
     tell(name, out=out.getvalue())
@@ -87,13 +79,14 @@ tell("a student of an ensemble", status=result.summary["status"])
 
 
 @pytest.fixture(scope="module")
-def steps(request, tmp_path_factory):
+def steps(tmp_path_factory):
     """What the process told of each step; of those that it did not come to, nothing."""
-    cwd, scripts = tmp_path_factory.mktemp("imports"), request.config.rootpath / "scripts"
+    cwd = tmp_path_factory.mktemp("imports")
     told = cwd / "told.json"
     done = subprocess.run(
-        [sys.executable, "-c", ONE_PROCESS, str(told), str(scripts), *HELPS],
+        [sys.executable, "-c", ONE_PROCESS, str(told)],
         cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
@@ -102,10 +95,10 @@ def steps(request, tmp_path_factory):
     return json.loads(told.read_text())
 
 
-@pytest.mark.parametrize(("script", "a_flag"), HELPS.items())
-def test_help_imports_neither_torch_nor_ray(steps, script, a_flag):
-    assert a_flag in steps[script]["out"]
-    assert HEAVY.isdisjoint(steps[script]["modules"])
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_imports_neither_torch_nor_ray(steps, command):
+    assert steps[command]["out"].startswith("usage: cohort")
+    assert HEAVY.isdisjoint(steps[command]["modules"])
 
 
 def test_a_study_is_read_without_torch_and_shown_without_ray(steps):

@@ -90,7 +90,7 @@ def test_the_teacher_s_word_counts(student_of, teacher):
     taught = load_student(teacher.run_dir / "students" / "0")(images).detach()
     fresh, _ = student_of("kd")
     steps(fresh, 1)
-    (record,) = fresh.records.drain()
+    (record,) = fresh.windows.drain()
     p, q = (taught / 4).log_softmax(1), (logits / 4).log_softmax(1)
     expected = 16 * (p.exp() * (p - q)).sum(1).mean()
     assert record["kl"] == pytest.approx(expected.item(), rel=1e-4)

@@ -11,6 +11,7 @@ from cohort.analysis.evaluate import evaluate_run
 from cohort.config_file import to_yaml
 from cohort.data.source import as_tensor, to_float
 from cohort.errors import ConfigError
+from cohort.imports import written_name
 from cohort.jobs.self_distill.config import SelfDistillConfig
 from cohort.learning.evaluation import combined, log_posterior_over, log_posteriors_over
 from cohort.learning.learner import WEIGHTS_FILE, weights_bytes
@@ -21,7 +22,7 @@ from cohort.models.member_layers import fast_weights, member_biases
 from cohort.models.members import MembersStudent
 from cohort.models.normalised import Normalised
 from cohort.models.registry import build_network, build_student
-from cohort.models.spec import WithExits, WithMembers, network_name, parse_spec
+from cohort.models.spec import WithExits, WithMembers, parse_spec
 from cohort.runtime.config import CohortConfig
 from tests.support.exits import Tiny
 from tests.support.splits import random_split
@@ -139,8 +140,8 @@ def test_lazy_layers_are_made_first():
 )
 def test_names_are_parsed_and_written(text, spec):
     assert parse_spec(text, "--student") == spec
-    assert network_name(spec) == text
-    assert network_name(WithMembers(Tiny, 3, init="sign")) == f"{TINY}+members=3"
+    assert written_name(spec) == text
+    assert written_name(WithMembers(Tiny, 3, init="sign")) == f"{TINY}+members=3"
     assert parse_spec(spec, "--student") is spec
 
 
@@ -185,7 +186,7 @@ def test_other_commands_refuse_them():
             CohortConfig(students=students)
         assert str(caught.value) == (
             "--students is 'resnet8+members=4', a batch ensemble, which is trained by "
-            "scripts/ods_distill.py; name a network without +members here"
+            "cohort ods-distill; name a network without +members here"
         )
     for model in ("resnet8+members=4", WithMembers("resnet8", 4)):
         with pytest.raises(ConfigError) as caught:
@@ -234,8 +235,8 @@ def test_a_factory_that_cannot_be_imported_is_given(tmp_path):
 
     spec = WithMembers(factory, 2)
     student = trained(spec)
-    assert network_name(spec) == "<factory>+members=2"
-    folder = save(tmp_path / "0", student, network_name(spec))
+    assert written_name(spec) == "<factory>+members=2"
+    folder = save(tmp_path / "0", student, written_name(spec))
     with pytest.raises(ConfigError, match="pass its factory"):
         load_student(folder)
     pixels = torch.rand(3, *SHAPE)

@@ -11,11 +11,12 @@ from torch import nn
 
 from cohort.config_file import to_yaml
 from cohort.errors import ConfigError
+from cohort.imports import written_name
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.multi_exit import MultiExit, branch, multi_exit, stride
 from cohort.models.normalised import Normalised
 from cohort.models.registry import build_network, build_student, with_places
-from cohort.models.spec import WithExits, network_name, parse_spec
+from cohort.models.spec import WithExits, parse_spec
 from cohort.runtime.config import CohortConfig
 from tests.support import exits
 from tests.support.exits import Silent, Tiny
@@ -197,7 +198,7 @@ def test_torchvisions_resnets_have_default_places():
 )
 def test_names_are_parsed_and_written(text, spec):
     assert parse_spec(text, "--students") == spec
-    assert network_name(spec) == text
+    assert written_name(spec) == text
     assert parse_spec(spec, "--students") is spec
 
 
@@ -245,7 +246,7 @@ def test_default_places_are_written_down_resolved():
         return with_places(spec, num_classes=5, image_shape=SHAPE)
 
     assert resolved(f"{TINY}+exits") == WithExits(TINY, ("body.0", "body.1"))
-    assert network_name(resolved(WithExits(Tiny))) == f"{TINY}+exits=body.0/body.1"
+    assert written_name(resolved(WithExits(Tiny))) == f"{TINY}+exits=body.0/body.1"
     assert resolved("resnet8") == "resnet8"
     assert resolved(RESNET) == WithExits("resnet8", ("stages.0", "stages.1"))
     assert resolved(Tiny) is Tiny

@@ -305,7 +305,7 @@ def test_several_students_may_learn_from_one(tmp_path):
 
 
 def test_no_teachers_no_distillation(tmp_path):
-    with pytest.raises(ConfigError, match=r"--teachers is missing.*launch_cohort\.py"):
+    with pytest.raises(ConfigError, match=r"--teachers is missing.*cohort train --teacher none"):
         resolve(OdsConfig())
     with pytest.raises(ConfigError, match=r"--teachers \S+ is not the folder of a run"):
         resolved(str(tmp_path))

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from cohort.data.augment import members
+from cohort.data.augment import rows_of
 from cohort.learning.data_parallel import Workers
 from cohort.seeding import generator
 from tests.support.ods_runs import CPU, job, networks, prepared, records_of, taught, the_student
@@ -77,7 +77,7 @@ def test_a_share_is_perturbed_as_within_the_whole(teachers, perturbation):
     images, _ = job.build_learner(Workers(), CPU).source.batch(3)
     all_rows = job.teaching(Workers(), CPU)(3, images)
     for shape in [(0, 2), (1, 2), (2, 4)]:
-        mine = members(len(images) // shape[1], shape)
+        mine = rows_of(len(images) // shape[1], shape)
         part = job.teaching(Workers(*shape), CPU)(3, images[mine])
         assert torch.equal(part.images_BCHW, images[mine])
         assert not torch.equal(part.perturbed_BCHW, images[mine])

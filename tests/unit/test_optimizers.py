@@ -7,6 +7,7 @@ from torch import nn
 from cohort.learning.optimizers import build_optimizer
 from cohort.models.batch_ensemble import batch_ensemble
 from cohort.models.member_layers import fast_weights
+from tests.support.learners import bare_plan
 
 
 @pytest.fixture
@@ -21,7 +22,8 @@ def decays(network, optimizer):
 
 
 def build(network, name="sgd", decay_on="all"):
-    return build_optimizer(network, name, lr=0.1, weight_decay=5e-4, decay_on=decay_on)
+    plan = bare_plan(optimizer=name, lr=0.1, weight_decay=5e-4, decay_on=decay_on)
+    return build_optimizer(network, plan)
 
 
 def test_decay_on_all(network):
@@ -67,7 +69,7 @@ def test_sgd_by_hand(name, ahead):
     """v = 0.9 v + g with g = gradient + decay w; then w -= lr (g + 0.9 v), or w -= lr v."""
     w = nn.Linear(1, 1, bias=False).double()
     w.weight.data.fill_(2.0)
-    optimizer = build_optimizer(w, name, lr=0.1, weight_decay=0.01, decay_on="all")
+    optimizer = build_optimizer(w, bare_plan(optimizer=name, lr=0.1, weight_decay=0.01))
     weight, velocity = 2.0, 0.0
     for _ in range(3):
         w.weight.grad = torch.full_like(w.weight, 0.5)
@@ -76,6 +78,25 @@ def test_sgd_by_hand(name, ahead):
         velocity = 0.9 * velocity + gradient
         weight -= 0.1 * (ahead * (gradient + 0.9 * velocity) + (1 - ahead) * velocity)
         assert w.weight.item() == pytest.approx(weight, rel=1e-12)
+
+
+def test_adamw_by_hand():
+    """w -= lr decay w, of weights only, then w -= lr m / (sqrt(v) + 1e-8), both without their bias."""
+    layer = nn.Linear(1, 1).double()
+    layer.weight.data.fill_(2.0)
+    layer.bias.data.fill_(2.0)
+    plan = bare_plan(optimizer="adamw", lr=0.1, weight_decay=0.5, decay_on="weights")
+    optimizer = build_optimizer(layer, plan)
+    for parameter, decay in ((layer.weight, 0.5), (layer.bias, 0.0)):
+        value, m, v = 2.0, 0.0, 0.0
+        for step, gradient in enumerate((0.5, -1.0, 0.25), start=1):
+            optimizer.zero_grad()
+            parameter.grad = torch.full_like(parameter, gradient)
+            optimizer.step()
+            m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+            value -= 0.1 * decay * value
+            value -= 0.1 * (m / (1 - 0.9**step)) / ((v / (1 - 0.999**step)) ** 0.5 + 1e-8)
+            assert parameter.item() == pytest.approx(value, rel=1e-12)
 
 
 # A batch ensemble
@@ -90,7 +111,7 @@ def ensemble():
 FAST = {f"network.{layer}.{name}" for layer in (0, 3) for name in "rs"}
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam"])
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
 @pytest.mark.parametrize("decay_on", ["all", "weights"])
 def test_every_parameter_is_in_one_group(ensemble, name, decay_on):
     optimizer = build(ensemble, name, decay_on)

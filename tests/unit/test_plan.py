@@ -19,6 +19,21 @@ def test_warm_up_is_counted_in_steps():
     assert plan(warmup_epochs=4.9).warmup_steps == 49
 
 
+def test_every_training_key_is_as_the_config_has_it():
+    keys = {
+        "optimizer": "adamw",
+        "label_smoothing": 0.1,
+        "clip_grad_norm": 2.0,
+        "seed": 7,
+        "threads": 3,
+    }
+    made = plan(**keys)
+    assert {key: getattr(made, key) for key in keys} == keys
+    assert (made.batch_size, made.lr) == (10, 0.05)  # the recipe's
+    assert (made.steps_per_epoch, made.schedule_steps, made.total_steps) == (10, 50, 50)
+    assert plan(steps=7).total_steps == 7
+
+
 @pytest.mark.parametrize("epochs", [5, 7.5])
 def test_a_warm_up_as_long_as_training_is_refused(epochs):
     message = rf"^--warmup-epochs is {epochs}; it must be less than --epochs, which is 5$"

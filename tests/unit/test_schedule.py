@@ -4,10 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cohort.learning.schedule import learning_rate
+from cohort.learning import schedule as schedules
+from tests.support.learners import bare_plan
 
 EPOCH = 781
 """Steps of CIFAR at batch 64."""
+
+
+def learning_rate(lr, lr_schedule, steps, warmup_steps=0):
+    """The rate as a function of the step."""
+    plan = bare_plan(lr=lr, lr_schedule=lr_schedule, steps=steps, warmup_steps=warmup_steps)
+    return lambda step: schedules.learning_rate(plan, step)
 
 
 @pytest.mark.parametrize(

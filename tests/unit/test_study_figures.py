@@ -9,7 +9,7 @@ from matplotlib.collections import PathCollection
 
 from cohort.analysis.drawing import save
 from cohort.tuning.results import naming
-from cohort.tuning.results.figures import NOTE, bars, heatmap, lines
+from cohort.tuning.results.plots import NOTE, bars, heatmap, lines
 
 SIZES = {
     "test_accuracy": {"peers": {2: [0.5, 0.75], 1: [0.5]}, "none": {1: [0.25, math.nan]}},

@@ -10,15 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cohort.errors import ConfigError
+from cohort.tuning.axes import Cases, Grid, LogUniform, Zip
 from cohort.tuning.file.load import to_yaml
 from cohort.tuning.file.smoke import with_smoke
 from cohort.tuning.report import HeatmapFigure, LinesFigure, Report
-from cohort.tuning.space import Cases, Grid, LogUniform, Zip
 from cohort.tuning.study import (
     Asha,
     GridSearch,
     NoScheduler,
-    Pbt,
     PreparedRun,
     RandomSearch,
     Resources,
@@ -62,12 +61,11 @@ def test_arms_may_be_of_different_commands(tmp_path):
     assert study.report.figure == HeatmapFigure(x="batch_size", y="arm", value="test_nll")
 
 
-def test_draws_and_a_population(tmp_path):
+def test_draws_and_a_scheduler(tmp_path):
     study = load(tmp_path, DRAWN)
     assert study.search == RandomSearch(samples=4, seed=1)
     assert study.space["lr"] == LogUniform(0.01, 0.3)
-    assert isinstance(study.scheduler, Pbt)
-    assert (study.scheduler.every_epochs, study.scheduler.quantile) == (2, 0.25)
+    assert study.scheduler == Asha(grace_epochs=2, reduction_factor=3)
 
 
 @pytest.mark.parametrize("text", [GRID, ARMS, DRAWN])
@@ -102,7 +100,7 @@ def test_smoke_replaces_axes_and_sections_whole_and_null_removes():
     changes = {
         "runs": {"wide": {"epochs": 1}},
         "space": {"a": {"cases": {"z": {"k": 3}}}, "k": None},
-        "scheduler": {"kind": "median"},
+        "scheduler": {"kind": "none"},
         "report": {
             "baseline": {"k": None, "a": "z"},
             "figure": {"kind": "lines", "x": "a", "y": ["test_nll"]},
@@ -112,7 +110,7 @@ def test_smoke_replaces_axes_and_sections_whole_and_null_removes():
     assert with_smoke(document, changes) == {
         "runs": {"wide": {"command": "launch_cohort", "epochs": 1}},
         "space": {"a": {"cases": {"z": {"k": 3}}}},
-        "scheduler": {"kind": "median"},
+        "scheduler": {"kind": "none"},
         "report": {
             "baseline": {"a": "z"},
             "metrics": ["test_nll"],
@@ -142,22 +140,9 @@ def test_a_config_key_that_begins_like_a_measurement_may_be_an_axis(tmp_path):
     assert load(tmp_path, document).space["test_subset"] == Grid((10, 20))
 
 
-@pytest.mark.parametrize("limit", [8, 9])
-def test_a_population_may_be_limited_to_its_own_size(limit, tmp_path):
-    assert load(tmp_path, changed(DRAWN, "max_concurrent", limit)).max_concurrent == limit
-
-
-def test_others_may_run_one_at_a_time(tmp_path):
-    assert load(tmp_path, changed(GRID, "max_concurrent", 1)).max_concurrent == 1
-
-
-def test_optuna_takes_drawn_axes_and_several_seeds(tmp_path):
+def test_optuna_takes_drawn_axes_and_several_seeds_or_a_scheduler(tmp_path):
     assert load(tmp_path, OPTUNA | {"seeds": [0, 1]}).search.kind == "optuna"
-
-
-def test_asha_may_stop_one_seed_of_optuna(tmp_path):
-    study = load(tmp_path, OPTUNA | {"scheduler": {"kind": "asha"}})
-    assert study.scheduler == Asha(grace_epochs=1, reduction_factor=3)
+    assert load(tmp_path, OPTUNA | {"scheduler": {"kind": "asha"}}).scheduler == Asha()
 
 
 def test_validation_may_be_held_out_by_base_or_by_the_teachers_run(tmp_path):

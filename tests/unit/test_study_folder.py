@@ -3,29 +3,12 @@
 import pytest
 
 from cohort.errors import ConfigError
-from cohort.tuning.folder import StudyFolder, default_path
+from cohort.tuning.folder import StudyFolder
 from cohort.tuning.space import Point
 from cohort.tuning.trials import TrialSpec
 
 SPEC = TrialSpec("k-1.seed-0.12345678", "launch_cohort", {"k": 1}, 0, {"k": 1, "seed": 0})
 TEXT = "seeds: [0]\n"
-
-
-def test_what_lies_where(tmp_path):
-    folder = StudyFolder.create(tmp_path / "new" / "study", TEXT)
-    assert folder.trial(SPEC) == folder.trials / SPEC.name
-    assert folder.run(SPEC) == folder.runs / SPEC.name
-    names = {
-        "study.yaml": folder.study,
-        "trials": folder.trials,
-        "runs": folder.runs,
-        "trials.csv": folder.table_csv,
-        "trials.parquet": folder.table_parquet,
-        "summary.csv": folder.summary_csv,
-        "figure": folder.figure,
-    }
-    assert all(path == folder.path / name for name, path in names.items())
-    assert default_path("minima-smoke").as_posix() == "studies/minima-smoke"
 
 
 def test_a_folder_is_taken_once(tmp_path):
@@ -99,7 +82,7 @@ def test_a_torn_last_line_is_left_out_and_written_over(tmp_path):
     for torn in (b"{", whole[:-1], b"\xc3"):
         folder.decisions_file.write_bytes(whole + torn)
         assert [line["trial"] for line in folder.decisions()] == ["a"]
-        folder.record_decision("b", "exploited", source="a")
+        folder.record_decision("b", "failed", reason="died")
         assert [line["trial"] for line in folder.decisions()] == ["a", "b"]
 
 

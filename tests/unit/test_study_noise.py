@@ -9,12 +9,12 @@ import torch
 from cohort import CohortConfig, train_cohort
 from cohort.analysis.weight_noise import weight_noise_curve
 from cohort.run.finished import load_students
+from cohort.tuning.axes import Grid
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.report import NoiseFigure, Report
-from cohort.tuning.results import draw as module
+from cohort.tuning.results import report_figure as module
 from cohort.tuning.results.noise import mean_curve, noise_rows
 from cohort.tuning.results.write import write_results
-from cohort.tuning.space import Grid
 from cohort.tuning.study import Study
 from cohort.tuning.trials import points_of, trials_of
 

@@ -12,10 +12,7 @@ REFUSED = [
     (GRID, "smoke/bas", {}, "unknown key 'smoke.bas'; did you mean 'base'?"),
     (GRID, "base/epoch", 3, "unknown key 'base.epoch' of launch_cohort; did you mean 'epochs'?"),
     (GRID, "base/epochs", "many", "base.epochs is 'many': input should be a valid integer"),
-    (GRID, "base", [1], "base is [1]; it must hold keys and values"),
     (GRID, "base/seed", 1, "base.seed sets 'seed', which a study decides: seeds come from"),
-    (GRID, "base/run_dir", "x", "base.run_dir sets 'run_dir', which a study decides"),
-    (GRID, "base/address", "x", "base.address sets 'address', which a study decides"),
     (GRID, "base/baseline", True, "base.baseline sets 'baseline', which a study decides"),
     (GRID, "base/students", "run:x", "base.students is 'run:x'; the study has no runs"),
     (GRID, "base/temperature", 0, "point k=1, teacher=none: --temperature is 0.0; it must be"),
@@ -28,7 +25,6 @@ REFUSED = [
         {"grid": [1]},
         "unknown key 'space.epoch' of launch_cohort; did you mean 'epochs'?",
     ),
-    (GRID, "space/seed", {"grid": [1]}, "space.seed sets 'seed', which a study decides"),
     (GRID, "space/k", {"gird": [1]}, "unknown key 'space.k.gird'; did you mean 'grid'?"),
     (GRID, "space/k", [1], "space.k is [1]; it must hold keys and values"),
     (GRID, "space/k", {}, "space.k is {}; it must have one key of grid, choice"),
@@ -39,8 +35,7 @@ REFUSED = [
     (GRID, "space/k/grid", [1, "x"], "space.k.grid is 'x': input should be a valid integer"),
     (GRID, "space/k/grid", [1, -2], "point k=-2, teacher=peers: --k is -2; it must be greater"),
     (GRID, "space/k", {"uniform": [3]}, "space.k.uniform is [3]; it must be two numbers, [low"),
-    (GRID, "space/k", {"randint": [1, 2.5]}, "space.k.randint is [1, 2.5]; it must be two wh"),
-    (GRID, "space/k", {"randint": [3, 3]}, "space.k.randint is [3, 3]; it must be two numbers"),
+    (GRID, "space/k", {"randint": [1, 2.5]}, "space.k.randint is 2.5: input should be a valid"),
     (GRID, "space/lr", {"loguniform": [0, 1]}, "space.lr.loguniform is [0, 1]; both must be gr"),
     (GRID, "space/z", {"zip": {}}, "space.z.zip is {}; it must hold lists of equal length"),
     (
@@ -69,30 +64,18 @@ REFUSED = [
     (GRID, "space/lr", {"uniform": [0, 1]}, "space.lr is drawn (uniform), and search grid draws"),
     (GRID, "search", {"kind": "random", "samples": 2}, "search.kind is random, but no axis of"),
     (GRID, "search", {"kind": "random"}, "search.samples is missing"),
-    (GRID, "search", {"kind": "rnd"}, "search.kind is 'rnd'; it must be one of grid, random, opt"),
     (GRID, "search", {}, "search.kind is missing; it must be one of grid, random, optuna"),
-    (GRID, "search", "grid", "search is 'grid'; it must hold keys and values"),
     (GRID, "search", {"kind": "random", "samples": 0}, "search.samples is 0; it must be 1 or"),
     (GRID, "search", {"kind": "optuna", "samples": 2}, "space.k is a list (grid), and search opt"),
     (GRID, "scheduler", {"kind": "asha", "grace": 1}, "unknown key 'scheduler.grace'; the keys"),
-    (GRID, "scheduler", {"kind": "asha", "grace_epochs": 0}, "scheduler.grace_epochs is 0; it"),
     (GRID, "scheduler", {"kind": "asha", "reduction_factor": 1}, "scheduler.reduction_factor is"),
-    (GRID, "scheduler", {"kind": "median", "min_trials": 0}, "scheduler.min_trials is 0; it must"),
-    (GRID, "scheduler", {"kind": "pbt"}, "scheduler.mutate is missing"),
-    (GRID, "scheduler", {"kind": "pbt", "mutate": {}}, "scheduler.mutate is {}; it must name at"),
-    (DRAWN, "scheduler/quantile", 0.6, "scheduler.quantile is 0.6; it must be above 0 and at"),
-    (DRAWN, "scheduler/resample", 2, "scheduler.resample is 2.0; it must be from 0 to 1"),
-    (DRAWN, "scheduler/mutate/lr", {"x": 1}, "unknown key 'scheduler.mutate.lr.x'"),
-    (DRAWN, "scheduler/mutate/lr", {"grid": [1]}, "scheduler.mutate.lr is a list (grid); use"),
-    (DRAWN, "scheduler/mutate/k", {"choice": [1]}, "scheduler.mutate.k cannot change in the"),
-    (DRAWN, "base/mimicry_weight", ..., "scheduler.mutate.mimicry_weight has no value to begin"),
     (
-        DRAWN,
-        "scheduler/mutate/mimicry_weight",
-        {"choice": [1, 2, -2]},
-        "scheduler.mutate.mimicry_weight: --mimicry-weight is -2.0; it must be 0 or greater",
+        GRID,
+        "scheduler",
+        {"kind": "median"},
+        "scheduler.kind is 'median'; it must be one of none, as",
     ),
-    (DRAWN, "scheduler/mutate/alpha", {"choice": [1]}, "scheduler.mutate.alpha cannot change in"),
+    (GRID, "scheduler", {"kind": "pbt"}, "scheduler.kind is 'pbt'; it must be one of none, asha"),
     (DRAWN, "without", [{"lr": 0.1}], "without.0.lr is 0.1, but space.lr is drawn; name labels"),
     (DRAWN, "metric", "train_entropy", "metric is 'train_entropy', which is known of ended runs"),
     (DRAWN, "space/batch_size", {"uniform": [1, 2]}, "space.batch_size.uniform is 1."),
@@ -105,24 +88,18 @@ REFUSED = [
     (GRID, "seeds", 3, "seeds is 3; it must be a list"),
     (GRID, "seeds", [], "seeds is []; it must hold different numbers of 0 or greater"),
     (GRID, "seeds", [0, 0], "seeds is [0, 0]; it must hold different numbers of 0 or greater"),
-    (GRID, "seeds", [-1], "seeds is [-1]; it must hold different numbers of 0 or greater"),
     (GRID, "seeds", ["a"], "seeds.0 is 'a': input should be a valid integer"),
     (GRID, "seeds", ..., "seeds is missing"),
     (GRID, "metric", ..., "metric is missing"),
     (GRID, "metric", "accuracy", "metric is 'accuracy'; it must be a measurement, such as test_"),
-    (GRID, "metric", "test_acuracy", "metric is 'test_acuracy'; it must be a measurement, such"),
     (GRID, "metric", "validation_nll", "metric is 'validation_nll', but no images are held out"),
     (GRID, "mode", "best", "mode is 'best': input should be 'max' or 'min'"),
-    (GRID, "resources", {"cpus": 0}, "resources.cpus is 0.0; it must be greater than 0"),
-    (GRID, "resources", {"gpus": -1}, "resources.gpus is -1.0; it must be 0 or greater"),
+    (GRID, "resources", {"cpus": 0}, "resources.cpus is 0; it must be greater than 0"),
     (GRID, "resources", {"cpu": 1}, "unknown key 'resources.cpu'; did you mean 'cpus'?"),
     (GRID, "max_concurrent", 0, "max_concurrent is 0; it must be 1 or greater"),
-    (GRID, "max_failures", -1, "max_failures is -1; it must be 0 or greater"),
     (GRID, "report/metric", [], "unknown key 'report.metric'; did you mean 'metrics'?"),
     (GRID, "report/metrics", [], "report.metrics is []; it must hold at least one"),
-    (GRID, "report/metrics", ["loss"], "report.metrics.0 is 'loss'; it must be a measurement"),
     (GRID, "report/baseline", {"kk": 1}, "report.baseline.kk is of no label of the space; the"),
-    (GRID, "report/baseline", {"k": 9}, "report.baseline.k is 9; it must be one of 1, 2, 3"),
     (GRID, "report/baseline", {}, "report.baseline is {}, which no point has"),
     (
         GRID,
@@ -136,12 +113,9 @@ REFUSED = [
     (GRID, "report/figure/y", ["nll"], "report.figure.y.0 is 'nll'; it must be a measurement"),
     (GRID, "report/figure/kind", "pie", "report.figure.kind is 'pie'; it must be one of lines"),
     (ARMS, "report/figure/panels", "b", "report.figure.panels is 'b'; it must be a label of the"),
-    (ARMS, "report/figure/value", "nll", "report.figure.value is 'nll'; it must be a measurement"),
-    (ARMS, "report/figure", {"kind": "noise", "sigmas": [-1]}, "report.figure.sigmas is [-1.0]"),
+    (ARMS, "report/figure", {"kind": "noise", "sigmas": [-1]}, "report.figure.sigmas.0 is -1; it"),
     (ARMS, "runs/wide/command", ..., "runs.wide.command is missing; it must be one of launch_"),
     (ARMS, "runs/wide/command", "x", "runs.wide.command is 'x': input should be"),
-    (ARMS, "runs/wide/seed", 1, "runs.wide.seed sets 'seed', which a study decides"),
-    (ARMS, "runs/wide/epohs", 1, "unknown key 'runs.wide.epohs' of launch_cohort; did you mean"),
     (ARMS, "runs/wide/students", "run:wide", "runs.wide.students is 'run:wide'; a prepared run"),
     (ARMS, "runs/wide/teacher", "peers", "runs.wide: --k is 1 with --teacher peers"),
     (
@@ -162,12 +136,6 @@ REFUSED = [
         "space/arm/cases/ods",
         {"command": "ods_distill"},
         "point batch_size=32, lr=0.05, arm=ods: key 'teachers' is missing; name a prepared run",
-    ),
-    (
-        DRAWN,
-        "max_concurrent",
-        7,
-        "max_concurrent is 7, but scheduler pbt compares the population's 8",
     ),
     (ARMS, "space/arm/cases/other", {"k": 1}, "space.arm.cases.other.command is missing; it must"),
 ]
@@ -219,10 +187,9 @@ def test_cases_may_have_any_other_name(name, tmp_path):
             "scheduler.kind is asha with search opt",
         ),
         (
-            {"scheduler": {"kind": "pbt", "mutate": {"lr": {"uniform": [0.1, 1]}}}},
-            "scheduler.kind is pbt with search optuna; use search grid or random",
+            {"space": {"lr": {"uniform": [0, 0.9]}}},
+            "study.yaml: point lr=0.0: --lr is 0.0; it must",
         ),
-        ({"space": {"lr": {"uniform": [0, 0.9]}}}, "study.yaml: point lr=0: --lr is 0.0; it must"),
         ({"report": {"baseline": {"lr": 0.1}}}, "report.baseline.lr is 0.1, but space.lr is drawn"),
     ],
 )
@@ -230,13 +197,6 @@ def test_optuna_is_refused_what_it_cannot_do(changes, sentence, tmp_path):
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, OPTUNA | changes)
     assert sentence in str(caught.value)
-
-
-def test_a_population_is_of_one_command(tmp_path):
-    document = parsed(ARMS)
-    document["scheduler"] = {"kind": "pbt", "mutate": {"lr": {"uniform": [0.1, 1]}}}
-    with pytest.raises(ConfigError, match=r"scheduler\.kind is pbt, whose trials must be of one"):
-        load(tmp_path, document)
 
 
 def test_files_that_hold_no_study(tmp_path):

@@ -9,18 +9,13 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-import cohort.tuning.results.draw
+import cohort.tuning.results.report_figure
+from cohort.tuning.axes import Cases, Grid, LogUniform, Zip
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.report import BarsFigure, HeatmapFigure, LinesFigure, Report
-from cohort.tuning.results.write import (
-    TIMING_COLUMNS,
-    comparable,
-    print_results,
-    summarise,
-    trials_table,
-    write_results,
-)
-from cohort.tuning.space import Cases, Grid, LogUniform, Zip
+from cohort.tuning.results.summary import summarise
+from cohort.tuning.results.table import trials_table
+from cohort.tuning.results.write import print_results, write_results
 from cohort.tuning.study import RandomSearch, Study
 from cohort.tuning.trials import points_of, trials_of
 from tests.support.fake_run import record, student, write_run
@@ -119,7 +114,6 @@ def test_status(folder):
     folder.record_decision(specs[2].name, "stopped", epoch=1.5)
     write_run(folder.trial(specs[3]), records=[record(4, 0, 0.25)])
     write_run(folder.trial(specs[4]), status="failed")
-    folder.record_decision(specs[5].name, "exploited", donor=specs[0].name)
     write_trial(folder, specs[6], 0.75)
     folder.record_decision(specs[6].name, "failed")  # and then it was tried again
     table = trials_table(STUDY, folder, specs[:7])
@@ -130,19 +124,6 @@ def test_status(folder):
     assert table["trained_steps"][2] == 6
     assert table["trained_epochs"][2] == 1.5
     assert table["version.python"][2] == "3.11"
-
-
-def test_equal_trials_have_equal_rows_but_for_timing(all_finished, tmp_path):
-    other = StudyFolder.create(tmp_path / "again", "seeds: [0]\n")
-    for spec in specs_of(STUDY):
-        accuracy = ACCURACY[spec.labels["k"], spec.labels["teacher"], spec.seed]
-        more = {"wall_seconds": 77.0, "images_per_second": 3.25, "restarts": 2}
-        write_trial(other, spec, accuracy, **more)
-    ours, theirs = table_of(all_finished), table_of(other)
-    pd.testing.assert_frame_equal(comparable(ours), comparable(theirs), check_exact=True)
-    assert set(ours) - set(comparable(ours)) == set(TIMING_COLUMNS)
-    for column in TIMING_COLUMNS:
-        assert not ours[column].equals(theirs[column])
 
 
 def test_csv_and_parquet_hold_the_numbers_exactly(folder):
@@ -306,9 +287,11 @@ def test_a_metric_that_nothing_has_is_told(all_finished):
 def drawn_by(monkeypatch, name, study, folder):
     """What the figure's function is called with."""
     calls = []
-    real = getattr(cohort.tuning.results.draw, name)
+    real = getattr(cohort.tuning.results.report_figure, name)
     monkeypatch.setattr(
-        cohort.tuning.results.draw, name, lambda *a, **k: calls.append((a, k)) or real(*a, **k)
+        cohort.tuning.results.report_figure,
+        name,
+        lambda *a, **k: calls.append((a, k)) or real(*a, **k),
     )
     write_results(study, folder, specs_of(study))
     assert len(calls) == 1

@@ -13,19 +13,9 @@ from cohort.errors import ConfigError
 from cohort.jobs.ods.config import OdsConfig
 from cohort.jobs.self_distill.config import SelfDistillConfig
 from cohort.runtime.config import CohortConfig
+from cohort.tuning.axes import Cases, Choice, Grid, LogUniform, RandInt, Uniform, Zip
 from cohort.tuning.report import Report
-from cohort.tuning.space import (
-    Cases,
-    Choice,
-    Grid,
-    LogUniform,
-    Point,
-    RandInt,
-    Uniform,
-    Zip,
-    draw,
-    labels_of,
-)
+from cohort.tuning.space import Point, draw, labels_of
 from cohort.tuning.study import PreparedRun, RandomSearch, Study
 from cohort.tuning.trials import TrialSpec, config_of, points_of, prepared_of, trials_of
 

@@ -1,12 +1,10 @@
 """What a trial tells Tune, when, and how Tune stops it; Tune itself is played by the test."""
 
-from types import SimpleNamespace
+import json
 
 import pytest
 from ray import tune
 
-from cohort.run.checkpoint import write_checkpoint
-from cohort.run.folder import RunFolder
 from cohort.tuning.on_ray.reporter import Reporter
 from tests.support.fake_run import record, write_run
 
@@ -17,20 +15,16 @@ TOTAL = 16
 class Trial:
     """A run folder, its reporter, and what Tune has heard."""
 
-    def __init__(self, tmp_path, monkeypatch, *, hand_over=0, stop_at=()):
+    def __init__(self, tmp_path, monkeypatch, *, stop_at=()):
         self.path = write_run(tmp_path / "run")
         self.stop_file = tmp_path / "stopping"
         self.heard = []
-        self.checkpoints = []
         self._stop_at = stop_at
-        self.reporter = Reporter(self.path, self.stop_file, hand_over=hand_over)
+        self.reporter = Reporter(self.path, self.stop_file)
         monkeypatch.setattr(tune, "report", self._hear)
-        from_directory = SimpleNamespace(from_directory=lambda path: path)
-        monkeypatch.setattr(tune, "Checkpoint", from_directory)
 
-    def _hear(self, measured, checkpoint=None):
+    def _hear(self, measured):
         self.heard.append(measured)
-        self.checkpoints.append(checkpoint)
         if measured.get("step") in self._stop_at:
             raise SystemExit(0)
 
@@ -38,15 +32,14 @@ class Trial:
     def steps(self):
         return [measured["step"] for measured in self.heard]
 
-    def evaluated(self, *steps):
-        lines = [record(step, 0, step / 100) for step in steps]
-        with (self.path / "metrics.jsonl").open("a") as file:
-            file.writelines(f"{line}\n".replace("'", '"') for line in lines)
+    def evaluated(self, *steps, students=(0,), **more):
+        for step in steps:
+            for student in students:
+                self.reporter.recorded(record(step, student, (step + student) / 100, **more))
 
-    def saved(self, step):
-        root = RunFolder(self.path).checkpoints
-        write_checkpoint(root, step, [(0, {"weights": b"w"})], progress={}, keep=2)
-        self.reporter.saved(step, TOTAL)
+    def saved(self, *steps):
+        for step in steps:
+            self.reporter.saved(step, TOTAL)
 
 
 @pytest.fixture
@@ -54,30 +47,45 @@ def trial(tmp_path, monkeypatch):
     return Trial(tmp_path, monkeypatch)
 
 
-def test_an_evaluation_is_reported_once_a_checkpoint_covers_it(trial):
-    trial.evaluated(4)
+def test_an_evaluation_is_reported_whole_once_a_checkpoint_covers_it(trial):
+    trial.evaluated(4, students=(0, 2))
     trial.saved(2)
     assert trial.heard == []
+    trial.evaluated(4, phase="validation")
+    trial.evaluated(4, phase="train")
     trial.saved(4)
-    row = {"step": 4, "epoch": 1.0, "test_accuracy": 0.04, "student_0_test_accuracy": 0.04}
+    of_students = {"student_0_test_accuracy": 0.04, "student_2_test_accuracy": 0.06}
+    validation = {"validation_accuracy": 0.04, "student_0_validation_accuracy": 0.04}
+    row = {"step": 4, "epoch": 1.0, "test_accuracy": 0.05, **of_students, **validation}
     assert trial.heard == [{**row, "total_epochs": 4.0}]
-    assert trial.checkpoints == [None]
 
 
 def test_no_evaluation_is_reported_twice(trial):
     trial.evaluated(4)
-    for step in (4, 5, 6):
-        trial.saved(step)
+    trial.saved(4, 5, 6)
     trial.evaluated(8)
     trial.saved(9)
     assert trial.steps == [4, 8]
 
 
 def test_of_several_only_the_newest_is_reported(trial):
-    trial.evaluated(2, 4, 6)
+    trial.evaluated(2, 4)
     trial.saved(5)
+    trial.evaluated(6)
     trial.saved(7)
     assert trial.steps == [4, 6]
+
+
+def test_what_was_measured_before_a_student_died_is_forgotten(trial):
+    """They go back to a checkpoint, here of step 4, and the dropped one is in no mean any more."""
+    trial.evaluated(6, 8, students=(0, 1))
+    trial.evaluated(6)
+    trial.saved(6)
+    trial.evaluated(8, students=(0, 1))
+    trial.evaluated(8)
+    trial.saved(8)
+    assert [(each["step"], each["test_accuracy"]) for each in trial.heard] == [(6, 0.06), (8, 0.08)]
+    assert not any("student_1_test_accuracy" in each for each in trial.heard)
 
 
 def test_the_last_step_is_left_to_the_end_of_the_trial(trial):
@@ -86,37 +94,20 @@ def test_the_last_step_is_left_to_the_end_of_the_trial(trial):
     assert trial.heard == []
 
 
+def write_down(trial, *steps):
+    lines = [json.dumps(record(step, 0, step / 100)) + "\n" for step in steps]
+    (trial.path / "metrics.jsonl").write_text("".join(lines))
+
+
 def test_who_goes_on_repeats_what_was_measured_up_to_there(trial):
-    trial.evaluated(4, 8, 12)
+    write_down(trial, 4, 8, 12)
     trial.reporter.repeat(8)
     assert trial.steps == [4, 8]
     trial.saved(10)
     assert trial.steps == [4, 8]
+    trial.evaluated(12)
     trial.saved(12)
     assert trial.steps == [4, 8, 12]
-
-
-def test_where_weights_move_only_the_newest_is_repeated_with_its_checkpoint(tmp_path, monkeypatch):
-    trial = Trial(tmp_path, monkeypatch, hand_over=2)
-    trial.evaluated(4, 8)
-    trial.saved(8)
-    folder = str(RunFolder(trial.path).checkpoints / "step_00000008")
-    assert (trial.steps, trial.checkpoints) == ([8], [folder])
-    Reporter(trial.path, trial.stop_file, hand_over=2).repeat(8)  # as a new process does
-    assert (trial.steps, trial.checkpoints) == ([8, 8], [folder, folder])
-
-
-def test_checkpoints_are_handed_over_when_the_scheduler_may_take_a_look(tmp_path, monkeypatch):
-    trial = Trial(tmp_path, monkeypatch, hand_over=2)
-    for step in (4, 8, 12):
-        trial.evaluated(step)
-        trial.saved(step)
-    assert [checkpoint is not None for checkpoint in trial.checkpoints] == [False, True, False]
-
-
-def test_a_run_without_evaluations_repeats_nothing(trial):
-    trial.reporter.repeat(8)
-    assert trial.heard == []
 
 
 def test_tune_ends_a_trial_at_a_report(tmp_path, monkeypatch):
@@ -129,7 +120,7 @@ def test_tune_ends_a_trial_at_a_report(tmp_path, monkeypatch):
 
 def test_whoever_is_stopped_while_repeating_says_no_more(tmp_path, monkeypatch):
     trial = Trial(tmp_path, monkeypatch, stop_at=(4,))
-    trial.evaluated(4, 8, 12)
+    write_down(trial, 4, 8, 12)
     trial.reporter.repeat(12)
     assert trial.steps == [4]
     assert trial.reporter.stopping()
@@ -142,7 +133,7 @@ def test_the_stop_file_stops_it(trial):
 
 
 def test_what_else_goes_wrong_in_a_report_is_not_hidden(trial, monkeypatch):
-    def fail(measured, checkpoint):
+    def fail(measured):
         raise RuntimeError("Tune is gone")
 
     monkeypatch.setattr(tune, "report", fail)

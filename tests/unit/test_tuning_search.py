@@ -6,8 +6,9 @@ import sys
 import pytest
 
 from cohort.errors import ConfigError
+from cohort.tuning.axes import Choice, LogUniform, RandInt, Uniform
 from cohort.tuning.search import OptunaPoints, listed
-from cohort.tuning.space import Choice, LogUniform, Point, RandInt, Uniform
+from cohort.tuning.space import Point
 from cohort.tuning.study import OptunaSearch
 from tests.support.studies import make_study
 

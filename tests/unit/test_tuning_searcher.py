@@ -5,9 +5,7 @@ from ray.tune.experiment import Experiment
 from ray.tune.search import Searcher, SearchGenerator
 
 from cohort.tuning.on_ray.searcher import TrialSearcher
-from cohort.tuning.search import listed
-from cohort.tuning.space import Grid, LogUniform, Point, Uniform
-from cohort.tuning.study import Pbt
+from cohort.tuning.space import Point
 from cohort.tuning.trials import TrialSpec, points_of, trials_of
 from tests.support.studies import make_study, result
 
@@ -26,9 +24,9 @@ class Source:
         self.told.append((point.labels["k"], value))
 
 
-def searcher_of(study, points=None, ended=None, **options):
+def searcher_of(study, points=None, ended=None, stopping=lambda: False):
     source = Source(points_of(study) if points is None else points)
-    return source, TrialSearcher(source, study, ended or {}, **options)
+    return source, TrialSearcher(source, study, ended or {}, stopping)
 
 
 def suggest_all(searcher):
@@ -126,24 +124,6 @@ def test_an_end_that_tune_tells_twice_counts_once():
     assert source.told == [(1, 0.5)]
 
 
-def test_keys_that_change_begin_as_the_config_of_the_trial_has_them():
-    mutate = {"lr": LogUniform(0.01, 0.3), "mimicry_weight": Uniform(0.0, 2.0)}
-    space = {"lr": Grid((0.05, 0.1))}
-    _, searcher = searcher_of(make_study(scheduler=Pbt(mutate=mutate), space=space))
-    configs = [searcher.suggest(trial_id) for trial_id in "ab"]
-    assert [config["lr"] for config in configs] == [0.05, 0.1]
-    assert [config["mimicry_weight"] for config in configs] == [1.0, 1.0]  # CohortConfig's own
-
-
-def test_keys_that_a_trial_has_changed_already_stay_changed():
-    space = {"mimicry_weight": Grid((0.5, 1.0, 1.5))}
-    pbt = Pbt(mutate={"lr": LogUniform(0.01, 0.3)})
-    study = make_study(scheduler=pbt, base={"lr": 0.1}, space=space)
-    changed = {trials_of(study, points_of(study)[1])[0].name: {"lr": 0.2}}
-    _, searcher = searcher_of(study, present=lambda spec: changed.get(spec.name, {}))
-    assert [searcher.suggest(trial_id)["lr"] for trial_id in "abc"] == [0.1, 0.2, 0.1]
-
-
 def test_an_interrupted_study_hands_out_no_more():
     interrupted = []
     source, searcher = searcher_of(make_study(), stopping=lambda: bool(interrupted))
@@ -191,9 +171,3 @@ def test_tune_may_save_the_searcher_which_writes_nothing(generator, tmp_path, ca
     generator.save_to_dir(str(folder), "session")
     assert [path.name for path in folder.iterdir()] == ["search_gen_state-session.json"]
     assert "not implemented" not in caplog.text
-
-
-def test_a_list_is_a_source():
-    study = make_study()
-    searcher = TrialSearcher(listed(points_of(study)), study, {})
-    assert len(suggest_all(searcher)) == 3

@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 
+from cohort.tuning.axes import Grid, Uniform
 from cohort.tuning.folder import StudyFolder
-from cohort.tuning.space import Grid, Point, Uniform
-from cohort.tuning.state import ended_trials, known_points, known_trials, present_values
+from cohort.tuning.space import Point
+from cohort.tuning.state import ended_trials, known_points, known_trials
 from cohort.tuning.study import Asha, NoScheduler, OptunaSearch
 from cohort.tuning.trials import points_of, trials_of
 from tests.support.fake_run import record, student, write_run
@@ -72,23 +73,14 @@ def test_what_another_scheduler_stopped_goes_on(other, folder):
     assert ended_trials(small(other), folder, [spec]).values == {spec.name: 0.5}
 
 
-def test_a_failed_trial_is_tried_again(folder):
-    spec = only_trial(small())
-    evaluated(folder.trial(spec), status="failed")
-    folder.record_decision(spec.name, "failed", reason="it died")
-    assert ended_trials(small(), folder, [spec]).values == {}
-
-
-@pytest.mark.parametrize("status", ["interrupted", None])
-def test_an_interrupted_trial_goes_on(status, folder):
-    spec = only_trial(small())
-    evaluated(folder.trial(spec), status=status)
-    assert ended_trials(small(), folder, [spec]).values == {}
-
-
-def test_a_trial_that_was_never_started_has_not_ended(folder):
+def test_a_trial_that_failed_was_interrupted_or_never_began_is_to_be_trained(folder):
     spec = only_trial(small())
     assert ended_trials(small(), folder, [spec]).values == {}
+    for name, status in (("failed", "failed"), ("interrupted", "interrupted"), ("killed", None)):
+        trial = dataclasses.replace(spec, name=name)
+        evaluated(folder.trial(trial), status=status)
+        folder.record_decision(name, "failed", reason="it died")
+        assert ended_trials(small(), folder, [trial]).values == {}
 
 
 def test_what_ended_without_the_metric_has_no_value_and_is_not_repeated(folder):
@@ -119,13 +111,3 @@ def test_those_of_optuna_are_the_suggested_ones_each_once(folder):
     assert known_points(study, folder) == points
     known = [(spec.values["lr"], spec.seed) for spec in known_trials(study, folder)]
     assert known == [(0.5, 0), (0.5, 1), (0.25, 0), (0.25, 1)]
-
-
-def test_keys_that_changed_are_read_from_the_run_folder(folder):
-    spec = only_trial(small())
-    keys = ("lr", "mimicry_weight")
-    assert present_values(spec, folder, keys) == {}
-    config = write_run(folder.trial(spec)) / "config.yaml"
-    config.write_text("k: 2\nlr: 0.3\nmimicry_weight: 0.5\nseed: 0\n")
-    assert present_values(spec, folder, keys) == {"lr": 0.3, "mimicry_weight": 0.5}
-    assert present_values(spec, folder, ()) == {}

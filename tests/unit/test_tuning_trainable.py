@@ -13,7 +13,6 @@ from cohort.tuning.on_ray import trial as trainable
 from cohort.tuning.on_ray.fit import StopTrials
 from cohort.tuning.on_ray.run import StudyResult
 from cohort.tuning.on_ray.trial import Setting, placed, train_trial
-from cohort.tuning.on_ray.unsaved import Unsaved
 from cohort.tuning.trials import TrialSpec
 from tests.support.studies import spec_dict
 
@@ -77,7 +76,6 @@ def test_what_may_lie_elsewhere_than_before_is_given_anew():
 def test_what_is_given_may_change_on_resuming():
     teachers = OdsConfig(workers=0, data_root="/data", teachers="/runs/de")
     changed = given(teachers, teachers="run:de")
-    assert set(changed) == {"teachers", "data_root", "gpus"}
     assert set(changed) <= set(OdsConfig.EXTENDABLE)
     assert {"teacher", "data_root", "gpus"} <= set(SelfDistillConfig.EXTENDABLE)
     assert {"data_root", "gpus"} <= set(CohortConfig.EXTENDABLE)
@@ -93,7 +91,7 @@ def test_a_trial_that_is_to_stop_does_not_begin(tmp_path, monkeypatch):
 
 def test_what_a_run_refuses_is_reported_and_not_tried_again(tmp_path, monkeypatch):
     heard = []
-    monkeypatch.setattr(tune, "report", lambda measured, checkpoint: heard.append(measured))
+    monkeypatch.setattr(tune, "report", lambda measured: heard.append(measured))
     train_trial({"trial": spec_dict("a", temperature=0)}, setting_of(tmp_path))
     sentence = "a: --temperature is 0.0; it must be greater than 0"
     assert heard == [{"ended": "failed", "reason": sentence}]
@@ -110,22 +108,10 @@ def test_trials_are_told_to_stop_once_somebody_asks(tmp_path):
         assert (tmp_path / "stopping").exists()
 
 
-class Holding(Unsaved):
-    """Has what cannot be pickled."""
-
-    def __init__(self, path):
-        self.file = path.open("w")
-
-
-def test_what_cannot_be_saved_need_not_be(tmp_path):
-    holding = Holding(tmp_path / "open")
-    with holding.file, pytest.raises(TypeError):
-        pickle.dumps(vars(holding))
-    restored = pickle.loads(pickle.dumps(holding))
-    assert isinstance(restored, Holding)
-    assert vars(restored) == {}
-    stop = StopTrials(tmp_path / "stopping", lambda: False)
-    assert vars(pickle.loads(pickle.dumps(stop))) == {}
+def test_tune_may_save_what_cannot_be_saved(tmp_path):
+    with (tmp_path / "open").open("w") as file:
+        stop = StopTrials(tmp_path / "stopping", file.writable)
+        assert vars(pickle.loads(pickle.dumps(stop))) == {}
 
 
 @pytest.mark.parametrize(

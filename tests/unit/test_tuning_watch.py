@@ -9,8 +9,7 @@ from rich.console import Console
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.on_ray.watch import Watch
 from cohort.tuning.progress import StudyProgress
-from cohort.tuning.space import Uniform
-from cohort.tuning.study import Asha, Pbt
+from cohort.tuning.study import Asha
 from tests.support.studies import make_study, make_trial, result
 
 
@@ -123,20 +122,6 @@ def test_what_a_trial_says_of_its_end_counts_though_the_study_is_interrupted(tmp
     events.report(trial, {"ended": "failed", "reason": "loss is nan"})
     events.tell("on_trial_complete", trial)
     assert [each["reason"] for each in events.folder.decisions()] == ["loss is nan"]
-
-
-def test_going_on_from_another_trial_is_recorded_once_each_time(tmp_path):
-    events = Events(tmp_path, scheduler=Pbt(mutate={"lr": Uniform(0.1, 0.2)}))
-    trial = make_trial("a", lr=0.15)
-    events.tell("on_trial_start", trial)
-    assert events.folder.decisions() == []
-    for donor, lr in (("b", 0.18), ("b", 0.18), ("c", 0.12)):
-        trial.set_config(trial.config | {"donor": donor, "lr": lr})
-        events.tell("on_trial_start", trial)
-    assert events.folder.decisions() == [
-        {"trial": "a", "kind": "exploited", "donor": donor, "values": {"lr": lr}}
-        for donor, lr in (("b", 0.18), ("c", 0.12))
-    ]
 
 
 def test_epochs_are_known_from_the_config_before_the_first_report(events, trial):

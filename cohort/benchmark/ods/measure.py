@@ -14,6 +14,7 @@ from cohort.benchmark.ods.config import METHODS, PARTS, OdsBenchConfig, OdsMetho
 from cohort.benchmark.turns import device_for, seconds_of, time_rounds, wait
 from cohort.config import Perturbation
 from cohort.learning.optimizers import build_optimizer
+from cohort.learning.plan import TrainingPlan
 from cohort.learning.teachers import Teachers
 from cohort.learning.teaching import member_logits
 from cohort.models.normalised import Normalised
@@ -29,8 +30,12 @@ KINDS: Mapping[OdsMethod, Perturbation] = {
     "conf_ods": "conf_ods",
 }
 TEMPERATURE = 4.0
-LEARNING_RATE = 1e-4
-"""Both cost what any other does."""
+"""It costs what any other does."""
+PLAN = TrainingPlan(
+    batch_size=1, lr=1e-4, weight_decay=5e-4, optimizer="sgd", lr_schedule="constant",
+    steps_per_epoch=1, schedule_steps=1, total_steps=1, log_every=1, eval_every=1, checkpoint_every=1,
+)  # fmt: skip
+"""For the optimiser, which costs the same at any rate; nothing else is looked at."""
 
 PartDone = Callable[[str], None]
 
@@ -126,9 +131,7 @@ def build_steps(config: OdsBenchConfig, device: torch.device) -> dict[OdsMethod,
         student = build(config, network, 0).to(device).train()
         return Step(
             student=student,
-            optimizer=build_optimizer(
-                student, "sgd", lr=LEARNING_RATE, weight_decay=5e-4, decay_on="all"
-            ),
+            optimizer=build_optimizer(student, PLAN),
             images_BCHW=images_BCHW,
             labels_B=labels_B,
             bf16=config.precision == "bf16",

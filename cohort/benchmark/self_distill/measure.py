@@ -75,5 +75,5 @@ def time_steps(learner: Learner, numbers: range) -> float:
             learner.learn(step)
 
     seconds = seconds_of(work, learner.device)
-    learner.records.drain()
+    learner.windows.drain()
     return seconds

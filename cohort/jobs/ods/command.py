@@ -6,6 +6,7 @@ from cohort.jobs.ods.config import OdsConfig
 from cohort.run.command import Command
 
 if TYPE_CHECKING:
+    from cohort.data.dataset import ImageDataset
     from cohort.run.start import Run
 
 
@@ -13,7 +14,6 @@ class OdsDistill(Command[OdsConfig]):
     """ODS distillation: a deep ensemble in one network, its diversity kept."""
 
     name, key = "ods-distill", "ods_distill"
-    about = "Distil a deep ensemble into one BatchEnsemble, diversity kept (ODS), on Ray Train."
     config = OdsConfig
 
     def resolve(self, config: OdsConfig) -> OdsConfig:
@@ -22,11 +22,11 @@ class OdsDistill(Command[OdsConfig]):
 
         return resolve(config)
 
-    def prepare(self, config: OdsConfig) -> "Run":
+    def prepare(self, config: OdsConfig, dataset: "ImageDataset | None" = None) -> "Run":
         """Read the data and the teachers, try out the network."""
         from cohort.jobs.ods.run import prepare_run
 
-        return prepare_run(config)
+        return prepare_run(config, dataset)
 
 
 ODS_DISTILL = OdsDistill()

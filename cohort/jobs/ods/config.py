@@ -1,12 +1,14 @@
-"""The configuration of `scripts/ods_distill.py` and `ods_distill`."""
+"""The configuration of `cohort ods-distill` and `ods_distill`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from cohort.config import OdsNorm, Perturbation, flag, not_negative, positive
 from cohort.errors import ConfigError
-from cohort.jobs.config import JobConfig, Network
-from cohort.models.spec import MOST_MEMBERS, MemberInit
+from cohort.imports import written_name
+from cohort.jobs.config import JobConfig
+from cohort.models.spec import MOST_MEMBERS, MemberInit, PlainNetwork
 
 StudentKind = Literal["be", "single"]
 Method = Literal["one_to_one", "mean", "labels"]
@@ -28,15 +30,15 @@ class OdsConfig(JobConfig):
         "teacher_pool",
     )
 
-    dataset: Network = OF_TEACHERS
+    dataset: str | Callable[..., Any] = OF_TEACHERS
     """teachers: the data that they learned, with the subsets, the validation split and the image size of their run, where --train-subset, --test-subset, --validation, --data-seed, --image-size and --data-root do not say otherwise. Or digits, cifar10, cifar100, folder (class per directory), synthetic, or package.module:function."""  # noqa: E501
     teachers: str | None = None
-    """Folder of a finished run whose students teach: a deep ensemble, from launch_cohort.py --teacher none."""  # noqa: E501
+    """Folder of a finished run whose students teach: a deep ensemble, from `cohort train --teacher none`."""
     choose: str | int | tuple[int, ...] | None = None
     """Numbers of the students that teach, with commas between, such as 0,2,3. Default: all of the run's."""
     student: StudentKind = "be"
     """be (a BatchEnsemble: one network, of which every member has its own rank-one factors) or single (a plain network)."""  # noqa: E501
-    model: Network | None = None
+    model: PlainNetwork | None = None
     """The network that is made a student: a name or package.module:function. Default: the teachers'."""
     members: int | None = None
     """Members of the BatchEnsemble. Default: as many as there are teachers."""
@@ -45,13 +47,13 @@ class OdsConfig(JobConfig):
     method: Method | None = None
     """one_to_one (member j learns from teacher j), mean (all learn from the ensemble's mean posterior), or labels (no distillation; the teachers are only what the student is measured against). Default: one_to_one for be, mean for single."""  # noqa: E501
     perturbation: Perturbation | None = None
-    """Of the inputs on which the teachers are imitated: none, gaussian, ods (where one teacher's outputs change most), or conf_ods (the same, scaled by its confidence). Default: conf_ods."""  # noqa: E501
+    """Perturbation of the inputs on which the teachers are imitated: none, gaussian, ods (where one teacher's outputs change most), or conf_ods (the same, scaled by its confidence). Default: conf_ods."""  # noqa: E501
     eta: float | None = None
     """Size of the perturbation in 1/255 of the pixels' range. Default: 1."""
     ods_norm: OdsNorm | None = None
     """What has size 1 before --eta: rms, the root mean square over pixels (authors' code), or l2, the Euclidean norm (paper). Default: rms."""  # noqa: E501
     alpha: float | None = None
-    """Share of the teachers' posteriors in the loss, 1 - alpha that of the labels. Default: 0.9."""
+    """Weight of the teachers' posteriors in the loss, 1 - alpha that of the labels. Default: 0.9."""
     tau: float | None = None
     """Temperature that softens both posteriors in the divergence, which is scaled by its square; ODS takes the same. Default: 1 for cifar100, as the paper has it, else 4."""  # noqa: E501
     teacher_pool: int | None = None
@@ -89,9 +91,9 @@ class OdsConfig(JobConfig):
         return chosen
 
     def _check_student(self) -> None:
-        if isinstance(self.model, str) and "+" in self.model:
+        if self.model is not None and "+" in (name := written_name(self.model)):
             raise ConfigError(
-                f"--model is {self.model!r}; here it is the network's name alone: its members come "
+                f"--model is {name!r}; here it is the network's name alone: its members come "
                 "from --student be --members N"
             )
         if self.student == "single":

@@ -14,7 +14,7 @@ from cohort.data.dataset import Split
 from cohort.jobs.job import STUDENT, Evaluation, Job
 from cohort.jobs.ods.config import LOSS_TERMS, OdsConfig
 from cohort.jobs.teacher import TeacherFiles
-from cohort.learning.build import learner_of, student_for
+from cohort.learning.build import student_for
 from cohort.learning.data_parallel import Workers
 from cohort.learning.learner import Learner
 from cohort.learning.teachers import Teachers
@@ -22,8 +22,7 @@ from cohort.learning.teaching import LocalTeaching, TaughtStudent, Teaching, lab
 from cohort.metrics.classification import mean_posterior
 from cohort.metrics.deep_ensemble import deep_ensemble_equivalent
 from cohort.models.normalised import Normalised
-from cohort.models.registry import NetworkSpec
-from cohort.models.spec import WithMembers
+from cohort.models.spec import Network, WithMembers
 from cohort.objectives.ods import EnsembleDistillation
 from cohort.objectives.perturbation import InputPerturbation
 from cohort.run.ending import prefixed
@@ -62,7 +61,7 @@ class OdsJob(Job):
         student = self.student()
         module = TaughtStudent(student).to(device)  # and with it the student
         assert self.config.method is not None, "the config is not resolved"
-        return learner_of(
+        return Learner(
             student,
             self.plan,
             self.dataset,
@@ -72,17 +71,16 @@ class OdsJob(Job):
                 temperature=self.config.tau or 1.0,
             ),
             student=STUDENT,
-            forward=workers.parallel(module),
+            forward=module,
             inputs=teaching,
-            shard=(workers.rank, workers.size),
-            average=workers.average,
+            workers=workers,
         )
 
     def student(self) -> Normalised:
-        """The network at step 0."""
+        """The student at step 0: a batch ensemble, or a plain network."""
         config, dataset = self.config, self.dataset
         assert config.model is not None, "the config is not resolved"
-        spec: NetworkSpec = config.model
+        spec: Network = config.model
         if config.members is not None:
             spec = WithMembers(config.model, config.members, init=config.init)
         return student_for(dataset, spec, seed=config.seed, student=STUDENT, flag="--model")
@@ -102,14 +100,14 @@ class OdsJob(Job):
         )
 
     def build_teachers(self, device: torch.device, chosen: Sequence[int] | None = None) -> Teachers:
-        """All of them, or those chosen, frozen, on a device."""
+        """All teachers, or those chosen, frozen, on a device."""
         numbers = range(len(self.teachers)) if chosen is None else chosen
         modules = [self.teachers[number].build() for number in numbers]
         return Teachers(modules, stacked=self.config.stacked_teachers).to(device)
 
     @property
     def perturbation(self) -> InputPerturbation:
-        """As the config has it."""
+        """How the teachers' inputs are perturbed."""
         config = self.config
         return InputPerturbation(
             kind=config.perturbation or "none",
@@ -124,13 +122,16 @@ class OdsJob(Job):
         return self.config.teacher_pool or 0
 
     def answer(self, outputs: Sequence[Tensor]) -> Tensor:
-        """The members' mean posterior."""
+        """Logarithm of the members' mean posterior, [N, C]."""
         return mean_posterior(outputs)
 
     def measure(
         self, outputs: Sequence[Tensor], labels_N: Tensor, held_out: Sequence[Tensor] | None
     ) -> Evaluation:
-        """Of the members' mean posterior, calibrated on the validation split too, and of each member."""
+        """Measurements of the members' mean posterior and of each member.
+
+        Where there is a validation split, those of the mean posterior calibrated on it too.
+        """
         validation = self.dataset.validation
         if held_out is None or validation is None:
             measured = measure_members(outputs, labels_N)
@@ -145,19 +146,19 @@ class OdsJob(Job):
         dataset = self.dataset
         splits = [split for split in (dataset.test, dataset.validation) if split is not None]
         # Each worker asks about its part; [N, M, C], so that parts follow each other.
-        asked = [workers.gather(ask(workers.share(split)).transpose(0, 1)) for split in splits]
+        asked = [workers.gather(ask(workers.part_of(split)).transpose(0, 1)) for split in splits]
         if not workers.leads:
             return {}
         return measure_teachers(dataset, *(answers_NMC.transpose(0, 1) for answers_NMC in asked))
 
     def named_constants(self) -> dict[str, Any]:
-        """The method and what its loss has."""
+        """The method and the constants of its loss, for summary.json."""
         keys = ("student", "method", *LOSS_TERMS)
         values = {key: getattr(self.config, key) for key in keys}
         return {key: value for key, value in values.items() if value is not None}
 
     def student_details(self, measured: dict[str, Any], folder: Path) -> dict[str, Any]:
-        """Every member's measurements."""
+        """Every member's measurements, for the student's line in summary.json."""
         members = measured.pop("members", None)
         if members is None:
             return {}

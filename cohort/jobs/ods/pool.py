@@ -73,14 +73,14 @@ class TeacherActor:
 
     @ray.method
     def log_posteriors(self, step: int, shard: Shard, perturbed: Array | None) -> Array:
-        """Of each of these teachers, on the perturbed images, or on the step's own: [m, B, C]."""
+        """Log-posteriors [m, B, C] of this actor's m teachers on perturbed images, or on the step's own."""
         images = self._images(step, shard) if perturbed is None else as_tensor(perturbed)
         with self._autocast:
             return as_array(self._teachers.log_posteriors(images.to(self._device)))
 
     @ray.method
     def over(self, images: npt.NDArray[np.uint8]) -> Array:
-        """Of each of these teachers, on images as they are: [m, N, C]."""
+        """Log-posteriors [m, N, C] of this actor's m teachers on images as they are."""
         split = Split(images, np.zeros(len(images), dtype=np.int64))
         return as_array(self._teachers.log_posteriors_over(split, self._device))
 
@@ -109,7 +109,7 @@ class TeacherPool:
     seed: int
 
     def teaching(self, shard: Shard, total_steps: int) -> "PoolTeaching":
-        """The Teaching of one worker."""
+        """What teaches one worker, whose shard of each batch the actors are asked about."""
         return PoolTeaching(self, shard, total_steps)
 
     def ask(self, step: int, shard: Shard) -> "Asked":
@@ -138,7 +138,7 @@ class TeacherPool:
 
 
 class Asked(NamedTuple):
-    """Answers on their way."""
+    """A question to the actors: references to answers that may still be on their way."""
 
     perturbed: Any
     """Reference to the perturbed images; None for the images themselves."""
@@ -216,6 +216,6 @@ def fetch(references: Sequence[Any]) -> list[Any]:
 
 
 def as_array(tensor: Tensor) -> Array:
-    """A tensor for the object store."""
+    """A tensor as float32 NumPy, which the object store moves without a copy."""
     array: Array = tensor.detach().float().cpu().numpy()
     return array

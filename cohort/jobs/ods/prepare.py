@@ -4,31 +4,34 @@ from dataclasses import replace
 
 import torch
 
+from cohort.data.dataset import ImageDataset
 from cohort.data.registry import load_dataset
 from cohort.errors import ConfigError
+from cohort.imports import written_name
 from cohort.jobs.ods.config import OdsConfig
 from cohort.jobs.ods.job import OdsJob
 from cohort.jobs.ods.resolve import check_validation, teacher_folders
-from cohort.jobs.placement import check_shares, smallest_batch
+from cohort.jobs.placement import check_divides
 from cohort.jobs.teacher import read_student
-from cohort.learning.lone_image import check_lone_image
 from cohort.learning.plan import plan_training
 from cohort.models.members import MembersStudent
 from cohort.models.members_apart import check_members_apart
-from cohort.models.spec import WithMembers, network_name
+from cohort.models.modules import count_parameters
+from cohort.models.spec import WithMembers
 from cohort.reporting.tensorboard import summary_writer
 
 
-def prepare(config: OdsConfig) -> OdsJob:
+def prepare(config: OdsConfig, dataset: ImageDataset | None = None) -> OdsJob:
     """Read the data and the teachers, try out the network. ``config`` is resolved.
 
-    Raises ConfigError for whatever does not fit.
+    ``dataset`` stands in for the teachers' data, which are then not read. Raises ConfigError for
+    whatever does not fit.
     """
     if config.tensorboard:
         summary_writer()
-    dataset = load_dataset(config, config.seed)
+    dataset = dataset or load_dataset(config, config.seed)
     plan = plan_training(config, len(dataset.train))
-    check_shares(config, plan, dataset)
+    check_divides(config, plan, dataset)
     given = f"--teachers {config.teachers}"
     teachers = tuple(read_student(folder, dataset, given) for folder in teacher_folders(config))
     check_validation(config)
@@ -38,10 +41,7 @@ def prepare(config: OdsConfig) -> OdsJob:
     student = job.student()
     if isinstance(student, MembersStudent):
         check_members_apart(student.network, dataset.image_shape, "--model")
-    elif smallest_batch(config, plan) == 1:
-        check_lone_image(student, dataset.image_shape, student, plan.batch_size)
-    parameters = sum(p.numel() for p in student.parameters())
-    return replace(job, network=_written_name(config), parameters=parameters)
+    return replace(job, network=_written_name(config), parameters=count_parameters(student))
 
 
 def _check_pool(config: OdsConfig, teachers: int) -> None:
@@ -64,5 +64,5 @@ def _try_out_teachers(job: OdsJob) -> None:
 def _written_name(config: OdsConfig) -> str:
     assert config.model is not None
     if config.members is None:
-        return network_name(config.model)
+        return written_name(config.model)
     return WithMembers(config.model, config.members).written_name

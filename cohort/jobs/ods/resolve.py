@@ -7,6 +7,7 @@ from typing import Any
 from cohort.config_file import plain
 from cohort.data.recipes import fill_in, ods_recipe
 from cohort.errors import ConfigError
+from cohort.invocation import command_line
 from cohort.jobs.ods.config import OF_TEACHERS, OdsConfig
 from cohort.learning.student_files import read_card
 from cohort.run.finished import RunData, read_run_data, students_of
@@ -25,7 +26,7 @@ def resolve(config: OdsConfig) -> OdsConfig:
     if config.teachers is None:
         raise ConfigError(
             "--teachers is missing; name the folder of a finished deep ensemble, which "
-            "scripts/launch_cohort.py --teacher none --k 4 trains"
+            f"{command_line('train', '--teacher', 'none', '--k', 4)} trains"
         )
     folders = teacher_folders(config)
     data = read_run_data(RunFolder(config.teachers), None)

@@ -3,6 +3,7 @@
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+from cohort.data.dataset import ImageDataset
 from cohort.jobs.job import Job
 from cohort.jobs.ods.command import ODS_DISTILL
 from cohort.jobs.ods.config import OdsConfig
@@ -39,12 +40,12 @@ def ods_distill(
     return start_run(ODS_DISTILL, config, on_step=on_step, verbose=verbose, watcher=watcher)
 
 
-def prepare_run(config: OdsConfig) -> JobRun:
-    """The run of a resolved config. Raises ConfigError for whatever does not fit."""
+def prepare_run(config: OdsConfig, dataset: ImageDataset | None = None) -> JobRun:
+    """The run of a resolved config; see ``Command.prepare``."""
     assert config.model is not None, "the config is not resolved"
     method = f"{config.student}-{config.perturbation or config.method}"
     beside = None if config.teacher_pool is None else _teachers_in_a_pool
-    return JobRun.of(prepare(config), method, config.model, beside)
+    return JobRun.of(prepare(config, dataset), method, config.model, beside)
 
 
 def _teachers_in_a_pool(

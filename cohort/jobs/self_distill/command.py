@@ -6,6 +6,7 @@ from cohort.jobs.self_distill.config import SelfDistillConfig, resolve
 from cohort.run.command import Command
 
 if TYPE_CHECKING:
+    from cohort.data.dataset import ImageDataset
     from cohort.run.start import Run
 
 
@@ -13,18 +14,17 @@ class SelfDistill(Command[SelfDistillConfig]):
     """Be Your Own Teacher: a network with exits that is its own teacher."""
 
     name, key = "self-distill", "self_distill"
-    about = "Train a network with exits that is its own teacher (Be Your Own Teacher) on Ray Train."
     config = SelfDistillConfig
 
     def resolve(self, config: SelfDistillConfig) -> SelfDistillConfig:
         """The config with what recipe and method say filled in."""
         return resolve(config)
 
-    def prepare(self, config: SelfDistillConfig) -> "Run":
+    def prepare(self, config: SelfDistillConfig, dataset: "ImageDataset | None" = None) -> "Run":
         """Read the data and the teacher, try out the network."""
         from cohort.jobs.self_distill.run import prepare_run
 
-        return prepare_run(config)
+        return prepare_run(config, dataset)
 
 
 SELF_DISTILL = SelfDistill()

@@ -1,4 +1,4 @@
-"""The configuration of `scripts/self_distill.py` and `self_distill`."""
+"""The configuration of `cohort self-distill` and `self_distill`."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Literal
 from cohort.config import flag, not_negative, positive
 from cohort.data.recipes import fill_in, self_distillation_recipe
 from cohort.errors import ConfigError
-from cohort.jobs.config import JobConfig, Network
-from cohort.models.spec import WithExits, WithMembers
+from cohort.imports import written_name
+from cohort.jobs.config import JobConfig
+from cohort.models.spec import PlainNetwork
 
 Method = Literal["byot", "dsn", "none", "kd", "fitnet", "at"]
 
@@ -34,7 +35,7 @@ class SelfDistillConfig(JobConfig):
 
     EXTENDABLE: ClassVar[tuple[str, ...]] = (*JobConfig.EXTENDABLE, "teacher")
 
-    model: Network | None = None
+    model: PlainNetwork | None = None
     """The network: a name (resnet18, wrn_20_8, pyramidnet_110_84, resnext29_8x64d, vgg16_bn, ..., any torchvision classifier) or package.module:function. Default: the data set's recipe."""  # noqa: E501
     exits: str | tuple[str, ...] | None = None
     """Modules after which exits stand, or hints are taken, with commas between, such as stages.0,stages.1. Default: the network's own places."""  # noqa: E501
@@ -43,7 +44,7 @@ class SelfDistillConfig(JobConfig):
     teacher: str | None = None
     """Folder of a finished run whose student teaches (kd, fitnet, at), or RUN_DIR/students/K of one."""
     alpha: float | None = None
-    """Share of the teacher's posterior in the loss, 1 - alpha that of the labels. Default: 0.3 for byot, 0.9 for kd, 0 for fitnet and at."""  # noqa: E501
+    """Weight of the teacher's posterior in the loss, 1 - alpha that of the labels. Default: 0.3 for byot, 0.9 for kd, 0 for fitnet and at."""  # noqa: E501
     hint_weight: float | None = None
     """Weight of the distance between features (byot), maps (fitnet) or attention maps (at). Default: 0.03, 100, 1000."""  # noqa: E501
     temperature: float | None = None
@@ -77,9 +78,7 @@ def resolve(config: SelfDistillConfig) -> SelfDistillConfig:
 
 
 def _check_model(config: SelfDistillConfig) -> None:
-    model = config.model
-    if isinstance(model, WithExits | WithMembers) or (isinstance(model, str) and "+" in model):
-        name = model if isinstance(model, str) else model.written_name
+    if config.model is not None and "+" in (name := written_name(config.model)):
         raise ConfigError(
             f"--model is {name!r}; here it is the network's name alone: whether it gets exits is said "
             "by --method, and where by --exits"
@@ -99,7 +98,7 @@ def _check_method(config: SelfDistillConfig) -> None:
     if config.temperature is not None and alpha is None and CONSTANTS[method]["alpha"] == 0:
         raise ConfigError(
             f"--temperature is {config.temperature} with --method {method}, which leaves posteriors "
-            "out of the loss unless told otherwise; give their share by --alpha too, or leave it out"
+            "out of the loss unless told otherwise; give their weight by --alpha too, or leave it out"
         )
     if config.exits is not None and method not in WITH_PLACES:
         raise ConfigError(

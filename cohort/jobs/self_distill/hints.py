@@ -7,11 +7,11 @@ from cohort.errors import ConfigError
 from cohort.jobs.self_distill.config import SelfDistillConfig
 from cohort.learning.beside_teacher import BesideFrozenTeacher
 from cohort.models.cut import CutNetwork, candidates, cut, default_places, last_place
-from cohort.models.modes import in_mode
+from cohort.models.modules import in_mode
 from cohort.models.multi_exit import MultiExit
 from cohort.models.normalised import Normalised
-from cohort.models.registry import shown
 from cohort.models.regressor import MapShape, Regressors
+from cohort.models.spec import shown
 from cohort.seeding import derive_seed
 
 Names = tuple[str, ...]
@@ -46,7 +46,10 @@ def beside_teacher(
 def _paired_places(
     config: SelfDistillConfig, student: nn.Module, teacher: Normalised
 ) -> tuple[Names, Names]:
-    """Of the student and of the teacher; where the user named some, it may be one more than exits."""
+    """Modules of the student and of the teacher whose maps are compared, pair by pair.
+
+    The user may have named one more of the student's than the teacher has exits.
+    """
     own, theirs = _places(config, student), _teacher_places(config, teacher)
     if config.method == "fitnet" and config.places is None:
         return _middle(own), _middle(theirs)

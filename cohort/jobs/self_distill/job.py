@@ -10,22 +10,24 @@ from torch import Tensor, nn
 
 from cohort.analysis.cost import exit_costs
 from cohort.analysis.exits import DEEPEST, exit_lines, report_exits
+from cohort.data.dataset import ImageDataset
 from cohort.data.registry import load_dataset
+from cohort.imports import written_name
 from cohort.jobs.job import STUDENT, Evaluation, Job
-from cohort.jobs.placement import check_shares, smallest_batch
+from cohort.jobs.placement import check_divides
 from cohort.jobs.self_distill.config import WITH_EXITS, Method, SelfDistillConfig
 from cohort.jobs.self_distill.hints import beside_teacher
 from cohort.jobs.teacher import TeacherFiles, read_teacher
 from cohort.learning.beside_teacher import AllExits
-from cohort.learning.build import learner_of, student_for
+from cohort.learning.build import student_for
 from cohort.learning.data_parallel import Workers
 from cohort.learning.learner import Learner
-from cohort.learning.lone_image import check_lone_image
 from cohort.learning.plan import plan_training
 from cohort.learning.student_files import load_student, own_factory
 from cohort.models.early_exit import MultiExitStudent
+from cohort.models.modules import count_parameters
 from cohort.models.normalised import Normalised
-from cohort.models.spec import WithExits, network_name
+from cohort.models.spec import WithExits
 from cohort.objectives.classic import ClassicDistillation, Hint
 from cohort.objectives.mutual import MutualLearning
 from cohort.objectives.objective import Objective
@@ -47,20 +49,19 @@ class SelfDistillJob(Job):
         """The learner of one worker at step 0."""
         student = self.student()
         module = self.training_module(student).to(device)  # and with it the student
-        return learner_of(
+        return Learner(
             student,
             self.plan,
             self.dataset,
             _objective(self.config),
             student=STUDENT,
-            forward=workers.parallel(module),
+            forward=module,
             adapters=getattr(module, "regressors", None),
-            shard=(workers.rank, workers.size),
-            average=workers.average,
+            workers=workers,
         )
 
     def student(self) -> Normalised:
-        """The network at step 0."""
+        """The student at step 0, with exits if the method has some."""
         config, dataset = self.config, self.dataset
         assert config.model is not None, "the config is not resolved"
         with_exits = config.method in WITH_EXITS
@@ -77,13 +78,13 @@ class SelfDistillJob(Job):
         return beside_teacher(self.config, student, teacher, self.dataset.image_shape)
 
     def answer(self, outputs: Sequence[Tensor]) -> Tensor:
-        """The deepest exit's."""
+        """The deepest exit's log-posterior [N, C]."""
         return outputs[-1]
 
     def measure(
         self, outputs: Sequence[Tensor], labels_N: Tensor, held_out: Sequence[Tensor] | None
     ) -> Evaluation:
-        """Of the deepest exit, of all exits, and of ensembles by mean posterior.
+        """Measurements of the deepest exit, of all exits, and of their ensembles by mean posterior.
 
         A plain network has no ``exits``. With more than three exits, the deepest three are an
         ensemble too (Table 5).
@@ -99,11 +100,11 @@ class SelfDistillJob(Job):
         return result
 
     def named_constants(self) -> dict[str, Any]:
-        """The method."""
+        """The method, for summary.json."""
         return {"method": self.config.method}
 
     def student_details(self, measured: dict[str, Any], folder: Path) -> dict[str, Any]:
-        """Every exit's cost beside its measurements."""
+        """Every exit's cost beside its measurements, for the student's line in summary.json."""
         exits = measured.pop("exits", None)
         if exits is None:
             return {}
@@ -117,39 +118,41 @@ class SelfDistillJob(Job):
         return {"exits": exit_lines(by_exit, costs, student.network.places)}
 
     def endings(self, evaluation: Evaluation, concluded: Mapping[str, Any]) -> dict[str, Any]:
-        """The ensembles of exits."""
+        """Measurements of the ensembles of exits, for the end of summary.json."""
         ensembles = ("ensemble", "ensemble_deepest")
         return {name: prefixed(evaluation[name]) for name in ensembles if name in evaluation}
 
 
-def prepare(config: SelfDistillConfig, teacher: TeacherFiles | None = None) -> SelfDistillJob:
+def prepare(
+    config: SelfDistillConfig,
+    teacher: TeacherFiles | None = None,
+    dataset: ImageDataset | None = None,
+) -> SelfDistillJob:
     """Read the data and the teacher, try out the network. ``config`` is resolved.
 
-    ``teacher`` stands in for the run that ``config.teacher`` names, which is then not read.
-    Raises ConfigError for whatever does not fit.
+    ``teacher`` and ``dataset`` stand in for the run and the data that ``config`` names, which are
+    then not read. Raises ConfigError for whatever does not fit.
     """
     if config.tensorboard:
         summary_writer()
-    dataset = load_dataset(config, config.seed)
+    dataset = dataset or load_dataset(config, config.seed)
     plan = plan_training(config, len(dataset.train))
-    check_shares(config, plan, dataset)
+    check_divides(config, plan, dataset)
     if config.teacher is not None and teacher is None:
         teacher = read_teacher(config.teacher, dataset)
     job = SelfDistillJob(config, dataset, plan, "", 0, teacher)
     student = job.student()
-    module = job.training_module(student)  # refuses what cannot be trained together
-    if smallest_batch(config, plan) == 1:
-        check_lone_image(module, dataset.image_shape, module, plan.batch_size)
-    parameters = sum(p.numel() for p in student.parameters())
-    return replace(job, network=_written_name(config, student), parameters=parameters)
+    job.training_module(student)  # refuses what cannot be trained together
+    network = _written_name(config, student)
+    return replace(job, network=network, parameters=count_parameters(student))
 
 
 def _written_name(config: SelfDistillConfig, student: Normalised) -> str:
-    """With its places, so that it is rebuilt exactly whatever the network's own will be."""
+    """The network with the places of its exits: rebuilt exactly whatever its own will be."""
     assert config.model is not None
     if isinstance(student, MultiExitStudent):
         return WithExits(config.model, student.network.places).written_name
-    return network_name(config.model)
+    return written_name(config.model)
 
 
 def _objective(config: SelfDistillConfig) -> Objective:

@@ -1,5 +1,6 @@
 """`self_distill`: from a config to a network with trained, evaluated exits in a run folder."""
 
+from cohort.data.dataset import ImageDataset
 from cohort.jobs.run import JobRun
 from cohort.jobs.self_distill.command import SELF_DISTILL
 from cohort.jobs.self_distill.config import SelfDistillConfig
@@ -31,7 +32,7 @@ def self_distill(
     return start_run(SELF_DISTILL, config, on_step=on_step, verbose=verbose, watcher=watcher)
 
 
-def prepare_run(config: SelfDistillConfig) -> JobRun:
-    """The run of a resolved config. Raises ConfigError for whatever does not fit."""
+def prepare_run(config: SelfDistillConfig, dataset: ImageDataset | None = None) -> JobRun:
+    """The run of a resolved config; see ``Command.prepare``."""
     assert config.model is not None, "the config is not resolved"
-    return JobRun.of(prepare(config), config.method, config.model)
+    return JobRun.of(prepare(config, dataset=dataset), config.method, config.model)

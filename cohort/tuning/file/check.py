@@ -6,17 +6,13 @@ from typing import Any
 from cohort.config import RunConfig
 from cohort.errors import ConfigError
 from cohort.jobs.ods.config import OdsConfig
+from cohort.tuning.axes import extremes, is_drawn
 from cohort.tuning.file.check_keys import check_axes, check_config_keys
 from cohort.tuning.file.check_metrics import check_metric_names, check_validation, holds_out
-from cohort.tuning.file.check_search import (
-    check_at_once,
-    check_population,
-    check_scheduler,
-    check_search,
-)
+from cohort.tuning.file.check_search import check_scheduler, check_search
 from cohort.tuning.file.reading import Place
 from cohort.tuning.report import HeatmapFigure, LinesFigure
-from cohort.tuning.space import Point, draw, extremes, is_drawn, labels_of, spanned
+from cohort.tuning.space import Point, draw, labels_of, spanned
 from cohort.tuning.study import OptunaSearch, Study
 from cohort.tuning.trials import (
     TrialSpec,
@@ -40,7 +36,6 @@ def check_study(study: Study, place: Place) -> None:
     points = points_to_check(study)
     if not points:
         raise place.at("without").error("leaves no point of the space")
-    check_at_once(study, len(points) * len(study.seeds), place)
     _check_baseline(study, points, place.at("report", "baseline"))
     _check_configs(study, points, place)
 
@@ -126,7 +121,6 @@ def _check_configs(study: Study, points: list[Point], place: Place) -> None:
                 f"{where} is the same run as {_written(seen[config])}; leave one of them out"
             )
         seen[config] = point
-        check_population(study, spec, config, place)
         held_out.append(holds_out(study, spec, config))
     check_validation(study, held_out, place)
 

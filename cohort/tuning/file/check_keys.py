@@ -11,20 +11,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from cohort.config_file import names_of
+from cohort.tuning.axes import Axis, Cases, Choice, Grid, Zip, keys_of
 from cohort.tuning.commands import COMMANDS, CONFIGS, Command
-from cohort.tuning.file.axes import kind_of
 from cohort.tuning.file.check_metrics import CONCLUDED, EVALUATED
 from cohort.tuning.file.reading import Place, reason
-from cohort.tuning.space import (
-    Axis,
-    Cases,
-    Choice,
-    Grid,
-    Zip,
-    draw,
-    keys_of,
-    labels_of,
-)
+from cohort.tuning.space import draw, labels_of
 from cohort.tuning.study import Study
 from cohort.tuning.trials import referred
 
@@ -153,7 +144,7 @@ def _axis_keys(
     name: str, axis: Axis, commands: tuple[Command, ...], place: Place
 ) -> Iterator[Assignment]:
     """Every value of an axis that is no case; of an interval one draw."""
-    place = place.at(kind_of(axis))
+    place = place.at(axis.kind)
     if isinstance(axis, Zip):
         for key, values in axis.lists.items():
             yield from (Assignment(place.at(key), key, value, commands) for value in values)

@@ -1,9 +1,8 @@
-"""Studies on Ray Tune.
+"""Studies on Ray Tune: all that needs ray.
 
 - ``run``: ``run_study``, from a study to its results, by way of one ``session`` of training.
-- ``fit``: trials started, watched, stopped. ``placing``: their places. ``watch``: what happens to
-  them, shown and put on record. ``unsaved``: what Tune would save, and need not.
-- ``searcher`` hands out trials; ``schedulers`` and ``population`` decide which of them go on.
-- ``trial`` and ``reporter``: what runs in a trial's process, and what it tells Tune; ``exploit``: a
-  trial that goes on from another one's weights.
+- ``placing``: what each trial takes of the cluster, tried out before anything starts.
+- ``fit``: trials started, watched, stopped. ``watch``: what happens to them, shown and put on record.
+- ``searcher`` hands out trials; ``schedulers`` decides which of them go on.
+- ``trial`` and ``reporter``: what runs in a trial's process, and what it tells Tune.
 """

@@ -1,4 +1,4 @@
-"""Trials on Ray Tune: started, watched, stopped and started again. Needs ray."""
+"""Trials on Ray Tune: started, watched, stopped and started again."""
 
 import logging
 import os
@@ -26,14 +26,12 @@ from ray.tune.search import Searcher
 
 from cohort.run.interruption import Interruption
 from cohort.tuning.on_ray.placing import Placing
+from cohort.tuning.on_ray.searcher import Unsaved
 from cohort.tuning.on_ray.trial import Setting, train_trial
-from cohort.tuning.on_ray.unsaved import Unsaved
 from cohort.tuning.on_ray.watch import Watch
 from cohort.tuning.trials import TrialSpec
 
 WAITING = "TUNE_MAX_PENDING_TRIALS_PG"
-KEPT = 4
-"""Checkpoints of a trial that others may still go on from when it has written newer ones."""
 
 
 class StopTrials(Unsaved, tune.Callback):
@@ -69,7 +67,7 @@ def fit(
     Args:
         trials: what hands them out, or all of them.
         scheduler: which of them go on; None for all.
-        setting: what the trials share.
+        setting: what the trials have in common.
         placing: what each takes of the cluster.
         watch: told of what happens to them.
         interruption: whether the study is to stop.
@@ -98,7 +96,6 @@ def fit(
                 verbose=0,
                 callbacks=[StopTrials(setting.stop_file, interruption.requested), watch],
                 failure_config=tune.FailureConfig(max_failures=max_failures),
-                checkpoint_config=tune.CheckpointConfig(num_to_keep=KEPT),
             ),
         ).fit()
 

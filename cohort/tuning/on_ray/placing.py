@@ -1,7 +1,8 @@
-"""The places of a study's trials on a cluster: checked before anything starts, then reserved. Needs ray."""
+"""The places of a study's trials on a cluster: checked before anything starts, then reserved."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import ray
 from ray.tune import PlacementGroupFactory
 
 from cohort.commands import by_key
-from cohort.config import RunConfig
+from cohort.config import DataConfig, RunConfig, data_keys
+from cohort.config_file import names_of
+from cohort.data.dataset import ImageDataset
+from cohort.data.registry import load_dataset
 from cohort.errors import ConfigError
 from cohort.jobs.ods.config import OdsConfig
 from cohort.runtime.placement import Node
@@ -20,7 +24,15 @@ from cohort.tuning.trials import TrialSpec, config_of, referred
 
 TOUCH = 0.001
 """Of a resource that a node has 1 of: enough to be there, and a thousand fit."""
+UNSEEN = frozenset(
+    (
+        *("seed", "lr", "weight_decay", "decay_on", "optimizer", "lr_schedule", "precision"),
+        *("temperature", "mimicry_weight", "alpha", "hint_weight", "eta", "tau"),
+    )
+)
+"""Keys that change neither what a trial takes nor whether data and networks go together."""
 Locate = Callable[[RunConfig], RunConfig]
+Read = Callable[[DataConfig, int], ImageDataset]
 
 
 class Placing:
@@ -50,26 +62,25 @@ class Placing:
         Raises ConfigError, naming the trial, for one that can never be placed, or that its command
         would refuse: data that are not there, a network that does not fit its images.
         """
-        demands = []
-        for spec in specs:
+        demands: list[Demand] = []
+        read = lru_cache(maxsize=1)(load_dataset)
+        for spec in sorted(specs, key=_data_of):  # one data set after the other, each read once
             try:
-                demands.append(self.demand(spec))
+                demands.append(self.demand(spec, read))
             except ConfigError as error:
                 raise ConfigError(f"trial {spec.name}: {error}") from error
         return demands
 
-    def demand(self, spec: TrialSpec) -> Demand:
-        """What a trial takes: looked into once for all seeds, for it means to read the data."""
-        key = json.dumps([spec.command, {**spec.values, "seed": None}], sort_keys=True)
+    def demand(self, spec: TrialSpec, read: Read = load_dataset) -> Demand:
+        """What a trial takes: looked into once for all that differ in ``UNSEEN`` alone."""
+        seen = {key: value for key, value in spec.values.items() if key not in UNSEEN}
+        key = json.dumps([spec.command, seen], sort_keys=True)
         if key not in self._known:
-            self._known[key] = self._demand(spec)
+            config = self._locate(config_of(spec, None, self._runs))
+            waits = any(referred(value) for value in spec.values.values())
+            largest = 0 if waits else _tried_out(spec, config, read)
+            self._known[key] = demand_of(config, self.cluster, self._resources, largest)
         return self._known[key]
-
-    def _demand(self, spec: TrialSpec) -> Demand:
-        config = self._locate(config_of(spec, None, self._runs))
-        waits = any(referred(value) for value in spec.values.values())
-        largest = 0 if waits else _tried_out(spec, config)
-        return demand_of(config, self.cluster, self._resources, largest)
 
     def __call__(self, config: Mapping[str, Any]) -> PlacementGroupFactory:
         """The places that Tune reserves for a trial, all or none, before it starts."""
@@ -86,12 +97,18 @@ def present_cluster() -> Cluster:
     return Cluster(tuple(cluster_nodes()), node)
 
 
-def _tried_out(spec: TrialSpec, config: RunConfig) -> int:
+def _tried_out(spec: TrialSpec, config: RunConfig, read: Read) -> int:
     """Parameters of the largest network, after reading the data and building the networks."""
     if isinstance(config, OdsConfig):
         return 0
     command = by_key(spec.command)
-    return command.prepare(command.resolve(config)).largest_network
+    dataset = read(DataConfig(**data_keys(config)), config.seed)
+    return command.prepare(command.resolve(config), dataset).largest_network
+
+
+def _data_of(spec: TrialSpec) -> str:
+    """Equal for trials of one command that learn from the same images."""
+    return json.dumps([spec.command, *map(spec.values.get, names_of(DataConfig))])
 
 
 def _this_node_resource() -> str:

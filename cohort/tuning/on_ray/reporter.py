@@ -1,18 +1,13 @@
-"""What a trial tells Ray Tune while it trains, and how Tune stops it. Needs ray."""
+"""What a trial tells Ray Tune while it trains, and how Tune stops it."""
 
-import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ray import tune
 
-from cohort.run.checkpoint import newest_checkpoint
-from cohort.run.folder import RunFolder
-from cohort.tuning.measurements import history
-
-if TYPE_CHECKING:
-    from ray.train import Checkpoint
+from cohort.reporting.records import Record
+from cohort.tuning.measurements import PHASES, evaluation_row, history
 
 
 class Reporter:
@@ -24,43 +19,48 @@ class Reporter:
     Args:
         run_dir: the trial's run folder.
         stop_file: the run stops, with a checkpoint, as soon as this exists.
-        hand_over: epochs after which Tune gets a checkpoint too, for a scheduler that moves weights
-            between trials; 0 for never. Tune copies it, and keeps only the newest ones: of more
-            those that the scheduler remembers would be gone when it needs them.
     """
 
-    def __init__(self, run_dir: Path, stop_file: Path, *, hand_over: int) -> None:
-        self._folder = RunFolder(run_dir)
+    def __init__(self, run_dir: Path, stop_file: Path) -> None:
+        self._run_dir = run_dir
         self._stop_file = stop_file
-        self._hand_over = hand_over
-        self._due: float = hand_over or math.inf
+        self._newest: dict[tuple[str, int | str], Record] = {}
+        """The records of the newest evaluation, by split and student."""
+        self._measured_at = 0
         self._reported = 0
         self._stopped = False
+
+    def recorded(self, record: Record) -> None:
+        """Take note of a line of metrics.jsonl, if it is of an evaluation.
+
+        Once a student died, steps come again, and with fewer students if it was dropped.
+        """
+        if record["phase"] not in PHASES:
+            return
+        of = record["phase"], record["student"]
+        if record["step"] != self._measured_at or of in self._newest:
+            self._newest, self._measured_at = {}, record["step"]
+        self._newest[of] = record
 
     def saved(self, step: int, total_steps: int) -> None:
         """Report the newest evaluation, unless it was reported or is the run's last one.
 
         That one is reported by the trial together with what its summary says.
         """
-        if step == total_steps:
+        if step == total_steps or not self._reported < self._measured_at <= step:
             return
-        rows = [row for row in history(self._folder.path) if self._reported < row["step"] <= step]
-        if rows:
-            total_epochs = rows[-1]["epoch"] * total_steps / rows[-1]["step"]
-            self._report_row({**rows[-1], "total_epochs": round(total_epochs, 4)})
+        row = evaluation_row(list(self._newest.values()))
+        total_epochs = row["epoch"] * total_steps / row["step"]
+        self._report_row({**row, "total_epochs": round(total_epochs, 4)})
 
     def stopping(self) -> bool:
         """Whether Tune stopped this trial, or somebody the study."""
         return self._stopped or self._stop_file.exists()
 
     def repeat(self, step: int) -> None:
-        """Report what an earlier process measured up to ``step``, for a scheduler that compares.
-
-        Only the newest of it if weights move between trials: those before are of no checkpoint.
-        """
-        rows = [row for row in history(self._folder.path) if row["step"] <= step]
-        for row in rows[-1:] if self._hand_over else rows:
-            if not self.stopping():
+        """Report what an earlier process measured up to ``step``, for a scheduler that compares."""
+        for row in history(self._run_dir):
+            if row["step"] <= step and not self.stopping():
                 self._report_row(row)
 
     def report(self, measured: dict[str, Any]) -> None:
@@ -68,7 +68,7 @@ class Reporter:
         if self._stopped:
             return
         try:
-            tune.report(measured, checkpoint=self._handed(measured.get("epoch", 0)))
+            tune.report(measured)
         except SystemExit:  # this is how Tune ends a trial; the run writes down how far it came
             self._stopped = True
 
@@ -84,11 +84,3 @@ class Reporter:
     def _report_row(self, row: dict[str, Any]) -> None:
         self._reported = row["step"]
         self.report(row)
-
-    def _handed(self, epoch: float) -> "Checkpoint | None":
-        """The newest checkpoint when the scheduler may take a look, by the scheduler's own rule."""
-        if epoch < self._due:
-            return None
-        self._due = epoch + self._hand_over
-        checkpoint = newest_checkpoint(self._folder.checkpoints)
-        return tune.Checkpoint.from_directory(str(checkpoint.path)) if checkpoint else None

@@ -1,4 +1,4 @@
-"""`run_study`: from a study to trained trials, a table and a figure, on Ray Tune. Needs ray."""
+"""`run_study`: from a study to trained trials, a table and a figure, on Ray Tune."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cohort.cli.parser import FAILED, INTERRUPTED, SUCCESS
+from cohort.errors import FAILED, INTERRUPTED, SUCCESS
 from cohort.files import atomic_write
 from cohort.run.interruption import Interruption
 from cohort.runtime.session import ray_session
@@ -20,7 +20,7 @@ from cohort.tuning.on_ray.session import Session
 from cohort.tuning.on_ray.trial import Setting, placed
 from cohort.tuning.results.write import Results, print_results, write_results
 from cohort.tuning.state import ended_trials, known_trials
-from cohort.tuning.study import Pbt, Study
+from cohort.tuning.study import Study
 from cohort.tuning.trials import prepared_of, trials_of
 
 
@@ -69,7 +69,7 @@ def run_study(
     path = Path(study_dir or default_path(study.name)).absolute()
     _check_folder(path, resume)
     with ray_session(address), Interruption().listening() as interruption:
-        setting = _setting(study, path, data_root)
+        setting = Setting(path, Path.cwd(), data_root)
         placing = Placing(
             present_cluster(), study.resources, setting.runs, lambda run: placed(run, setting)
         )
@@ -97,14 +97,6 @@ def _check_folder(path: Path, resume: bool) -> None:
     StudyFolder.open(path)
     with only_session(path):
         pass
-
-
-def _setting(study: Study, path: Path, data_root: str | None) -> Setting:
-    setting = Setting(path, Path.cwd(), data_root)
-    if not isinstance(study.scheduler, Pbt):
-        return setting
-    every, changing = study.scheduler.every_epochs, tuple(study.scheduler.mutate)
-    return dataclasses.replace(setting, changing=changing, every_epochs=every)
 
 
 def _most_at_once(study: Study, placing: Placing) -> int | None:

@@ -1,67 +1,51 @@
-"""Which trials go on: Ray Tune's schedulers, made fit for runs that end by themselves. Needs ray."""
+"""Which trials go on: Ray Tune's schedulers, made fit for runs that end by themselves."""
 
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import (
-    ASHAScheduler,
-    FIFOScheduler,
-    MedianStoppingRule,
-    TrialScheduler,
-)
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
-from cohort.tuning.on_ray.population import TIME, Population, Result, at_end
-from cohort.tuning.study import Asha, Median, Pbt, Study
+from cohort.tuning.study import Asha, Study
 
+Result = dict[str, Any]
+TIME = "epoch"
 BEYOND = 10**9
 """More epochs than any run has: no trial is stopped for its age."""
-NEVER: Any = math.inf  # where Tune says it takes an int
 NOBODY: Any = None
-"""The controller of trials that are replayed: the two schedulers that are told ask it nothing."""
+"""The controller of trials that are replayed: it is asked nothing."""
+
+
+def at_end(result: Result) -> bool:
+    """Whether a trial has trained to its end: nothing is saved by stopping it."""
+    return "ended" in result or result.get(TIME, 0) >= result.get("total_epochs", math.inf)
 
 
 def build_scheduler(study: Study) -> TrialScheduler:
     """The scheduler of a study, which knows the study's metric and mode; hand Tune neither."""
-    common: dict[str, Any] = {"time_attr": TIME, "metric": study.metric, "mode": study.mode}
-    match study.scheduler:
-        case Asha(grace_epochs=grace, reduction_factor=factor):
-            return _Asha(
-                **common,
-                grace_period=grace,
-                reduction_factor=factor,
-                max_t=BEYOND,
-                # Otherwise a resumed trial would enter the rungs that it had passed before.
-                stop_last_trials=False,
-            )
-        case Median(grace_epochs=grace, min_trials=least):
-            return _Median(
-                **common,
-                grace_period=grace,
-                min_samples_required=least,
-                # Otherwise each trial would be paused at each report until there are enough.
-                min_time_slice=NEVER,
-                hard_stop=True,
-            )
-        case Pbt() as pbt:
-            # A grid search has no seed.
-            return Population(pbt, getattr(study.search, "seed", 0), **common)
-        case _:
-            return FIFOScheduler()  # type: ignore[no-untyped-call]
+    if not isinstance(study.scheduler, Asha):
+        return FIFOScheduler()  # type: ignore[no-untyped-call]
+    return _Asha(
+        time_attr=TIME,
+        metric=study.metric,
+        mode=study.mode,
+        grace_period=study.scheduler.grace_epochs,
+        reduction_factor=study.scheduler.reduction_factor,
+        max_t=BEYOND,
+        # Otherwise a resumed trial would enter the rungs that it had passed before.
+        stop_last_trials=False,
+    )
 
 
 def replay(scheduler: TrialScheduler, histories: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
-    """Tell a new scheduler of trials that ended in an earlier session.
-
-    So that new trials are compared with old ones by asha and median. The others compare nothing, or
-    only trials that can be gone on from.
+    """Tell a new scheduler of trials that ended in an earlier session, for new ones to be compared.
 
     Args:
-        scheduler: from ``build_scheduler``.
+        scheduler: from ``build_scheduler``; one that compares nothing is told nothing.
         histories: by name of a trial its results in order, each with ``epoch`` and the metric.
     """
-    if isinstance(scheduler, _Asha | _Median):
+    if isinstance(scheduler, _Asha):
         for name, history in histories.items():
             scheduler.remember(Trial("ended", trial_id=name, stub=True), history)
 
@@ -78,25 +62,3 @@ class _Asha(ASHAScheduler):
         self.on_trial_add(NOBODY, trial)
         for result in history:
             super().on_trial_result(NOBODY, trial, dict(result))
-
-
-class _Median(MedianStoppingRule):
-    """Lets a trial that has trained to its end finish; it counts for the others all the same.
-
-    Tune's own enters the last result twice, and breaks on one without the metric.
-    """
-
-    def on_trial_result(self, tune_controller: Any, trial: Trial, result: Result) -> str:
-        if not at_end(result):
-            return str(super().on_trial_result(tune_controller, trial, result))
-        return TrialScheduler.CONTINUE
-
-    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Result) -> None:
-        if at_end(result) and self.metric in result:
-            super().on_trial_complete(tune_controller, trial, result)
-
-    def remember(self, trial: Trial, history: Iterable[Mapping[str, Any]]) -> None:
-        """Enter all results of a trial that ended earlier, without judging it again."""
-        for result in history:
-            if self.metric in result:
-                super().on_trial_complete(NOBODY, trial, dict(result))

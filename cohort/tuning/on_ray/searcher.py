@@ -1,4 +1,4 @@
-"""The trials of a study, handed to Ray Tune one by one. Needs ray.
+"""The trials of a study, handed to Ray Tune one by one.
 
 How Tune 2.60 uses a Searcher, which it wraps in a ``SearchGenerator``:
 
@@ -31,8 +31,6 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from cohort.tuning.on_ray.population import first_values
-from cohort.tuning.on_ray.unsaved import Unsaved
 from cohort.tuning.search import PointSource
 from cohort.tuning.space import Point
 from cohort.tuning.study import Study
@@ -47,12 +45,14 @@ class _Open:
     names: tuple[str, ...]
 
 
-def _never() -> bool:
-    return False
+class Unsaved:
+    """Pickles as nothing: a study goes on from its run folders, not from Tune's notes.
 
+    Tune pickles searchers and callbacks when it starts, and ours hold a terminal and open files.
+    """
 
-def _unchanged(spec: TrialSpec) -> dict[str, Any]:
-    return {}
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
 
 
 class TrialSearcher(Unsaved, Searcher):
@@ -67,7 +67,6 @@ class TrialSearcher(Unsaved, Searcher):
         study: what is made of them.
         ended: the values of trials that have ended already, by name; None of one without.
         stopping: whether the study is being interrupted: no more trials are handed out then.
-        present: of the keys that a scheduler changes, those that a trial has changed already.
     """
 
     def __init__(
@@ -75,15 +74,12 @@ class TrialSearcher(Unsaved, Searcher):
         source: PointSource,
         study: Study,
         ended: Mapping[str, float | None],
-        *,
-        stopping: Callable[[], bool] = _never,
-        present: Callable[[TrialSpec], Mapping[str, Any]] = _unchanged,
+        stopping: Callable[[], bool],
     ) -> None:
         super().__init__()
         self._source = source
         self._study = study
         self._stopping = stopping
-        self._present = present
         self._values = dict(ended)
         self._open: list[_Open] = []
         self._waiting: deque[TrialSpec] = deque()
@@ -106,7 +102,7 @@ class TrialSearcher(Unsaved, Searcher):
             self._expand(point)
         spec = self._waiting.popleft()
         self._running[trial_id] = spec.name
-        return {"trial": spec.to_dict(), **first_values(self._study, spec), **self._present(spec)}
+        return {"trial": spec.to_dict()}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False

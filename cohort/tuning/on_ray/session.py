@@ -1,4 +1,4 @@
-"""One session of training on a study: what trials learn from, then the trials. Needs ray."""
+"""One session of training on a study: what trials learn from, then the trials."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from cohort.tuning.on_ray.trial import Setting
 from cohort.tuning.on_ray.watch import Watch
 from cohort.tuning.progress import StudyProgress
 from cohort.tuning.search import OptunaPoints, PointSource, listed
-from cohort.tuning.state import Ended, ended_trials, known_points, known_trials, present_values
+from cohort.tuning.state import Ended, ended_trials, known_points, known_trials
 from cohort.tuning.study import OptunaSearch, Study
 from cohort.tuning.trials import TrialSpec, prepared_of, trials_of
 
@@ -45,7 +45,7 @@ class Session:
         missing = [spec for spec in specs if state_of(self.folder.run(spec)) != "finished"]
         if not missing or self.interruption.requested():
             return
-        setting = dataclasses.replace(self.setting, prepares=True, changing=(), every_epochs=0)
+        setting = dataclasses.replace(self.setting, prepares=True)
         self._say(f"first the {len(missing)} runs that trials learn from")
         with self._progress(len(specs), len(specs) - len(missing)) as progress:
             self._fit(missing, None, setting, progress)
@@ -73,8 +73,7 @@ class Session:
             _source(study, folder, ended),
             study,
             ended.values,
-            stopping=self.interruption.requested,
-            present=lambda spec: present_values(spec, folder, self.setting.changing),
+            self.interruption.requested,
         )
         with self._progress(total, len(ended.values)) as progress:
             for spec in specs:

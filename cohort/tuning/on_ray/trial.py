@@ -1,4 +1,4 @@
-"""What Ray Tune runs for every trial: one of the commands, in the trial's run folder. Needs ray."""
+"""What Ray Tune runs for every trial: one of the commands, in the trial's run folder."""
 
 import dataclasses
 import shutil
@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ray import tune
 from ray.util.placement_group import get_current_placement_group
 
 from cohort.commands import by_key
 from cohort.config import RunConfig
-from cohort.config_file import load_config
 from cohort.errors import ConfigError, RunError
 from cohort.jobs.ods.config import OdsConfig
 from cohort.run.checkpoint import newest_checkpoint
@@ -24,24 +22,19 @@ from cohort.runtime.reservation import Reservation
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.locks import at_work
 from cohort.tuning.measurements import finals
-from cohort.tuning.on_ray.exploit import settle, take_over
 from cohort.tuning.on_ray.reporter import Reporter
 from cohort.tuning.trials import TrialSpec, config_of, referred
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all trials of a study share; travels to them. All paths are absolute."""
+    """What the trials of a study have in common; travels to them. All paths are absolute."""
 
     study_dir: Path
     home: Path
     """The folder to which a relative data_root refers."""
     data_root: str | None = None
     """Where the data lie, if elsewhere than the study says."""
-    changing: tuple[str, ...] = ()
-    """Keys that the scheduler changes when a trial goes on from another one's weights."""
-    every_epochs: int = 0
-    """How often it may do so; 0 for never."""
     prepares: bool = False
     """Whether these are the runs that trials learn from."""
 
@@ -64,31 +57,25 @@ class Setting:
 def train_trial(config: Mapping[str, Any], setting: Setting) -> None:
     """Train one trial, from the start or from where its run folder stands.
 
-    ``config`` holds ``trial``, a TrialSpec, and the keys that the scheduler changes. What a run
-    refuses or fails with is reported as ``ended: failed``, for it would come again; a process that
-    dies of anything else is Tune's to start again.
+    ``config`` holds ``trial``, a TrialSpec. What a run refuses or fails with is reported as
+    ``ended: failed``, for it would come again; a process that dies of anything else is Tune's to
+    start again.
     """
     spec = TrialSpec.from_dict(config["trial"])
     run_dir = setting.folders / spec.name
-    reporter = Reporter(run_dir, setting.stop_file, hand_over=setting.every_epochs)
+    reporter = Reporter(run_dir, setting.stop_file)
     with at_work(setting.study_dir):
         if not reporter.stopping():
-            _train_and_report(config, setting, spec, RunFolder(run_dir), reporter)
+            _train_and_report(setting, spec, RunFolder(run_dir), reporter)
     reporter.leave()
 
 
 def _train_and_report(
-    config: Mapping[str, Any],
-    setting: Setting,
-    spec: TrialSpec,
-    folder: RunFolder,
-    reporter: Reporter,
+    setting: Setting, spec: TrialSpec, folder: RunFolder, reporter: Reporter
 ) -> None:
     try:
         run = placed(config_of(spec, folder.path, setting.runs), setting)
-        changed = {key: config[key] for key in setting.changing}
-        _take_over(folder, run, changed)
-        result = _train(dataclasses.replace(run, **changed), spec, folder, reporter)
+        result = _train(run, spec, folder, reporter)
     except (ConfigError, RunError) as error:
         reporter.report({"ended": "failed", "reason": str(error)})
         return
@@ -102,7 +89,7 @@ def _train_and_report(
 def placed(config: RunConfig, setting: Setting) -> RunConfig:
     """The config with the place of its data, wherever the trial's process runs.
 
-    That of the teachers' data is known to their run.
+    Where the data of an ensemble of teachers lie is known to the teachers' run.
     """
     of_teachers = isinstance(config, OdsConfig) and config.data_root == OdsConfig.data_root
     if of_teachers and setting.data_root is None:
@@ -111,31 +98,27 @@ def placed(config: RunConfig, setting: Setting) -> RunConfig:
     return dataclasses.replace(config, data_root=str(root))
 
 
-def _take_over(folder: RunFolder, run: RunConfig, changed: Mapping[str, Any]) -> None:
-    """Go on from the checkpoint that Tune hands this trial, its own or another one's, if any.
-
-    The config is the run's own: unlike the study's, it has what the data set's recipe fills in.
-    """
-    settle(folder)
-    if (weights := tune.get_checkpoint()) is not None:
-        config = dataclasses.replace(load_config(folder.config, type(run)), **changed)
-        with weights.as_directory() as path:
-            take_over(folder, config, Path(path))
-
-
 def _train(run: RunConfig, spec: TrialSpec, folder: RunFolder, reporter: Reporter) -> Result | None:
     """The result of the run; None if it was stopped before it could go on."""
     command = by_key(spec.command)
     checkpoint = newest_checkpoint(folder.checkpoints)
     if checkpoint is None:
         _clear(folder)
-        return start_run(command, _here(run), watcher=reporter, places=_reservation(run))
+        run = _here(run)
+        return start_run(
+            command, run, on_step=reporter.recorded, watcher=reporter, places=_reservation(run)
+        )
     reporter.repeat(checkpoint.step)
     if reporter.stopping():
         return None
     run = _here(run)
     return resume_run(
-        command, folder.path, _given(run, spec), watcher=reporter, places=_reservation(run)
+        command,
+        folder.path,
+        _given(run, spec),
+        on_step=reporter.recorded,
+        watcher=reporter,
+        places=_reservation(run),
     )
 
 

@@ -1,4 +1,4 @@
-"""What happens to the trials of a study, shown and put on record. Needs ray."""
+"""What happens to the trials of a study, shown and put on record."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -10,15 +10,11 @@ from ray.tune.experiment import Trial
 
 from cohort.imports import one_line
 from cohort.tuning.folder import StudyFolder
-from cohort.tuning.on_ray.population import DONOR, Result
-from cohort.tuning.on_ray.unsaved import Unsaved
+from cohort.tuning.on_ray.schedulers import Result
+from cohort.tuning.on_ray.searcher import Unsaved
 from cohort.tuning.progress import StudyProgress, name_of
-from cohort.tuning.study import Pbt, Study
+from cohort.tuning.study import Study
 from cohort.tuning.trials import TrialSpec
-
-
-def _never() -> bool:
-    return False
 
 
 class Watch(Unsaved, Callback):
@@ -26,7 +22,7 @@ class Watch(Unsaved, Callback):
 
     Args:
         study: whose trials they are.
-        folder: where decisions are recorded: stopped, failed, exploited.
+        folder: where decisions are recorded: stopped, failed.
         progress: what shows them.
         interrupted: whether the study is being interrupted: trials that end then without saying so
             were neither stopped nor failed, and go on when the study does.
@@ -37,19 +33,17 @@ class Watch(Unsaved, Callback):
         study: Study,
         folder: StudyFolder,
         progress: StudyProgress,
-        interrupted: Callable[[], bool] = _never,
+        interrupted: Callable[[], bool],
     ) -> None:
         self._study = study
         self._folder = folder
         self._progress = progress
         self._interrupted = interrupted
-        self._exploits: dict[str, dict[str, Any]] = {}
 
     def on_trial_start(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """A trial begins, or goes on: after a pause, its process' death, from another's weights."""
-        self._record_exploit(trial)
+        """A trial begins, or goes on after its process' death."""
         self._show(_spec(trial))
 
     def on_trial_result(
@@ -110,17 +104,6 @@ class Watch(Unsaved, Callback):
         self._folder.record_decision(spec.name, "stopped", step=step, scheduler=scheduler)
         self._show(spec)
         self._progress.ended(spec.name, "stopped", result.get(self._study.metric))
-
-    def _record_exploit(self, trial: Trial) -> None:
-        """Put down that the trial goes on from another one's weights, once for each time."""
-        spec, scheduler = _spec(trial), self._study.scheduler
-        if not isinstance(scheduler, Pbt) or DONOR not in trial.config:
-            return
-        values = {key: trial.config[key] for key in scheduler.mutate}
-        exploit = {DONOR: trial.config[DONOR], "values": values}
-        if self._exploits.get(spec.name) != exploit:
-            self._exploits[spec.name] = exploit
-            self._folder.record_decision(spec.name, "exploited", **exploit)
 
 
 def _spec(trial: Trial) -> TrialSpec:

@@ -47,7 +47,7 @@ def with_unit(metric: str) -> str:
 
 
 def by_kind(metrics: Sequence[str]) -> dict[str, list[str]]:
-    """The measurements that share an axis, under the axis' name.
+    """The measurements that belong on one axis, under the axis' name.
 
     Example:
         >>> by_kind(["test_accuracy", "dee", "ensemble_test_accuracy"])

@@ -16,8 +16,6 @@ from cohort.tuning.study import Study
 from cohort.tuning.trials import TrialSpec
 
 Status = Literal["finished", "stopped", "failed", "unfinished"]
-TIMING_COLUMNS = ("wall_seconds", "images_per_second", "restarts")
-"""What differs between two equal trials."""
 COUNTS = ("trained_steps", "restarts", "dropped")
 RENAMED = {"steps": "trained_steps", "epochs": "trained_epochs"}
 """Their own names may be those of an axis."""
@@ -64,11 +62,6 @@ def trials_table(study: Study, folder: StudyFolder, specs: Sequence[TrialSpec]) 
     table = pd.DataFrame(cells, columns=columns, dtype=object)
     numbers = dict.fromkeys((*measured, *progress), "float64") | dict.fromkeys(COUNTS, "Int64")
     return table.astype({"seed": "int64", **numbers})
-
-
-def comparable(table: pd.DataFrame) -> pd.DataFrame:
-    """The table without what differs between two equal trials: how fast and how smoothly they ran."""
-    return table.drop(columns=list(TIMING_COLUMNS))
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:

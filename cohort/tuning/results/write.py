@@ -10,11 +10,8 @@ from rich.console import Console
 from cohort.analysis.drawing import save
 from cohort.reporting.display import console_for
 from cohort.tuning.folder import StudyFolder
-from cohort.tuning.results.draw import draw_figure
-from cohort.tuning.results.summary import summarise as summarise
-from cohort.tuning.results.summary import summary_table
-from cohort.tuning.results.table import TIMING_COLUMNS as TIMING_COLUMNS
-from cohort.tuning.results.table import comparable as comparable
+from cohort.tuning.results.report_figure import draw_figure
+from cohort.tuning.results.summary import summarise, summary_table
 from cohort.tuning.results.table import finished, trials_table, write_csv, write_parquet
 from cohort.tuning.study import Study
 from cohort.tuning.trials import TrialSpec

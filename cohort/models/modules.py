@@ -1,4 +1,4 @@
-"""Training and evaluation mode, for a while."""
+"""Asked of any module: a mode for a while, and its size."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,3 +16,8 @@ def in_mode(network: nn.Module, *, training: bool) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def count_parameters(module: nn.Module) -> int:
+    """How many numbers a module learns; a parameter that stands in two places counts once."""
+    return sum(parameter.numel() for parameter in module.parameters())

@@ -1,4 +1,7 @@
-"""The figure of a study, from its table of trials. Only finished trials are drawn."""
+"""The figure that a study's report asks for: which numbers of the table of trials go into which plot.
+
+Only finished trials are drawn.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,13 +12,14 @@ from matplotlib.figure import Figure
 
 from cohort.analysis.weight_noise import noise_figure
 from cohort.metrics.statistics import mean_and_error
+from cohort.tuning.axes import LogUniform
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.report import BarsFigure, HeatmapFigure, LinesFigure, NoiseFigure
-from cohort.tuning.results.figures import bars, heatmap, lines
 from cohort.tuning.results.naming import point_name
 from cohort.tuning.results.noise import mean_curve, noise_rows
+from cohort.tuning.results.plots import bars, heatmap, lines
 from cohort.tuning.results.table import finished, grouped
-from cohort.tuning.space import LogUniform, labels_of
+from cohort.tuning.space import labels_of
 from cohort.tuning.study import Study
 
 

@@ -1,4 +1,4 @@
-"""A learner's measurements, averaged over the steps of one line of metrics.jsonl."""
+"""A learner's measurements, averaged over windows of steps, each a line of metrics.jsonl."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -7,14 +7,15 @@ import torch
 
 from cohort.objectives.objective import Measurements
 
-Record = dict[str, Any]
-"""``step`` and numbers; the vectors of a network with exits nest: ``{"exits": {"ce": [...]}}``."""
+Means = dict[str, Any]
+"""``step``, the steps done when a window ended, and the mean of every measurement over its steps;
+the vectors of a network with exits nest: ``{"exits": {"ce": [...]}}``."""
 
 
-class StepRecords:
-    """Collects measurements on the device; reads them only once a window of steps is full.
+class Windows:
+    """The windows over whose steps measurements are averaged; read from the device once they are full.
 
-    Windows end at multiples of ``every`` steps whatever the step they began at, so a resumed run
+    They end at multiples of ``every`` steps whatever the step they began at, so a resumed run
     writes the lines that an undisturbed one would. ``average`` is the mean of a tensor over the
     workers of a data-parallel job, all of which end their windows at the same steps.
     """
@@ -25,7 +26,7 @@ class StepRecords:
         self.every = every
         self._average = average or (lambda means: means)
         self._window: list[torch.Tensor] = []
-        self._ready: list[Record] = []
+        self._ready: list[Means] = []
         self._shapes: dict[str, torch.Size] = {}
         self._last = -1
 
@@ -47,8 +48,8 @@ class StepRecords:
             self._ready.append({"step": self._last + 1, **_nested(means, self._shapes)})
             self._window = []
 
-    def drain(self) -> list[Record]:
-        """The windows that closed since the last call, oldest first. ``step`` counts steps done."""
+    def drain(self) -> list[Means]:
+        """The means of the windows that closed since the last call, oldest first."""
         ready, self._ready = self._ready, []
         return ready
 
@@ -57,15 +58,15 @@ class StepRecords:
         self._window, self._ready = [], []
 
 
-def _nested(values: Sequence[float], shapes: Mapping[str, torch.Size]) -> Record:
+def _nested(values: Sequence[float], shapes: Mapping[str, torch.Size]) -> Means:
     """Numbers in a row, as scalars and lists by name; ``exits/ce`` becomes ``ce`` in ``exits``."""
-    record: Record = {}
+    nested: Means = {}
     remaining = iter(values)
     for name, shape in shapes.items():
         numbers = [next(remaining) for _ in range(shape.numel())]
         *groups, key = name.split("/")
-        inner = record
+        inner = nested
         for group in groups:
             inner = inner.setdefault(group, {})
         inner[key] = numbers if shape else numbers[0]
-    return record
+    return nested

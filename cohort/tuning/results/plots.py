@@ -1,4 +1,4 @@
-"""The figures of studies: each a pure function of the numbers, saved as all others are.
+"""Plots of numbers with seeds: lines, bars, heat maps. They know neither studies nor tables.
 
 Accuracies are fractions and shown in percent. Whiskers are standard errors of the mean over seeds.
 """

@@ -1,0 +1,64 @@
+"""``cohort bench``: what methods and exchanges cost, one table or two, and raw times as JSON."""
+
+from collections.abc import Sequence
+
+from cohort.benchmark.exchange.config import BenchConfig
+from cohort.benchmark.ods.config import OdsBenchConfig
+from cohort.benchmark.self_distill.config import StepBenchConfig
+from cohort.cli.parser import Config, parse
+from cohort.errors import SUCCESS
+
+
+def exchange(argv: Sequence[str]) -> int:
+    """Measure what it costs students to teach each other, by each exchange."""
+    config = _parse(BenchConfig, exchange.__doc__, argv, "bench exchange")
+
+    from cohort.benchmark.exchange.measure import measure
+    from cohort.benchmark.exchange.results import table, write_json
+
+    measured = measure(config)
+    if config.output:
+        write_json(config.output, config, measured)
+    return _show(table(config, measured))
+
+
+def self_distill(argv: Sequence[str]) -> int:
+    """Measure what a step of self-distillation costs beside other methods."""
+    config = _parse(StepBenchConfig, self_distill.__doc__, argv, "bench self-distill")
+
+    from cohort.benchmark.self_distill.measure import measure_steps
+    from cohort.benchmark.self_distill.results import table, write_json
+
+    seconds = measure_steps(config)
+    if config.output:
+        write_json(config.output, config, seconds)
+    return _show(table(config, seconds))
+
+
+def ods(argv: Sequence[str]) -> int:
+    """Measure what a step of ODS distillation costs, and its parts."""
+    config = _parse(OdsBenchConfig, ods.__doc__, argv, "bench ods")
+
+    from cohort.benchmark.ods.measure import measure_ods
+    from cohort.benchmark.ods.results import tables, write_json
+
+    measured = measure_ods(config)
+    if config.output:
+        write_json(config.output, config, measured)
+    return _show(*tables(config, measured))
+
+
+def _parse(cls: type[Config], description: str | None, argv: Sequence[str], command: str) -> Config:
+    example = "--rounds 20 --output bench.json"
+    return parse(
+        cls, description, argv, command=command, title="benchmark", example=example, trains=False
+    ).config
+
+
+def _show(*tables: object) -> int:
+    from cohort.reporting.display import console_for
+
+    console = console_for()
+    for table in tables:
+        console.print(table)
+    return SUCCESS

@@ -1,0 +1,44 @@
+"""How this process was called, and so how its user calls a command: for messages and ``--help``."""
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+SCRIPTS = {
+    "train": "launch_cohort.py",
+    "self-distill": "self_distill.py",
+    "ods-distill": "ods_distill.py",
+    "sweep": "sweep.py",
+    "evaluate": "evaluate.py",
+    "analyse": "analyse.py",
+    "export": "export.py",
+    "bench exchange": "bench_cohort.py",
+    "bench self-distill": "bench_self_distill.py",
+    "bench ods": "bench_ods.py",
+}
+"""The script in ``scripts/`` of a checkout that runs a command."""
+PACKAGE = Path(__file__).resolve().parent
+
+
+def command_line(command: str, *arguments: object) -> str:
+    """A command as the user of this process types it, quoted for the shell.
+
+    It begins with ``python scripts/launch_cohort.py`` or ``python -m cohort train`` in a process
+    that was started so, each with the path and the Python then used; else with ``cohort train``.
+
+    Example:
+        >>> command_line("train", "--resume", "my runs/a")
+        "cohort train --resume 'my runs/a'"
+    """
+    return shlex.join([*_program(command), *map(str, arguments)])
+
+
+def _program(command: str) -> list[str]:
+    called = Path(sys.argv[0])
+    if called.name in SCRIPTS.values() and called.resolve().parent == PACKAGE.parent / "scripts":
+        return [sys.orig_argv[0], str(called.with_name(SCRIPTS[command]))]
+    if called.resolve() == PACKAGE / "__main__.py":
+        return [sys.orig_argv[0], "-m", "cohort", *command.split()]
+    elsewhere = called.name == "cohort" and shutil.which("cohort") != sys.argv[0]  # not on the PATH
+    return [sys.argv[0] if elsewhere else "cohort", *command.split()]
