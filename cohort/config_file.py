@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from cohort import formats
 from cohort.config import RunConfig
 from cohort.errors import ConfigError, did_you_mean
 from cohort.imports import written_name
@@ -25,11 +26,14 @@ COMMANDS = {"k": "train", "exits": "self-distill", "teachers": "ods-distill"}
 
 def read_config(path: str | Path) -> dict[str, Any]:
     """The keys and values of a YAML file, for ``validate`` to check."""
-    return read_keys(path, f"--config {path}")
+    return read_keys(path, f"--config {path}", formats.CONFIG)
 
 
-def read_keys(path: str | Path, named: str) -> dict[str, Any]:
-    """The keys and values of any YAML file; ``named`` is how the user named one not to be read."""
+def read_keys(path: str | Path, named: str, version: int) -> dict[str, Any]:
+    """The keys and values of any YAML file but its format, which may be up to ``version``.
+
+    ``named`` is how the user named a file that cannot be read.
+    """
     try:
         values = yaml.safe_load(Path(path).read_text()) or {}
     except OSError as error:
@@ -38,6 +42,8 @@ def read_keys(path: str | Path, named: str) -> dict[str, Any]:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold keys and values, not a {type(values).__name__}")
+    formats.check_format(values, version, path)
+    values.pop(formats.KEY, None)
     return values
 
 
@@ -76,7 +82,7 @@ def to_yaml(config: RunConfig) -> str:
     again, such as a lambda, as its name in angle brackets, which ``--config`` refuses.
     """
     values = {name: plain(getattr(config, name)) for name in names_of(type(config))}
-    return yaml.safe_dump(values, sort_keys=False)
+    return yaml.safe_dump({formats.KEY: formats.CONFIG, **values}, sort_keys=False)
 
 
 def plain(value: Any) -> Any:

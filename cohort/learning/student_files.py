@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from cohort import formats
 from cohort.data.dataset import ImageDataset
 from cohort.errors import ConfigError
 from cohort.learning.learner import WEIGHTS_FILE
@@ -48,7 +49,7 @@ class ModelCard:
 
     def to_json(self) -> str:
         """The text of model.json."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        return json.dumps({formats.KEY: formats.CARD, **asdict(self)}, indent=2) + "\n"
 
 
 def load_student(path: str | Path, network: Network | None = None) -> Normalised:
@@ -123,6 +124,7 @@ def read_card(folder: Path) -> ModelCard:
     file = folder / CARD_FILE
     try:
         fields = json.loads(file.read_text())
+        formats.check_format(fields, formats.CARD, file)
         return ModelCard(
             network=fields["network"],
             dataset=fields["dataset"],
@@ -132,13 +134,15 @@ def read_card(folder: Path) -> ModelCard:
             std=tuple(fields["std"]),
             exit=None if fields.get("exit") is None else int(fields["exit"]),
         )
+    except ConfigError:
+        raise
     except FileNotFoundError as error:
         raise ConfigError(f"{file} is missing; give the folder of a trained student") from error
     except OSError as error:
         raise ConfigError(
             f"{file} cannot be read ({error.strerror}); give the folder of a trained student"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{file} does not describe a student: {error}") from error
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cohort import formats
+from cohort.errors import ConfigError
 from cohort.files import sync_directory
 from cohort.learning.learner import Files
 
@@ -66,6 +68,7 @@ def write_checkpoint(
     try:
         students, digests = _write_files(partial, snapshots)
         manifest = {
+            formats.KEY: formats.MANIFEST,
             "step": step,
             "students": students,
             "files": digests,
@@ -83,7 +86,10 @@ def write_checkpoint(
 
 
 def newest_checkpoint(root: Path) -> Checkpoint | None:
-    """The newest checkpoint whose files are all there and intact, or None."""
+    """The newest checkpoint whose files are all there and intact, or None.
+
+    Raises ConfigError for one that a newer version wrote, rather than go back behind it.
+    """
     for path in sorted(root.glob("step_*"), reverse=True):
         checkpoint = _read(path)
         if checkpoint is not None and checkpoint.is_whole():
@@ -94,6 +100,7 @@ def newest_checkpoint(root: Path) -> Checkpoint | None:
 def _read(path: Path) -> Checkpoint | None:
     try:
         manifest = json.loads((path / MANIFEST).read_text())
+        formats.check_format(manifest, formats.MANIFEST, path / MANIFEST)
         return Checkpoint(
             path,
             manifest["step"],
@@ -101,7 +108,9 @@ def _read(path: Path) -> Checkpoint | None:
             manifest["files"],
             manifest["progress"],
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except ConfigError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# Ray reads these when it is imported, or in the processes that it starts.
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # no GPU is no reason to warn
-os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed")  # we say it
+from cohort.runtime import private_ray
+
+os.environ.update(private_ray.FOR_RAY | os.environ)
 
 import ray
-from ray._private import ray_constants
 
 from cohort.config import LOCAL
 from cohort.errors import ConfigError, RunError
@@ -21,7 +20,6 @@ from cohort.runtime.placement import Node
 
 QUIET: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
 CONNECT_SECONDS = 5.0
-UNREAD = "RAY_IGNORE_UNHANDLED_ERRORS"
 
 
 @contextmanager
@@ -37,15 +35,11 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         yield
         return
     _start_local() if address in (None, LOCAL) else _join(address)
-    # When a student dies, posteriors that nobody will read hold its error; we have read it already.
-    ours = os.environ.get(UNREAD) is None
-    os.environ.setdefault(UNREAD, "1")
-    try:
-        yield
-    finally:
-        ray.shutdown()
-        if ours:
-            del os.environ[UNREAD]
+    with private_ray.environment(private_ray.UNREAD, "1"):
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def cluster_nodes() -> list[Node]:
@@ -62,18 +56,12 @@ def cluster_nodes() -> list[Node]:
 
 
 def _start_local() -> None:
-    # On Linux Ray turns a loopback address into one that other machines reach, and listens on all
-    # interfaces; this switch, which is off on other systems, keeps it from doing so.
-    may_cluster = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
     try:
-        ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **QUIET)
+        private_ray.start_on_loopback(include_dashboard=False, **QUIET)
     except Exception as error:  # Ray has no narrower one for processes that did not start in time
         raise RunError(
             f"Ray did not start on this machine, which may be too busy: {one_line(error)}"
         ) from error
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = may_cluster
 
 
 def _check_answers(address: str) -> None:

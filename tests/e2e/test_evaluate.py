@@ -31,7 +31,8 @@ def test_a_run_is_measured_again(tmp_path, monkeypatch, capsys):
     config = CohortConfig(
         k=2,
         students=("resnet8", "wrn_10_1"),
-        epochs=2,
+        epochs=1,
+        train_subset=200,
         test_subset=100,
         exchange="in_process",
         threads=1,

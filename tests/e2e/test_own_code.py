@@ -312,7 +312,7 @@ def test_the_public_names_are_there():
 def job_of(model, **options):
     return SelfDistillConfig(
         dataset="own_code:bars", model=model, exits=("body.0",), batch_size=16, epochs=3,
-        log_every=2, data_root="pictures", workers=0, **options,
+        log_every=2, data_root="pictures", workers=0, threads=1, **options,
     )  # fmt: skip
 
 

@@ -54,14 +54,14 @@ def more(run_dir):
     return steps_done(run_dir) + 8
 
 
-def test_killed_interrupted_terminated_and_killed_again(undisturbed, ray_of_four, here, tmp_path):
-    """SIGKILL; Ctrl-C on a Ray of its own; SIGTERM; SIGKILL on another Ray; the end: one result.
+def test_terminated_interrupted_and_killed(undisturbed, ray_of_four, here, tmp_path):
+    """SIGTERM; Ctrl-C on a Ray of its own; SIGKILL on another Ray; the end: one result.
 
-    With and without Ray in turn, for what a run goes on from is the same.
+    With and without Ray, for what a run goes on from is the same.
     """
     run_dir = tmp_path / "run"
-    assert stop_at(start(*FLAGS, *HERE, "--run-dir", run_dir), run_dir, 3, signal.SIGKILL) == -9
-    assert not (run_dir / "summary.json").exists()
+    assert stop_at(start(*FLAGS, *HERE, "--run-dir", run_dir), run_dir, 3, signal.SIGTERM) == 130
+    assert summary_of(run_dir)["status"] == "interrupted"
 
     step, process = more(run_dir), start("--resume", run_dir, *ON_RAY)
     wait_until(lambda: steps_done(run_dir) >= step or process.poll() is not None)
@@ -76,22 +76,17 @@ def test_killed_interrupted_terminated_and_killed_again(undisturbed, ray_of_four
     saved = sorted((run_dir / "checkpoints").iterdir())[-1]
     assert int(saved.name.removeprefix("step_")) == summary["steps"] == steps_done(run_dir)
 
-    step = more(run_dir)
-    assert stop_at(start("--resume", run_dir, *HERE), run_dir, step, signal.SIGTERM) == 130
-    assert summary_of(run_dir)["status"] == "interrupted"
-
     address = ray.get_runtime_context().gcs_address
     step, moved = more(run_dir), start("--resume", run_dir, *ON_RAY, "--address", address)
     assert stop_at(moved, run_dir, step, signal.SIGKILL) == -9
     wait_until(nobody_trains)  # a cluster that goes on has its cores back
 
-    code, out, err = here("--resume", run_dir, *ON_RAY, "--baseline")
+    code, out, err = here("--resume", run_dir, *HERE, "--baseline")
     assert (code, err) == (0, ""), out + err
     assert hashes(summary_of(run_dir)) == undisturbed
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     trained = [(r["step"], r["student"]) for r in lines if r["phase"] == "train"]
     assert sorted(trained) == [(step, k) for step in range(1, 65) for k in (0, 1)]
-    check_tells_nothing_of_ray(out, tmp_path)
     check_compares_with_the_same_alone(out, run_dir)
 
 

@@ -238,6 +238,7 @@ def test_what_may_change_on_resuming(three):
         ({"model": "resnet8+exits"}, ["--model is 'resnet8+exits'", "network's name alone"]),
         ({"members": 1}, ["--members is 1", "from 2 to 9999", "--student single"]),
         ({"members": 0}, ["--members is 0", "from 2"]),
+        ({"members": 10000, "method": "mean"}, ["--members is 10000", "from 2 to 9999"]),
         ({"student": "single", "members": 3}, ["--members is 3", "--student single", "leave"]),
         ({"student": "single", "init": "sign"}, ["--init is sign", "--student single"]),
         ({"student": "single", "method": "one_to_one"}, ["--method is one_to_one", "mean"]),

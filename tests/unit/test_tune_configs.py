@@ -13,7 +13,7 @@ from cohort.tuning.file.load import load_study
 from cohort.tuning.trials import config_of, points_of, prepared_of, trials_of
 
 ROOT = Path(__file__).parents[2]
-FOLDER, README = ROOT / "tune_configs", ROOT / "README.md"
+FOLDER = ROOT / "tune_configs"
 NAMES = (
     "byot_loss_weights",
     "cohort_size",
@@ -125,12 +125,3 @@ def test_settings_are_chosen_without_the_test_split(name, smoke):
     assert study.metric.startswith("validation_") == tunes
     held_out = {c.validation for c in configs(study) if c.dataset != "teachers"}
     assert held_out.isdisjoint({None}) == tunes
-
-
-@each_size
-def test_the_readmes_study_is_one(smoke, tmp_path):
-    (block,) = re.findall(r"```yaml\n(.*?)```", README.read_text(), re.DOTALL)
-    (tmp_path / "own.yaml").write_text(block)
-    study = load_study(tmp_path / "own.yaml", smoke=smoke)
-    assert len(trials(study)) == 20 * 2 * 2 * 3
-    assert {config.epochs for config in configs(study)} == {2 if smoke else 20}

@@ -32,6 +32,7 @@ from cohort.jobs.ods.job import OdsJob
 from cohort.jobs.placement import Placement
 from cohort.learning.teaching import Taught
 from cohort.objectives.perturbation import InputPerturbation
+from cohort.runtime.private_ray import was_started_again
 
 Array = npt.NDArray[np.float32]
 AHEAD = 1
@@ -45,7 +46,7 @@ class TeacherActor:
         # Found by its name: of arguments in the object store, and a handle is one, Ray tells the
         # terminal that they may be gone when an actor starts again.
         mailbox: ActorProxy[Mailbox] = ray.get_actor(mailbox_name)
-        if ray.get_runtime_context().was_current_actor_reconstructed:
+        if was_started_again():
             mailbox.tell.remote(packed("teachers_restarted", mine))
         torch.set_num_threads(threads)
         self._device = torch.device(device)

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from cohort import formats
 from cohort.config_file import names_of, read_keys
 from cohort.errors import ConfigError
 from cohort.tuning.axes import Axis, written_axis
@@ -25,7 +26,7 @@ def load_study(path: str | Path, *, smoke: bool = False) -> Study:
         ConfigError: naming the file and the key path, if anything in it cannot be done.
     """
     place = Place(str(path))
-    document = as_meant(read_keys(path, str(path)), place)
+    document = as_meant(read_keys(path, str(path), formats.STUDY), place)
     changes = document.pop("smoke", {})
     check_keys(document, (*KEYS, "smoke"), place)
     check_keys(changes, KEYS, place.at("smoke"))
@@ -45,7 +46,7 @@ def to_yaml(study: Study) -> str:
     """The YAML text of a study, from which ``load_study`` reads the same, but for its name."""
     values = _plain(study)
     del values["name"]
-    return yaml.safe_dump(values, sort_keys=False)
+    return yaml.safe_dump({formats.KEY: formats.STUDY, **values}, sort_keys=False)
 
 
 def _plain(value: Any) -> Any:

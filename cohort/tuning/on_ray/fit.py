@@ -9,15 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Read when Ray Tune is imported, or by the processes that it starts.
-os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # one's own modules are imported from here
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C ends trials at a checkpoint
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # run folders have the records
-os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a failed trial measures nothing
-# A stopped trial writes its summary; if its process is not free by then, the next trial is lost.
-os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "3600")
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")  # a study goes on from its run folders
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # progress is ours
+from cohort.runtime import private_ray
+
+os.environ.update(private_ray.FOR_TUNE | os.environ)
 
 from ray import tune
 from ray.tune.experiment import Trial
@@ -30,8 +24,6 @@ from cohort.tuning.on_ray.searcher import Unsaved
 from cohort.tuning.on_ray.trial import Setting, train_trial
 from cohort.tuning.on_ray.watch import Watch
 from cohort.tuning.trials import TrialSpec
-
-WAITING = "TUNE_MAX_PENDING_TRIALS_PG"
 
 
 class StopTrials(Unsaved, tune.Callback):
@@ -77,7 +69,7 @@ def fit(
     """
     searcher = trials if isinstance(trials, Searcher) else None
     listed = None if isinstance(trials, Searcher) else [spec.to_dict() for spec in trials]
-    with _notes() as notes, _silent(), _waiting(ahead):
+    with _notes() as notes, _silent(), private_ray.environment(private_ray.WAITING, str(ahead)):
         tune.Tuner(
             tune.with_resources(tune.with_parameters(train_trial, setting=setting), placing),
             param_space={} if listed is None else {"trial": tune.grid_search(listed)},
@@ -108,18 +100,6 @@ def _notes() -> Iterator[str]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _waiting(ahead: int) -> Iterator[None]:
-    """Tune reads it when it starts; by itself it takes one, and short trials run one by one."""
-    before = os.environ.get(WAITING)
-    os.environ[WAITING] = str(ahead)
-    try:
-        yield
-    finally:
-        del os.environ[WAITING]
-        os.environ.update({} if before is None else {WAITING: before})
 
 
 @contextmanager

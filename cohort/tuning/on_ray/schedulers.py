@@ -7,6 +7,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
+from cohort.runtime.private_ray import ended_trial
 from cohort.tuning.study import Asha, Study
 
 Result = dict[str, Any]
@@ -47,7 +48,7 @@ def replay(scheduler: TrialScheduler, histories: Mapping[str, Iterable[Mapping[s
     """
     if isinstance(scheduler, _Asha):
         for name, history in histories.items():
-            scheduler.remember(Trial("ended", trial_id=name, stub=True), history)
+            scheduler.remember(ended_trial(name), history)
 
 
 class _Asha(ASHAScheduler):

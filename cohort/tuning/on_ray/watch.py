@@ -9,6 +9,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 
 from cohort.imports import one_line
+from cohort.runtime.private_ray import error_of
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.on_ray.schedulers import Result
 from cohort.tuning.on_ray.searcher import Unsaved
@@ -112,7 +113,7 @@ def _spec(trial: Trial) -> TrialSpec:
 
 def _reason(trial: Trial) -> str:
     """The error of a trial's process in one line."""
-    error = trial.get_pickled_error()
+    error = error_of(trial)
     if isinstance(error, RayTaskError):
         error = error.cause  # what was raised, without the remote traceback
     return "its process died" if error is None else one_line(error)

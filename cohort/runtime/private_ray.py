@@ -1,0 +1,114 @@
+"""All that is used here of Ray though Ray does not promise it, or not in every version.
+
+Each with its reason; ``tests/unit/test_private_ray.py`` fails when a new Ray lacks one of them.
+Importing this imports no Ray: the settings must be there before Ray is.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ray.tune.experiment import Trial
+
+FOR_RAY = {
+    # No GPU is no reason to warn of a default that is to change.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # We say it, in a sentence.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed",
+}
+FOR_TRAIN = {
+    # Seconds until a death is seen; by default a worker's report waits for two.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
+    # One's own modules are imported from here.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+}
+FOR_TUNE = {
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # Ctrl-C ends trials at a checkpoint.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # Run folders have the records.
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # A failed trial measures nothing.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # A stopped trial writes its summary; if its process is not free by then, the next one is lost.
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "3600",
+    # A study goes on from its run folders.
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    # Progress is ours.
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+"""Settings by environment variable, read when Ray is imported or by the processes that it starts.
+
+Put into the environment, behind what the user has set there, before ``import ray``."""
+UNREAD = "RAY_IGNORE_UNHANDLED_ERRORS"
+"""When a student dies, posteriors that nobody will read hold its error, which was read already."""
+WAITING = "TUNE_MAX_PENDING_TRIALS_PG"
+"""Trials that wait for places; by itself Tune takes one, and short trials run one by one."""
+NO_WAITING: dict[str, Any] = {"controller_failure_limit": 1}
+"""Of ``ray.train.FailureConfig``: by default Ray Train waits for a busy cluster for ever."""
+
+
+@contextmanager
+def environment(name: str, value: str) -> Iterator[None]:
+    """A setting inside the block, and what it was before afterwards."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        os.environ.update({} if before is None else {name: before})
+
+
+def start_on_loopback(**options: Any) -> None:
+    """``ray.init`` of a Ray that no other machine reaches.
+
+    On Linux Ray turns a loopback address into one that other machines reach, and listens on all
+    interfaces; a switch, which is off on other systems, keeps it from doing so.
+    """
+    import ray
+    from ray._private import ray_constants
+
+    may_cluster = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        ray.init("local", _node_ip_address="127.0.0.1", **options)
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = may_cluster
+
+
+def was_started_again() -> bool:
+    """Whether the actor that asks died, and Ray has started it again: nothing else tells it so."""
+    import ray
+
+    again: bool = ray.get_runtime_context().was_current_actor_reconstructed
+    return again
+
+
+def is_a_dead_worker(failure: Exception) -> bool:
+    """Whether Ray Train's error about one worker says that its process or node is gone."""
+    import ray
+    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+
+    return isinstance(failure, ray.exceptions.RayActorError | WorkerHealthCheckFailedError)
+
+
+def did_not_start(error: Exception) -> bool:
+    """Whether Ray Train gave up because its workers found no places in time."""
+    from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
+
+    return isinstance(getattr(error, "controller_failure", None), WorkerGroupStartupTimeoutError)
+
+
+def ended_trial(name: str) -> "Trial":
+    """A trial of an earlier session, for a scheduler to compare with: it trains nothing."""
+    from ray.tune.experiment import Trial
+
+    return Trial("ended", trial_id=name, stub=True)
+
+
+def error_of(trial: "Trial") -> Exception | None:
+    """What the process of a trial died of, whole: the trial's public text of it is a traceback."""
+    return trial.get_pickled_error()

@@ -1,0 +1,99 @@
+"""Ray still has what it does not promise. No Ray is started."""
+
+import importlib
+import inspect
+import os
+import sys
+
+import pytest
+import ray.train
+from ray._private import services
+from ray.exceptions import ActorDiedError
+from ray.runtime_context import RuntimeContext
+from ray.train import ControllerError, FailureConfig
+from ray.train.v2._internal import exceptions
+
+from cohort.runtime import private_ray
+
+READERS = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "ray._private.accelerators.accelerator",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "ray._private.ray_constants",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "ray._private.worker",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "ray.train.v2._internal.constants",
+    "RAY_CHDIR_TO_TRIAL_DIR": "ray.train.constants",
+    "TUNE_DISABLE_SIGINT_HANDLER": "ray.tune.tune",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "ray.tune.utils.callback",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "ray.tune.execution.tune_controller",
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "ray.tune.trainable.function_trainable",
+    "TUNE_GLOBAL_CHECKPOINT_S": "ray.tune.execution.tune_controller",
+    "RAY_AIR_NEW_OUTPUT": "ray.tune.experimental.output",
+    "TUNE_MAX_PENDING_TRIALS_PG": "ray.tune.execution.tune_controller",
+}
+"""The module of Ray that reads each setting."""
+
+
+def source(module):
+    importlib.import_module(module)  # `ray.tune.tune` is a function where one looks for a module
+    return inspect.getsource(sys.modules[module])
+
+
+@pytest.mark.parametrize(("setting", "module"), READERS.items())
+def test_settings_are_read(setting, module):
+    assert f'"{setting}"' in source(module)
+
+
+def test_these_are_all_settings():
+    settings = private_ray.FOR_RAY | private_ray.FOR_TRAIN | private_ray.FOR_TUNE
+    assert {*settings, private_ray.UNREAD, private_ray.WAITING} == READERS.keys()
+
+
+@pytest.mark.parametrize("before", [None, "7"])
+def test_a_setting_inside_a_block(monkeypatch, before):
+    name = private_ray.WAITING
+    monkeypatch.delenv(name, raising=False)
+    if before is not None:
+        monkeypatch.setenv(name, before)
+    with private_ray.environment(name, "3"):
+        assert os.environ[name] == "3"
+    assert os.environ.get(name) == before
+
+
+def test_a_loopback_address_stays_one(monkeypatch):
+    """A Ray told of it by ``_node_ip_address`` listens there alone, as long as it makes no cluster."""
+    started = []
+
+    def init(address, *, _node_ip_address):
+        started.append((address, services.resolve_ip_for_localhost(_node_ip_address)))
+
+    assert 'kwargs.pop("_node_ip_address"' in inspect.getsource(ray.init)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(services, "node_ip_address_from_perspective", lambda _: "192.0.2.1")
+    assert services.resolve_ip_for_localhost("127.0.0.1") == "192.0.2.1"
+    private_ray.start_on_loopback()
+    assert started == [("local", "127.0.0.1")]
+
+
+def test_an_actor_knows_whether_it_was_started_again():
+    assert isinstance(RuntimeContext.was_current_actor_reconstructed, property)
+
+
+def test_what_ray_train_raises_is_told_apart():
+    of_nodes = exceptions.WorkerHealthCheckFailedError("its node is gone", RuntimeError())
+    assert private_ray.is_a_dead_worker(of_nodes)
+    assert private_ray.is_a_dead_worker(ActorDiedError())
+    assert not private_ray.is_a_dead_worker(RuntimeError())
+    waited = exceptions.WorkerGroupStartupTimeoutError(2)
+    assert private_ray.did_not_start(ControllerError(waited))
+    assert not private_ray.did_not_start(ControllerError(RuntimeError()))
+    assert not private_ray.did_not_start(waited)
+
+
+def test_ray_train_need_not_wait_for_ever():
+    config = FailureConfig(max_failures=3, **private_ray.NO_WAITING)
+    assert (config.max_failures, config.controller_failure_limit) == (3, 1)
+
+
+def test_trials_that_ended():
+    trial = private_ray.ended_trial("a")
+    assert (trial.trial_id, trial.num_failures) == ("a", 0)
+    assert private_ray.error_of(trial) is None
