@@ -42,7 +42,7 @@ def quartiles(values: Any) -> list[float]:
     return [float(q) for q in np.percentile(values, (25, 50, 75))]
 
 
-def ratios(times: Mapping[str, Any], name: str, reference: str) -> list[float]:
+def ratios(times: Mapping[Any, Any], name: str, reference: str) -> list[float]:
     """Quartiles of one's times relative to the reference's, round by round.
 
     So what slows the whole machine for some rounds cancels out.

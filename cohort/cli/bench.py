@@ -56,11 +56,9 @@ def _parse(cls: type[Config], description: str | None, argv: Sequence[str], comm
 
 
 def _show(*tables: object) -> int:
-    from rich.console import Console
+    from cohort.reporting.display import console_for
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=120)  # files have no width
+    console = console_for()
     for table in tables:
         console.print(table)
     return SUCCESS

@@ -35,7 +35,7 @@ def test_one_table_and_all_raw_times(ray_of_four, here, tmp_path):
     code, out, err = here(*SMOKE, "--output", "bench.json", script=COHORT)
     assert code == 0, err
     assert [mode for mode in MODES if f"│ {mode} " in out] == MODES
-    assert "step time: relative to independent students" in out
+    assert "vs independent: step time over that of students alone" in out
     result = json.loads((tmp_path / "bench.json").read_text())
     seconds = {mode: np.array(result["round_seconds"][mode]) for mode in MODES}
     assert {mode: len(times) for mode, times in seconds.items()} == dict.fromkeys(MODES, 2)

@@ -14,10 +14,12 @@ from cohort.benchmark.report import Column, bench_table, measured_in, quartiles,
 
 COLUMNS = (
     Column("images/s", "images_per_second", ".1f", "per student"),
-    Column("step time", "step_time_vs_independent", ".3f", "relative to independent students"),
+    Column(
+        "vs independent", "step_time_vs_independent", ".3f", "step time over that of students alone"
+    ),
     Column("start-up s", "startup_seconds", ".1f", "from the command to the first step"),
     Column(
-        "peak MiB",
+        "peak RSS MiB",
         "peak_memory_bytes",
         ".0f",
         "memory per student; of in_process the whole process, which also drives the actors, divided "

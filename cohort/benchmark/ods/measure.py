@@ -166,7 +166,12 @@ def count(step: Step) -> dict[str, int]:
 
 def time_steps(step: Step, device: torch.device, numbers: range) -> float:
     """Seconds for these steps."""
-    return seconds_of(lambda: [step(number) for number in numbers], device)
+
+    def work() -> None:
+        for number in numbers:
+            step(number)
+
+    return seconds_of(work, device)
 
 
 def time_parts(step: Step, device: torch.device, numbers: range) -> dict[str, float]:

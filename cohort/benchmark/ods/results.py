@@ -14,8 +14,10 @@ from cohort.benchmark.report import Column, bench_table, measured_in, quartiles,
 Row = dict[str, list[float]]
 COLUMNS = (
     Column("ms a step", "step_ms", ".1f"),
-    Column("vs single", "step_time_vs_single", ".3f", "relative to a step of one network"),
-    Column("vs kd", "step_time_vs_kd", ".3f", "relative to distillation on images as they are"),
+    Column("vs single", "step_time_vs_single", ".3f", "step time over that of one network"),
+    Column(
+        "vs kd", "step_time_vs_kd", ".3f", "step time over that of distillation on clean images"
+    ),
     Column("share", "share", ".3f", "of the step"),
     Column(
         "GMAC", "giga_multiply_adds", ".3f", "10⁹ multiply-adds in convolutions and linear layers"

@@ -16,8 +16,8 @@ TWO_STEP = "two-step distillation: teacher then student"
 """A step of the plain network for every step of the student beside its frozen teacher."""
 COLUMNS = (
     Column("ms a step", "step_ms", ".1f"),
-    Column("vs none", "step_time_vs_none", ".3f", "relative to the plain network, from labels"),
-    Column("vs byot", "step_time_vs_byot", ".3f", "relative to self-distillation"),
+    Column("vs none", "step_time_vs_none", ".3f", "step time over that of the plain network"),
+    Column("vs byot", "step_time_vs_byot", ".3f", "step time over that of self-distillation"),
 )
 
 
@@ -56,4 +56,6 @@ def write_json(path: str | Path, config: StepBenchConfig, seconds: Seconds) -> N
     """Write the configuration, the rows, everything measured, and on what."""
     job = config.job("none")
     values = {"summary": rows(config, seconds), "round_seconds": seconds}
-    report.write_json(path, replace(config, model=job.model, batch_size=job.batch_size), values)
+    report.write_json(
+        path, replace(config, model=str(job.model), batch_size=job.batch_size), values
+    )
