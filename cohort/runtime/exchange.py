@@ -171,5 +171,5 @@ def _rendezvous(actors: Actors, places: Mapping[int, Mapping[str, Any]]) -> str:
 
 
 def _backend(places: Sequence[Mapping[str, Any]]) -> str:
-    gpus = [(place["node"], gpu) for place in places for gpu in place["gpus"]]
-    return "nccl" if len(set(gpus)) == len(places) == len(gpus) else "gloo"
+    gpus = {(place["node"], *place["gpus"]) for place in places if len(place["gpus"]) == 1}
+    return "nccl" if len(gpus) == len(places) else "gloo"

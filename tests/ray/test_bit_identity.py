@@ -43,9 +43,20 @@ def dataset():
 
 @pytest.fixture(scope="module")
 def actors(ray_of_four):
-    started = [RemoteStudent.options(num_cpus=0.5).remote(k, 1, "cpu") for k in range(3)]
-    yield started
-    for actor in started:
+    yield from started(range(3))
+
+
+@pytest.fixture(scope="module")
+def eight(actors):
+    """Of whom four share a core, as far as Ray knows."""
+    for others in started(range(3, 8)):
+        yield [*actors, *others]
+
+
+def started(students):
+    handles = [RemoteStudent.options(num_cpus=0.25).remote(k, 1, "cpu") for k in students]
+    yield handles
+    for actor in handles:
         ray.kill(actor)
 
 
@@ -191,3 +202,16 @@ def test_the_first_error_is_told_and_not_what_followed_from_it(
     exchange.open(used, dict(enumerate(places)))
     with pytest.raises(error, match=words):
         exchange.advance(used, 0, 20, lambda k, records: None, never)
+
+
+def test_eight_students_on_two_cores(eight, dataset):
+    """Three networks among them, so that each exchange has to keep apart who says what."""
+    plan = TrainingPlan(**PLAN, precision="fp32")
+    networks = ("resnet8", "wrn_10_1", "resnet8", "wrn_10_2", *["resnet8"] * 4)
+    objective = MutualLearning(temperature=2.0)
+    expected, measured = in_process(networks, plan, dataset, objective, sequential=False)
+    assert len(set(expected)) == 8
+    for exchange in (ObjectStoreExchange(sequential=False), CollectiveExchange(sequential=False)):
+        digests, records = in_actors(eight, exchange, networks, plan, dataset, objective)
+        assert digests == expected, exchange
+        assert in_order(records) == in_order(measured), exchange
