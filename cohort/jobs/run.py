@@ -23,7 +23,8 @@ from cohort.models.spec import Network
 from cohort.run.checkpoint import Checkpoint
 from cohort.run.ending import prefixed, write_student
 from cohort.run.owner import Owner
-from cohort.run.start import Ready, Run, check_restores
+from cohort.run.ready import Ready, Run
+from cohort.run.start import check_restores
 
 if TYPE_CHECKING:  # it knows Ray
     from cohort.jobs.mailbox import Beside

@@ -11,7 +11,7 @@ from cohort.config import RunConfig
 
 if TYPE_CHECKING:
     from cohort.data.dataset import ImageDataset
-    from cohort.run.start import Run
+    from cohort.run.ready import Run
 
 Config = TypeVar("Config", bound=RunConfig)
 

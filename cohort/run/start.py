@@ -1,12 +1,10 @@
 """A run from its config, or from its last checkpoint, to its end: the same for every command."""
 
 import dataclasses
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import nn
 
@@ -15,16 +13,16 @@ from cohort.config_file import load_config, plain, to_yaml
 from cohort.errors import ConfigError
 from cohort.files import atomic_write
 from cohort.learning.learner import Learner
-from cohort.learning.plan import TrainingPlan
 from cohort.learning.student_files import load_student, own_factory
 from cohort.models.spec import Network
 from cohort.run.checkpoint import Checkpoint, newest_checkpoint
 from cohort.run.command import Command, Config
-from cohort.run.ending import Training, conclude
+from cohort.run.ending import conclude
 from cohort.run.folder import RunFolder, default_path
 from cohort.run.interruption import Interruption
 from cohort.run.journal import Journal, OnStep
 from cohort.run.owner import Owner
+from cohort.run.ready import Run
 from cohort.run.watcher import Nobody, Watcher
 
 
@@ -50,53 +48,6 @@ class Result:
         """A trained student in evaluation mode; see ``load_student``."""
         folder = RunFolder(self.run_dir).student(number)
         return load_student(folder, own_factory(self.networks[number]))
-
-
-class Ready(NamedTuple):
-    """A run whose places are taken: what is left is to train."""
-
-    config: RunConfig
-    """Resolved, with what only the places decided."""
-    training: Callable[[Owner], Training]
-    """Makes what trains from an owner's checkpoint on."""
-    notice: str | None = None
-    """A sentence for the user, of how places are shared."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run(ABC):
-    """A run made ready: its data are read, its networks tried out; nothing is written or started."""
-
-    config: RunConfig
-    plan: TrainingPlan
-    name: str
-    """Data set and method, for a folder that the user did not name."""
-    greeting: str
-    """What is started, for the user who waits."""
-    networks: tuple[Network, ...]
-    """Of the students, as the config has them; a function of one's own may have no importable name."""
-    names: Mapping[int, str]
-    """The network of each student, as records have it."""
-    largest_network: int
-    """Parameters of the largest network."""
-
-    @abstractmethod
-    def check_restores(self, checkpoint: Checkpoint) -> None:
-        """Raise ConfigError if a checkpoint is of other students than these."""
-
-    @abstractmethod
-    def session(self) -> AbstractContextManager[None]:
-        """Inside is the Ray that the run needs, if it needs one."""
-
-    @abstractmethod
-    def placed(self, places: Any) -> AbstractContextManager[Ready]:
-        """Inside, the run has its places: those that are lent, or its part of the cluster."""
-
-    def afterwards(
-        self, command: Command[Any], result: Result, on_step: OnStep | None, verbose: bool
-    ) -> Result:
-        """The result, and what else is trained in the same session."""
-        return result
 
 
 def start_run(
@@ -201,7 +152,24 @@ def _train(
                 )
                 summary = conclude(owner, ready.training(owner))
         result = Result(folder.path, summary, run.networks)
-        return run.afterwards(command, result, on_step, verbose)
+        return _with_baseline(command, run, result, on_step, verbose)
+
+
+def _with_baseline(
+    command: Command[Any], run: Run, result: Result, on_step: OnStep | None, verbose: bool
+) -> Result:
+    """The result, with what its run is to be compared with in the folder ``alone``."""
+    baseline = run.baseline()
+    if baseline is None or result.summary["status"] != "finished":
+        return result
+    (config, keys), run_dir = baseline, result.run_dir / "alone"
+    if run_dir.exists():
+        given = {key: getattr(config, key) for key in keys}
+        alone = resume_run(command, run_dir, given, on_step=on_step, verbose=verbose)
+    else:
+        config = dataclasses.replace(config, run_dir=str(run_dir))
+        alone = start_run(command, config, on_step=on_step, verbose=verbose)
+    return dataclasses.replace(result, alone=alone)
 
 
 def _folder(run: Run, checkpoint: Checkpoint | None) -> RunFolder:

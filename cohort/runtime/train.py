@@ -1,7 +1,7 @@
 """A cohort's run: from a config to students that are placed and trained."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,10 +17,9 @@ from cohort.learning.plan import plan_training
 from cohort.objectives.mutual import MutualLearning
 from cohort.reporting.tensorboard import summary_writer
 from cohort.run.checkpoint import Checkpoint
-from cohort.run.command import Command
-from cohort.run.journal import OnStep
 from cohort.run.owner import Owner
-from cohort.run.start import Ready, Result, Run, check_restores, resume_run, start_run
+from cohort.run.ready import Ready, Run
+from cohort.run.start import check_restores
 from cohort.runtime.assembly import (
     Ingredients,
     assemble,
@@ -65,34 +64,18 @@ class CohortRun(Ingredients, Run):
         with assemble(run, places) as (cohort, notice):
             yield Ready(config, partial(run._coordinator, cohort), notice)
 
-    def afterwards(
-        self, command: Command[Any], result: Result, on_step: OnStep | None, verbose: bool
-    ) -> Result:
-        """With the same students alone, if the config asks for that baseline."""
-        if not self.config.baseline or result.summary["status"] != "finished":
-            return result
-        return dataclasses.replace(
-            result, alone=self._train_alone(command, result, on_step, verbose)
+    def baseline(self) -> tuple[CohortConfig, Sequence[str]] | None:
+        """The same students, from the same start, without a teacher, if the config asks for that."""
+        if not self.config.baseline:
+            return None
+        alone = dataclasses.replace(
+            self.config, teacher="none", schedule="simultaneous", baseline=False
         )
+        return alone, ("epochs", "steps", "students", "dataset")
 
     def _coordinator(self, cohort: Cohort, owner: Owner) -> Coordinator:
         policy = RecoveryPolicy(self.config.on_failure, self.config.max_failures)
         return Coordinator(cohort, self.networks, self.dataset, owner, policy)
-
-    def _train_alone(
-        self, command: Command[Any], result: Result, on_step: OnStep | None, verbose: bool
-    ) -> Result:
-        """The same students, from the same start, without a teacher."""
-        run_dir, config = result.run_dir / "alone", self.config
-        if run_dir.exists():
-            given = {
-                key: getattr(config, key) for key in ("epochs", "steps", "students", "dataset")
-            }
-            return resume_run(command, run_dir, given, on_step=on_step, verbose=verbose)
-        alone = dataclasses.replace(
-            config, teacher="none", schedule="simultaneous", baseline=False, run_dir=str(run_dir)
-        )
-        return start_run(command, alone, on_step=on_step, verbose=verbose)
 
 
 def prepare(config: CohortConfig, dataset: ImageDataset | None = None) -> CohortRun:

@@ -15,13 +15,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROOMS = (
-    *("errors", "seeding", "formats", "imports", "files", "config"),
+    *("version", "errors", "seeding", "formats", "invocation", "imports", "files", "config"),
     *("metrics", "data", "models", "config_file", "objectives", "learning"),
     *("reporting", "run", "analysis", "runtime", "jobs", "commands"),
     *("tuning", "benchmark", "cli", "__init__", "__main__"),
 )
 """From the ground up: the packages and the single files of ``cohort/``."""
-KNOW_RAY = ("runtime", "jobs", "commands", "tuning", "benchmark")
+KNOW_RAY = ("runtime", "jobs", "tuning")
 PRIVATE_RAY = "cohort/runtime/private_ray.py"
 """The one file with what Ray does not promise."""
 PRIVATE = re.compile(
