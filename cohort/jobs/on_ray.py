@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any
 
-# Read when Ray Train is imported, and by the processes that it starts.
-os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")  # seconds until a death is seen
-os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # one's own modules are imported from here
+from cohort.runtime import private_ray
+
+os.environ.update(private_ray.FOR_TRAIN | os.environ)
 
 import ray
 import ray.train
@@ -20,10 +20,6 @@ import torch
 from ray.actor import ActorProxy
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
-from ray.train.v2._internal.exceptions import (
-    WorkerGroupStartupTimeoutError,
-    WorkerHealthCheckFailedError,
-)
 
 from cohort.errors import RunError
 from cohort.imports import one_line
@@ -115,9 +111,8 @@ def _fitting(job: Job, shared: Shared, placement: Placement) -> Iterator[_Fit]:
         run_config=RunConfig(
             name="job",
             storage_path=notes,
-            # By default Ray Train waits for a busy cluster for ever.
-            failure_config=FailureConfig(  # type: ignore[call-arg]
-                max_failures=job.config.max_failures, controller_failure_limit=1
+            failure_config=FailureConfig(
+                max_failures=job.config.max_failures, **private_ray.NO_WAITING
             ),
         ),
     )
@@ -168,17 +163,13 @@ def _told(error: Exception) -> RunError:
 def _explained(error: Exception, max_failures: int) -> RunError:
     """Ray Train's error as a sentence."""
     failures: Mapping[int, Exception] = getattr(error, "worker_failures", {})
-    dead = [
-        rank
-        for rank, failure in failures.items()
-        if isinstance(failure, (ray.exceptions.RayActorError, WorkerHealthCheckFailedError))
-    ]
+    dead = [rank for rank, failure in failures.items() if private_ray.is_a_dead_worker(failure)]
     if dead:
         return RunError(
             f"worker {', '.join(map(str, sorted(dead)))} died; that makes {max_failures + 1} deaths, "
             f"and --max-failures is {max_failures}"
         )
-    if isinstance(getattr(error, "controller_failure", None), WorkerGroupStartupTimeoutError):
+    if private_ray.did_not_start(error):
         return RunError(
             "the workers did not start in time: the cluster's cores or GPUs are busy, or a node was "
             "lost; try again later, or with fewer --workers"
