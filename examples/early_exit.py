@@ -11,7 +11,7 @@ from cohort.data.registry import load_dataset
 
 def main() -> None:
     """Train ResNet-8 with three exits on the digits, and ask it with four thresholds."""
-    config = SelfDistillConfig(epochs=3, workers=0)
+    config = SelfDistillConfig(epochs=3, workers=0, threads=1)
     result = self_distill(config)
     student = load_student(result.run_dir / "students" / "0")
     assert isinstance(student, MultiExitStudent)

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from cohort import CohortConfig
 from cohort.data.registry import load_dataset
 from cohort.learning.build import build_learner
 from cohort.learning.plan import plan_training
 from cohort.objectives.mutual import accuracy_and_entropy, kl_divergence, log_posterior
-from cohort.objectives.objective import Measurements
+from cohort.objectives.objective import Measurements, Objective
 from cohort.runtime.cohort import others
 from cohort.runtime.config import resolve
 
@@ -25,8 +24,8 @@ def most_confident(peers_PBC: Tensor) -> Tensor:
     return peers_PBC[chosen_B, torch.arange(peers_PBC.shape[1])]
 
 
-class FollowTheSurest:
-    """L_k = CE(z_k, y) + KL(surest peer ‖ p_k); implements ``objectives.objective.Objective``."""
+class FollowTheSurest(Objective):
+    """L_k = CE(z_k, y) + KL(surest peer ‖ p_k)."""
 
     def posterior(self, logits_BC: Tensor) -> Tensor:
         """What the peers see: the detached log-posterior, float32 [B, C]."""
@@ -36,7 +35,7 @@ class FollowTheSurest:
         self, logits_BC: Tensor, labels_B: Tensor, peers: Sequence[Tensor] = ()
     ) -> tuple[Tensor, Measurements]:
         """The scalar loss of one student, and its measurements."""
-        ce = F.cross_entropy(logits_BC.float(), labels_B)
+        ce = self.cross_entropy(logits_BC, labels_B)
         kl = kl_divergence(most_confident(torch.stack(list(peers))), log_posterior(logits_BC))
         measured = {"ce": ce.detach(), "kl": kl.detach()}
         return ce + kl, measured | accuracy_and_entropy(logits_BC, labels_B)

@@ -33,7 +33,7 @@ class MyNetwork(nn.Module):
 
 
 if __name__ == "__main__":
-    result = self_distill(SelfDistillConfig(model=MyNetwork, epochs=2, workers=0))
+    result = self_distill(SelfDistillConfig(model=MyNetwork, epochs=2, workers=0, threads=1))
     for exit in result.summary["students"][0]["exits"]:
         print("exit", exit["exit"], "after", exit["place"], exit["test_accuracy"])
     for network in (MyNetwork, WithMembers(MyNetwork, 4)):  # one network, and four that share it

@@ -3,14 +3,18 @@
 import argparse
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 from xml.etree import ElementTree
 
 import pytest
 
 import cohort.cli.parser
+from cohort.cli.main import COMMANDS
+from cohort.config_file import names_of
 from cohort.tuning.file.load import load_study
+from cohort.tuning.report import Figure
+from cohort.tuning.study import Scheduler, Search, Study
 from cohort.tuning.trials import points_of, trials_of
 from tests.support.command import ROOT, here
 
@@ -30,8 +34,8 @@ SCRIPTS = {
     "bench ods": "bench_ods.py",
 }
 """The script that is ``cohort NAME``."""
-NOT_OURS = {"--head", "--flag"}
-TO_COME = {"--label-smoothing", "--clip-grad-norm"}
+NOT_OURS = {"--head"}
+"""A flag of Ray's."""
 STANDS_FOR = {
     "$teacher": "none",
     "TEACHER": "peers",
@@ -43,6 +47,7 @@ STANDS_FOR = {
     "ROW": "--method labels",
 }
 """What loops and capitals of the results' commands stand for, where a parser looks at it."""
+UNIONS = (Scheduler, Search, Figure)
 SMALL = "--steps 2 --epochs 1 --batch-size 16 --test-subset 40 --threads 1"
 IN_PROCESS = f"{SMALL} --exchange in_process --train-subset 64"
 HERE = f"{SMALL} --workers 0"
@@ -77,12 +82,13 @@ def as_script(words):
     return script, words[2:]
 
 
-def dry_run(command, options=frozenset()):
+def dry_run(command, options=None):
     """Let the real command read its arguments and stop there; adds all its flags to ``options``."""
     parse_args, validate = argparse.ArgumentParser.parse_args, cohort.cli.parser.validate
 
     def parse_and_stop(self, *arguments):
-        options.update(self._option_string_actions) if isinstance(options, set) else None
+        if options is not None:
+            options.update(self._option_string_actions)
         values = parse_args(self, *arguments)
         if self.argument_default is argparse.SUPPRESS:  # a config, which is validated next
             return values
@@ -155,8 +161,9 @@ def test_commands_of_the_results_are_understood():
 
 
 def test_every_flag_that_is_spoken_of_exists():
-    known = set(NOT_OURS | TO_COME)
-    for name in SCRIPTS:
+    known = set(NOT_OURS)
+    assert set(SCRIPTS) == set(COMMANDS)
+    for name in COMMANDS:
         dry_run(f"cohort {name}", known)
     for path in (*PAGES.values(), RESULTS):
         spoken = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", path.read_text()))
@@ -180,14 +187,10 @@ def test_an_example_runs(example, ray_of_four):
     assert out
 
 
-def python_blocks() -> Iterator[tuple[str, str]]:
-    """Page and text of every python block."""
-    for page in PAGES:
-        for block in blocks(page, "python"):
-            yield page, block
+PYTHON = [pytest.param(page, block, id=page) for page in PAGES for block in blocks(page, "python")]
 
 
-@pytest.mark.parametrize(("page", "block"), python_blocks())
+@pytest.mark.parametrize(("page", "block"), PYTHON)
 def test_python_in_the_text_runs(page, block, folder, ray_of_four):
     if "runs/NAME" in block:
         try_out(page, "cohort self-distill", f"{HERE} --run-dir runs/NAME")
@@ -206,13 +209,18 @@ def test_the_study_in_the_text_is_one(folder, smoke):
 
 
 def test_every_key_of_a_study_is_explained():
-    from cohort.tuning.file.load import FIGURES, KEYS, SCHEDULERS, SEARCHES
-
     text = PAGES["studies"].read_text()
-    for name in (*KEYS, "smoke", *FIGURES):
+    kinds = {union: [cls.kind for cls in get_args(get_args(union)[0])] for union in UNIONS}
+    for name in (*names_of(Study)[1:], "smoke", *kinds[Figure]):  # the first is the file's name
         assert f"`{name}`" in text, name
-    for kind in (*SCHEDULERS, *SEARCHES):
+    for kind in (*kinds[Scheduler], *kinds[Search]):
         assert f"{{kind: {kind}" in text, kind
+
+
+def test_every_room_has_its_line():
+    for package in sorted((ROOT / "cohort").glob("*/__init__.py")):
+        assert f"\n  {package.parent.name}/ " in PAGES["README"].read_text()
+        assert re.search(rf"(?m)^.*\b{package.parent.name}\b.*$", PAGES["design"].read_text())
 
 
 def test_the_diagram_is_what_its_script_draws():
