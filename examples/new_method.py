@@ -54,4 +54,4 @@ if __name__ == "__main__":
         shown = [learner.predict(step) for learner in learners]
         for k, learner in enumerate(learners):
             learner.learn(step, others(shown, k))
-    print(learners[0].records.drain()[-1])
+    print(learners[0].windows.drain()[-1])
