@@ -81,7 +81,7 @@ def test_terminated_interrupted_and_killed(undisturbed, ray_of_four, here, tmp_p
     assert stop_at(moved, run_dir, step, signal.SIGKILL) == -9
     wait_until(nobody_trains)  # a cluster that goes on has its cores back
 
-    code, out, err = here("--resume", run_dir, *HERE, "--baseline")
+    code, out, err = here("--resume", run_dir, *HERE, "--address", "local", "--baseline")
     assert (code, err) == (0, ""), out + err
     assert hashes(summary_of(run_dir)) == undisturbed
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
