@@ -10,6 +10,7 @@ import pytest
 import ray
 
 from cohort import CohortConfig, train_cohort
+from tests.support import networks
 from tests.support.command import PATIENCE, run_here, start, steps_done, stop_at, wait_until
 
 FLAGS = [
@@ -18,6 +19,14 @@ FLAGS = [
 ]
 HERE = ("--exchange", "in_process")
 ON_RAY = ("--exchange", "object_store")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_here():
+    """Only processes that are to be stopped have to be slow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "PAUSE", 0)
+        yield
 
 
 @pytest.fixture(scope="module")
