@@ -10,6 +10,7 @@ import pytest
 import ray
 
 from cohort import CohortConfig, train_cohort
+from tests.support import networks
 from tests.support.command import PATIENCE, run_here, start, steps_done, stop_at, wait_until
 
 FLAGS = [
@@ -18,6 +19,14 @@ FLAGS = [
 ]
 HERE = ("--exchange", "in_process")
 ON_RAY = ("--exchange", "object_store")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_here():
+    """Only processes that are to be stopped have to be slow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "PAUSE", 0)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +90,7 @@ def test_terminated_interrupted_and_killed(undisturbed, ray_of_four, here, tmp_p
     assert stop_at(moved, run_dir, step, signal.SIGKILL) == -9
     wait_until(nobody_trains)  # a cluster that goes on has its cores back
 
-    code, out, err = here("--resume", run_dir, *HERE, "--baseline")
+    code, out, err = here("--resume", run_dir, *HERE, "--address", "local", "--baseline")
     assert (code, err) == (0, ""), out + err
     assert hashes(summary_of(run_dir)) == undisturbed
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]

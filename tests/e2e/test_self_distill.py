@@ -10,6 +10,7 @@ import pytest
 from cohort import SelfDistillConfig, load_student, self_distill
 from cohort.models.early_exit import MultiExitStudent
 from cohort.reporting.records import read_metrics
+from tests.support import networks
 from tests.support.command import (
     PATIENCE,
     SELF_DISTILL,
@@ -30,6 +31,14 @@ FLAGS = [
     *("--train-subset", 128, "--test-subset", 32, "--batch-size", 16, "--epochs", 8),
     *("--checkpoint-every", 5, "--log-every", 1, "--threads", 1),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_here():
+    """Only processes that are to be stopped have to be slow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "PAUSE", 0)
+        yield
 
 
 @pytest.fixture(scope="module")

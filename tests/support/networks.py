@@ -19,6 +19,8 @@ FUSE = "COHORT_TEST_FUSE"
 OF_TEACHERS = "-of-teachers"
 """Behind the name of the fuse that kills a teacher."""
 DEATH_STEP = 12
+PAUSE = 0.02
+"""Seconds of a slow forward: time enough to stop a process where a test wants it."""
 
 
 class Wrapped(nn.Module):
@@ -42,17 +44,17 @@ class Wrapped(nn.Module):
 
 class Slow(Wrapped):
     def act(self, logits: Tensor) -> Tensor:
-        time.sleep(0.02)
+        time.sleep(PAUSE)
         return logits
 
 
-class Interrupted(Slow):
+class Interrupted(Wrapped):
     """Burns a fuse to interrupt its own process, as Ctrl-C does."""
 
     def act(self, logits: Tensor) -> Tensor:
         if self.forwards == DEATH_STEP and consume_fuse():
             os.kill(os.getpid(), signal.SIGINT)
-        return super().act(logits)
+        return logits
 
 
 class Dying(Wrapped):
@@ -114,7 +116,7 @@ class Pause(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
-            time.sleep(0.02)
+            time.sleep(PAUSE)
         return x
 
 
