@@ -1,6 +1,5 @@
 """From Python, with one's own networks and data, and what a run leaves behind."""
 
-import dataclasses
 import functools
 import json
 import sys
@@ -13,10 +12,8 @@ from torch import nn
 from cohort import (
     CohortConfig,
     ConfigError,
-    ImageDataset,
     MultiExitStudent,
     SelfDistillConfig,
-    Split,
     WithExits,
     load_student,
     resume,
@@ -296,17 +293,6 @@ def test_the_baseline_is_the_same_students_alone(own):
     assert hashes(result.alone) == hashes(alone)
     assert hashes(result) != hashes(alone)
     assert result.alone.run_dir == result.run_dir / "alone"
-
-
-def test_the_public_names_are_there():
-    import cohort
-
-    for name in set(cohort.__all__) - {"__version__"}:
-        assert getattr(cohort, name).__name__ == name
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        cohort.nothing  # noqa: B018
-    assert dataclasses.is_dataclass(ImageDataset)
-    assert dataclasses.is_dataclass(Split)
 
 
 def job_of(model, **options):
