@@ -212,7 +212,7 @@ class StoredJob(Generic[AnyJob]):
         return replace(ray.get(self.job), dataset=ray.get(self.dataset))
 
 
-class Shared(NamedTuple):
+class Common(NamedTuple):
     """What the processes of a job have in common: a mailbox to the driver, and the data."""
 
     mailbox: ActorProxy[Mailbox]
@@ -230,5 +230,5 @@ def _without_images(dataset: ImageDataset) -> ImageDataset:
     return replace(dataset, train=none, test=none, validation=None)
 
 
-Beside = Callable[["Job", "Placement", Shared], AbstractContextManager["Job"]]
+Beside = Callable[["Job", "Placement", Common], AbstractContextManager["Job"]]
 """Inside, actors run beside a job's workers, and the job that is given back knows of them."""

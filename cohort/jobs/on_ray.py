@@ -26,9 +26,9 @@ from cohort.imports import one_line
 from cohort.jobs.job import Job
 from cohort.jobs.mailbox import (
     Beside,
+    Common,
     Mailbox,
     Post,
-    Shared,
     StoredJob,
     WorkerFailedError,
     messages,
@@ -49,10 +49,10 @@ def run_on_ray(job: Job, recorder: Recorder, placement: Placement, beside: Besid
     """
     name = f"mailbox-{uuid.uuid4().hex}"  # others may share the Ray
     mailbox = new_mailbox(recorder.beginning(), name)
-    shared = Shared(mailbox, name, ray.put(job.dataset))
+    common = Common(mailbox, name, ray.put(job.dataset))
     failures: list[RunError] = []
-    others = nullcontext(job) if beside is None else beside(job, placement, shared)
-    with others as job, _fitting(job, shared, placement) as fit:
+    others = nullcontext(job) if beside is None else beside(job, placement, common)
+    with others as job, _fitting(job, common, placement) as fit:
         told = False
         # The last messages may come between a look into the mailbox and the end of the fit.
         while fit.running or ray.get(mailbox.waiting.remote()):
@@ -92,14 +92,14 @@ class _Fit:
 
 
 @contextlib.contextmanager
-def _fitting(job: Job, shared: Shared, placement: Placement) -> Iterator[_Fit]:
+def _fitting(job: Job, common: Common, placement: Placement) -> Iterator[_Fit]:
     # Ray Train's own notes; checkpoints and results are in the run's folder.
     notes = tempfile.mkdtemp(prefix="cohort-")
     trainer = TorchTrainer(
         _train_loop,
         train_loop_config={
-            "job": shared.store(job),
-            "mailbox": shared.mailbox,
+            "job": common.store(job),
+            "mailbox": common.mailbox,
             "threads": placement.threads,
         },
         torch_config=TorchConfig(backend="nccl" if placement.gpus else "gloo"),
@@ -121,7 +121,7 @@ def _fitting(job: Job, shared: Shared, placement: Placement) -> Iterator[_Fit]:
         yield fit
     finally:
         if fit.running:  # we failed; the workers, if the Ray is not ours, would go on
-            shared.mailbox.stop.remote()
+            common.mailbox.stop.remote()
         shutil.rmtree(notes, ignore_errors=True)
 
 

@@ -12,7 +12,7 @@ from cohort import ConfigError, OdsConfig, RunError, ods_distill
 from cohort.data.dataset import ImageDataset
 from cohort.data.source import BatchSource
 from cohort.jobs.job import Job
-from cohort.jobs.mailbox import Shared
+from cohort.jobs.mailbox import Common
 from cohort.jobs.ods.pool import TeacherActor, TeacherPool
 from cohort.jobs.ods.resolve import resolve
 from cohort.jobs.ods.run import prepare_job as prepare
@@ -123,8 +123,8 @@ class Here:
 def test_a_pool_teaches_every_worker_its_part_of_the_batch(teachers, perturbation, monkeypatch):
     job = prepare(resolve(config(teachers, None, teacher_pool=2, perturbation=perturbation)))
     held = ((0, 2), (1,))
-    shared = Shared(None, "", ray.put(job.dataset))  # nobody is told
-    stored = shared.store(job)
+    common = Common(None, "", ray.put(job.dataset))  # nobody is told
+    stored = common.store(job)
     first_time = SimpleNamespace(was_current_actor_reconstructed=False)
     monkeypatch.setattr(ray, "get_runtime_context", lambda: first_time)
     mailbox = Here(SimpleNamespace(kept=lambda: (stored.job, stored.dataset)))

@@ -27,7 +27,7 @@ from cohort.data.augment import Shard
 from cohort.data.dataset import Split
 from cohort.data.source import BatchSource, as_tensor
 from cohort.jobs.job import Job
-from cohort.jobs.mailbox import Mailbox, Shared, StoredJob, WorkerFailedError, packed
+from cohort.jobs.mailbox import Common, Mailbox, StoredJob, WorkerFailedError, packed
 from cohort.jobs.ods.job import OdsJob
 from cohort.jobs.placement import Placement
 from cohort.learning.teaching import Taught
@@ -170,15 +170,15 @@ class PoolTeaching:
 
 
 @contextmanager
-def with_pool(job: Job, placement: Placement, shared: Shared) -> Iterator[OdsJob]:
+def with_pool(job: Job, placement: Placement, common: Common) -> Iterator[OdsJob]:
     """The job without teachers, which a pool's actors hold for as long as the block lasts."""
     assert isinstance(job, OdsJob)
-    with teacher_pool(job, placement, shared) as pool:
+    with teacher_pool(job, placement, common) as pool:
         yield replace(job, pool=pool, teachers=())
 
 
 @contextmanager
-def teacher_pool(job: OdsJob, placement: Placement, shared: Shared) -> Iterator[TeacherPool]:
+def teacher_pool(job: OdsJob, placement: Placement, common: Common) -> Iterator[TeacherPool]:
     """Actors that share the teachers of a job, for as long as the block lasts."""
     size, teachers = job.places_beside, len(job.teachers)
     held = tuple(tuple(range(actor, teachers, size)) for actor in range(size))
@@ -193,10 +193,10 @@ def teacher_pool(job: OdsJob, placement: Placement, shared: Shared) -> Iterator[
         )
         .remote
     )
-    stored = shared.store(job)
-    ray.get(shared.mailbox.keep.remote((stored.job, stored.dataset)))
+    stored = common.store(job)
+    ray.get(common.mailbox.keep.remote((stored.job, stored.dataset)))
     device = "cuda" if placement.gpus else "cpu"
-    actors = tuple(create(shared.name, mine, device, placement.threads) for mine in held)
+    actors = tuple(create(common.name, mine, device, placement.threads) for mine in held)
     try:
         yield TeacherPool(actors, held, job.perturbation, job.config.seed)
     finally:

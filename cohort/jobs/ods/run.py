@@ -26,7 +26,7 @@ from cohort.models.spec import WithMembers
 from cohort.reporting.tensorboard import summary_writer
 
 if TYPE_CHECKING:  # it knows Ray
-    from cohort.jobs.mailbox import Shared
+    from cohort.jobs.mailbox import Common
 
 
 def prepare(config: OdsConfig, dataset: ImageDataset | None = None) -> JobRun:
@@ -38,11 +38,11 @@ def prepare(config: OdsConfig, dataset: ImageDataset | None = None) -> JobRun:
 
 
 def _teachers_in_a_pool(
-    job: Job, placement: Placement, shared: "Shared"
+    job: Job, placement: Placement, common: "Common"
 ) -> AbstractContextManager[Job]:
     from cohort.jobs.ods.pool import with_pool  # a job in this process never imports Ray
 
-    return with_pool(job, placement, shared)
+    return with_pool(job, placement, common)
 
 
 def prepare_job(config: OdsConfig, dataset: ImageDataset | None = None) -> OdsJob:
