@@ -14,6 +14,7 @@ from tests.support import networks
 from tests.support.command import PATIENCE, run_here, start, steps_done, stop_at, wait_until
 
 FLAGS = [
+    *("--dataset", "synthetic", "--image-size", 8),  # without scikit-learn, a second to import
     *("--students", "tests.support.networks:slow", "--train-subset", 128, "--test-subset", 32),
     *("--batch-size", 16, "--epochs", 8, "--checkpoint-every", 5, "--log-every", 1, "--threads", 1),
 ]
@@ -32,6 +33,8 @@ def quick_here():
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     config = CohortConfig(
+        dataset="synthetic",
+        image_size=8,
         students="tests.support.networks:slow",
         train_subset=128,
         test_subset=32,

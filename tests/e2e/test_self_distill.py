@@ -22,6 +22,7 @@ from tests.support.command import (
 )
 
 FLAGS = [
+    *("--dataset", "synthetic", "--image-size", 8),  # without scikit-learn, a second to import
     *(
         "--model",
         "tests.support.networks:slow_stages",
@@ -45,6 +46,8 @@ def quick_here():
 def undisturbed(tmp_path_factory):
     """In this process, without Ray."""
     config = SelfDistillConfig(
+        dataset="synthetic",
+        image_size=8,
         model="tests.support.networks:slow_stages",
         exits="stages.0,stages.1",
         train_subset=128,

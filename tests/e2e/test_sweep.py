@@ -30,7 +30,8 @@ SWEEP = "sweep.py"
 SLOW = "tests.support.networks:slow"
 EVERY, STEPS = 5, 40
 SIZE = {
-    "dataset": "digits",
+    "dataset": "synthetic",  # read without scikit-learn, which takes a second to import
+    "image_size": 8,
     "train_subset": 100,
     "test_subset": 40,
     "batch_size": 10,

@@ -31,6 +31,7 @@ def slow(num_classes, image_shape):
 """
 """A network of the user's own, which writes down of which cohort it is used."""
 FLAGS = [
+    *("--dataset", "synthetic", "--image-size", "8"),  # without scikit-learn, a second to import
     *("--k", "2", "--students", "mine:slow", "--train-subset", "64", "--test-subset", "32"),
     *("--batch-size", "16", "--log-every", "1", "--threads", "1"),
 ]

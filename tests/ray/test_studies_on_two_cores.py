@@ -36,7 +36,7 @@ def test_jobs_on_ray_train_and_cohorts_starve_nobody(tmp_path):
         "job": job,
         "cohort": {"command": "launch_cohort", "students": "resnet8", "k": 2},
     }
-    study = study_of(tmp_path, command=None, space={"arm": {"cases": cases}})
+    study = study_of(tmp_path, QUICK, command=None, space={"arm": {"cases": cases}})
     result = run_study(study, study_dir=tmp_path / "study")
     assert result.exit_code == 0
     table = result.results.trials
