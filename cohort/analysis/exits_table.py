@@ -69,9 +69,10 @@ def print_exits(console: Console, student: int, exits: ExitsEvaluation) -> None:
 def _ensembles(report: ExitsReport) -> list[tuple[str, list[int], Mapping[str, float]]]:
     every = list(range(1, len(report.exits) + 1))
     rows: list[tuple[str, list[int], Mapping[str, float]]] = [
-        ("ensemble of all", every, report.ensemble),
-        ("of the deepest", every[-DEEPEST:], report.deepest),
+        ("ensemble of all", every, report.ensemble)
     ]
+    if len(every) > DEEPEST:  # else it is the same
+        rows.append((f"of the deepest {DEEPEST}", every[-DEEPEST:], report.deepest))
     if report.weights is not None and report.weighted is not None:
         # An exit that does not count need not be run.
         used = [exit for exit, weight in zip(every, report.weights, strict=True) if weight]

@@ -92,6 +92,11 @@ def find_reader(config: DataConfig) -> Reader:
     name = config.dataset
     if not isinstance(name, str) or ":" in name:
         return Reader(read=read_own, measured=False)
+    if name.startswith("<"):
+        raise ConfigError(
+            f"--dataset is {name!r}, a function that only the program it stands in can name; put it "
+            "into a module and give it as module:function"
+        )
     if name not in READERS:
         hint = did_you_mean(name, READERS)
         raise ConfigError(

@@ -50,7 +50,9 @@ class JobRun(Run):
             config=job.config,
             plan=job.plan,
             name=f"{dataset_label(job.config)}-{method}",
-            greeting=f"starting {workers or 1} worker{'s' * (workers > 1)}",
+            greeting=f"starting {workers} worker{'s' * (workers > 1)}"
+            if workers
+            else "training here",
             networks=(network,),
             names={STUDENT: job.network},
             largest_network=job.parameters,

@@ -67,7 +67,8 @@ def load_student(path: str | Path, network: Network | None = None) -> Normalised
     if network is None and card.network.startswith("<"):
         raise ConfigError(
             f"{folder / CARD_FILE} names the network {card.network}, which cannot be imported; "
-            "pass its factory: load_student(path, network=...)"
+            "pass its factory: load_student(path, network=...), or train a network of a module, which "
+            "every command can import"
         )
     try:
         weights = (folder / WEIGHTS_FILE).read_bytes()

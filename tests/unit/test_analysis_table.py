@@ -46,7 +46,7 @@ def test_rows():
         ("4", "end", "40,000,000", "4,000.00 M", "1.00x", "78.00", *rest, "50.00"),
         ("ensemble of all", "exits 1, 2, 3, 4", "43,000,000", "4,300.00 M", "0.93x", "79.67",
          *rest, "–"),
-        ("of the deepest", "exits 2, 3, 4", "42,000,000", "4,200.00 M", "0.95x", "79.00",
+        ("of the deepest 3", "exits 2, 3, 4", "42,000,000", "4,200.00 M", "0.95x", "79.00",
          *rest, "–"),
         ("weighted 0,1,0,2.5", "exits 2, 4", "41,000,000", "4,100.00 M", "0.98x", "79.50",
          *rest, "–"),
@@ -60,7 +60,7 @@ def test_without_latencies_and_weights():
     assert "parameters, multiply-adds: what answering" in str(table.caption)
     assert "time ms" not in str(table.caption)
     assert "time ms: " in str(exits_table(REPORT, COSTS, PLACES, LATENCIES).caption)
-    assert [row[0] for row in cells(table)] == [*"1234", "ensemble of all", "of the deepest"]
+    assert [row[0] for row in cells(table)] == [*"1234", "ensemble of all", "of the deepest 3"]
 
 
 @pytest.mark.parametrize("place", ["stages.0", "network.backbone.layer3.blocks.11.shortcut"])

@@ -47,6 +47,7 @@ def test_unknown_name_lists_the_known_and_guesses():
     message = r"--dataset is 'cifar101' \(did you mean 'cifar10.*\); it must be one of digits, "
     expect_refused(message, dataset="cifar101")
     expect_refused("--dataset is 'xyz'; it must be one of", dataset="xyz")
+    expect_refused("--dataset is '<own>', a function that only the program", dataset="<own>")
 
 
 def test_flags_that_would_do_nothing_are_refused():
