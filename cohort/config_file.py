@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -36,9 +38,10 @@ def read_keys(path: str | Path, named: str, version: int) -> dict[str, Any]:
     """
     try:
         values = yaml.safe_load(Path(path).read_text()) or {}
+        json.dumps(values, default=str, skipkeys=True)  # which refuses what is part of itself
     except OSError as error:
         raise ConfigError(f"{named} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold keys and values, not a {type(values).__name__}")
@@ -89,6 +92,8 @@ def plain(value: Any) -> Any:
     """A value as it stands in YAML: a network that is no string by its name, a tuple as a list."""
     if callable(value) or isinstance(value, WithExits | WithMembers):
         return written_name(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     return [plain(item) for item in value] if isinstance(value, tuple) else value
 
 

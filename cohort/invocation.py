@@ -34,6 +34,16 @@ def command_line(command: str, *arguments: object) -> str:
     return shlex.join([*_program(command), *map(str, arguments)])
 
 
+def as_argument(path: object) -> str:
+    """A path as it can stand behind a flag: one that begins with a dash would be taken for another.
+
+    Example:
+        >>> as_argument("-runs/a"), as_argument("runs/a")
+        ('./-runs/a', 'runs/a')
+    """
+    return f"./{path}" if str(path).startswith("-") else str(path)
+
+
 def _program(command: str) -> list[str]:
     called = Path(sys.argv[0])
     if called.name in SCRIPTS.values() and called.resolve().parent == PACKAGE.parent / "scripts":

@@ -99,9 +99,12 @@ def parse(
     _add_flags(parser, cls, title, trains)
     options = vars(parser.parse_args(argv))
     file, resume = options.pop("config", None), options.pop("resume", None)
-    if file and resume:
+    for name, path in (("--config", file), ("--resume", resume)):
+        if path == "":  # of a variable of the shell that is not set
+            raise ConfigError(f"{name} is ''; it must be a path")
+    if file is not None and resume is not None:
         raise ConfigError("--config cannot go with --resume, which has the config of its run")
-    values = read_config(file) if file else {}
+    values = {} if file is None else read_config(file)
     given = validate({**values, **options}, cls, {key: flag(key) for key in options}, file)
     return Arguments(given, {key: getattr(given, key) for key in options}, resume)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from cohort.cli.parser import Parser
 from cohort.config import flag
-from cohort.invocation import command_line
+from cohort.invocation import as_argument, command_line
 
 
 def sweep(argv: Sequence[str]) -> int:
@@ -39,9 +39,11 @@ def sweep(argv: Sequence[str]) -> int:
 def _to_resume(given: argparse.Namespace) -> str:
     """The command line that goes on with the study."""
     places = {"study_dir": given.study_dir, "address": given.address, "data_root": given.data_root}
-    flags = [word for key, value in places.items() if value for word in (flag(key), value)]
+    flags = [
+        word for key, value in places.items() if value for word in (flag(key), as_argument(value))
+    ]
     smoke = ["--smoke"] if given.smoke else []
-    return command_line("sweep", given.study, *smoke, "--resume", *flags)
+    return command_line("sweep", as_argument(given.study), *smoke, "--resume", *flags)
 
 
 def _parser() -> Parser:

@@ -8,7 +8,7 @@ from rich.console import Console
 from cohort.cli.parser import parse
 from cohort.commands import ODS_DISTILL, SELF_DISTILL, TRAIN
 from cohort.errors import INTERRUPTED, SUCCESS
-from cohort.invocation import command_line
+from cohort.invocation import as_argument, command_line
 from cohort.reporting.table import print_summary
 from cohort.run.command import Command
 
@@ -43,7 +43,7 @@ def _run(
 
     from cohort.run.start import resume_run, start_run  # torch, which --help does without
 
-    if asked.resume:
+    if asked.resume is not None:
         result = resume_run(command, asked.resume, asked.given, verbose=True)
     else:
         result = start_run(command, asked.config, verbose=True)
@@ -53,7 +53,9 @@ def _run(
 def _tell_ending(command: str, result: "Result") -> int:
     """Print the table, or how to go on."""
     if result.interrupted:
-        print(f"interrupted; go on with: {command_line(command, '--resume', result.run_dir)}")
+        print(
+            f"interrupted; go on with: {command_line(command, '--resume', as_argument(result.run_dir))}"
+        )
         return INTERRUPTED
     alone = result.alone.summary if result.alone else None
     print_summary(Console(), result.summary, alone)

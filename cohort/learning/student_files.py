@@ -8,6 +8,7 @@ from typing import Self
 
 import safetensors.torch
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from cohort import formats
@@ -50,6 +51,9 @@ class ModelCard:
     def to_json(self) -> str:
         """The text of model.json."""
         return json.dumps({formats.KEY: formats.CARD, **asdict(self)}, indent=2) + "\n"
+
+
+_READER = TypeAdapter(ModelCard)
 
 
 def load_student(path: str | Path, network: Network | None = None) -> Normalised:
@@ -126,15 +130,10 @@ def read_card(folder: Path) -> ModelCard:
     try:
         fields = json.loads(file.read_text())
         formats.check_format(fields, formats.CARD, file)
-        return ModelCard(
-            network=fields["network"],
-            dataset=fields["dataset"],
-            classes=tuple(fields["classes"]),
-            image_shape=tuple(fields["image_shape"]),
-            mean=tuple(fields["mean"]),
-            std=tuple(fields["std"]),
-            exit=None if fields.get("exit") is None else int(fields["exit"]),
-        )
+        card = _READER.validate_python(fields)
+        if not card.image_shape[0] == len(card.mean) == len(card.std):
+            raise ValueError("mean and std must have a number for each channel of image_shape")
+        return card
     except ConfigError:
         raise
     except FileNotFoundError as error:
@@ -143,7 +142,10 @@ def read_card(folder: Path) -> ModelCard:
         raise ConfigError(
             f"{file} cannot be read ({error.strerror}); give the folder of a trained student"
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ValidationError as error:
+        (key, *_), said = error.errors()[0]["loc"] or ("it",), error.errors()[0]["msg"]
+        raise ConfigError(f"{file} does not describe a student: {key}: {said}") from error
+    except (ValueError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{file} does not describe a student: {error}") from error
 
 

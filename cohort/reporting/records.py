@@ -75,8 +75,9 @@ class MetricsLog:
             line
             for line, record in lines
             if record is not None
-            and record["step"] <= step
-            and not (ended and record["step"] == step and record["phase"] != "train")
+            and isinstance(done := record.get("step"), int)  # else it is damaged
+            and done <= step
+            and not (ended and done == step and record.get("phase") != "train")
         ]
         atomic_write(path, b"".join(line + b"\n" for line in kept))
 

@@ -9,9 +9,10 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter
 
 from cohort import formats
 from cohort.errors import ConfigError
@@ -19,6 +20,24 @@ from cohort.files import sync_directory
 from cohort.learning.learner import Files
 
 MANIFEST = "manifest.json"
+
+
+@dataclass
+class Progress:
+    """What a run has counted so far; saved with every checkpoint."""
+
+    restarts: int = 0
+    """Students or workers that died and were started again."""
+    dropped: list[int] = field(default_factory=list)
+    """Students that died and were gone on without."""
+    wall_seconds: float = 0.0
+    teacher_restarts: int = 0
+    """Actors with teachers that died and were started again."""
+
+    @property
+    def failures(self) -> int:
+        """Deaths of students so far."""
+        return self.restarts + len(self.dropped)
 
 
 @dataclass(frozen=True)
@@ -30,8 +49,7 @@ class Checkpoint:
     students: tuple[int, ...]
     files: Mapping[str, str]
     """sha256 of each file, by its path below the checkpoint's folder."""
-    progress: Mapping[str, Any]
-    """What the run had counted by then: seconds, restarts, dropped students."""
+    progress: Progress
 
     def load(self, student: int) -> Files:
         """The files of one student, as its learner snapshot them."""
@@ -49,12 +67,15 @@ class Checkpoint:
             return False
 
 
+_READER = TypeAdapter(Checkpoint)
+
+
 def write_checkpoint(
     root: Path,
     step: int,
     snapshots: Iterable[tuple[int, Files]],
     *,
-    progress: Mapping[str, Any],
+    progress: Progress,
     keep: int,
 ) -> Checkpoint:
     """Write ``root/step_XXXXXXXX`` and remove all but the ``keep`` newest.
@@ -62,7 +83,7 @@ def write_checkpoint(
     ``snapshots`` gives (student, files) one at a time, so one student's state is in memory at once.
     Raises OSError, and leaves what was there, if it cannot be written.
     """
-    final = root / f"step_{step:08d}"
+    final = root / _name(step)
     partial = root / f".{final.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -72,7 +93,7 @@ def write_checkpoint(
             "step": step,
             "students": students,
             "files": digests,
-            "progress": dict(progress),
+            "progress": asdict(progress),
         }
         _write_synced(partial / MANIFEST, json.dumps(manifest, indent=1).encode())
     except OSError:
@@ -82,7 +103,7 @@ def write_checkpoint(
     os.replace(partial, final)
     sync_directory(root)
     _remove_others(root, final, keep)
-    return Checkpoint(final, step, tuple(students), digests, dict(progress))
+    return Checkpoint(final, step, tuple(students), digests, progress)
 
 
 def newest_checkpoint(root: Path) -> Checkpoint | None:
@@ -97,21 +118,20 @@ def newest_checkpoint(root: Path) -> Checkpoint | None:
     return None
 
 
+def _name(step: int) -> str:
+    return f"step_{step:08d}"
+
+
 def _read(path: Path) -> Checkpoint | None:
     try:
         manifest = json.loads((path / MANIFEST).read_text())
         formats.check_format(manifest, formats.MANIFEST, path / MANIFEST)
-        return Checkpoint(
-            path,
-            manifest["step"],
-            tuple(manifest["students"]),
-            manifest["files"],
-            manifest["progress"],
-        )
+        checkpoint = _READER.validate_python({**manifest, "path": path})
     except ConfigError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
+    return checkpoint if path.name == _name(checkpoint.step) and checkpoint.students else None
 
 
 def _write_files(

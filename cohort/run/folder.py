@@ -119,14 +119,18 @@ class RunFolder:
         """What ``summary.json`` holds.
 
         Raises:
-            ConfigError: if the run has not written one, or it is not JSON.
+            ConfigError: if the run has not written one, or it cannot be read.
         """
         try:
-            summary: dict[str, Any] = json.loads(self.summary.read_bytes())
+            summary: Any = json.loads(self.summary.read_bytes())
         except FileNotFoundError as error:
             raise ConfigError(f"{self.path} has no summary.json: its run has not ended") from error
-        except ValueError as error:
+        except OSError as error:
+            raise ConfigError(f"{self.summary} cannot be read: {error.strerror}") from error
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{self.summary} is not valid JSON: {error}") from error
+        if not isinstance(summary, dict):
+            raise ConfigError(f"{self.summary} must hold keys and values")
         return summary
 
 

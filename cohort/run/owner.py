@@ -2,34 +2,15 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from cohort.errors import RunError
+from cohort.errors import ConfigError, RunError
 from cohort.learning.learner import Files
 from cohort.learning.plan import TrainingPlan
-from cohort.run.checkpoint import Checkpoint, newest_checkpoint, write_checkpoint
+from cohort.run.checkpoint import Checkpoint, Progress, newest_checkpoint, write_checkpoint
 from cohort.run.folder import RunFolder
 from cohort.run.journal import Journal
 from cohort.run.watcher import Watcher
-
-
-@dataclass
-class Progress:
-    """What a run has counted so far; saved with every checkpoint."""
-
-    restarts: int = 0
-    """Students or workers that died and were started again."""
-    dropped: list[int] = field(default_factory=list)
-    """Students that died and were gone on without."""
-    wall_seconds: float = 0.0
-    teacher_restarts: int = 0
-    """Actors with teachers that died and were started again."""
-
-    @property
-    def failures(self) -> int:
-        """Deaths of students so far."""
-        return self.restarts + len(self.dropped)
 
 
 class Owner:
@@ -60,7 +41,7 @@ class Owner:
         self.journal = journal
         self.plan = plan
         self.checkpoint = checkpoint
-        self.progress = Progress(**checkpoint.progress) if checkpoint else Progress()
+        self.progress = dataclasses.replace(checkpoint.progress) if checkpoint else Progress()
         self._keep = keep
         self._asked = asked
         self._watcher = watcher
@@ -81,9 +62,11 @@ class Owner:
 
     def save(self, step: int, snapshots: Iterable[tuple[int, Files]]) -> None:
         """Write a checkpoint of ``step`` steps done, from (student, files) one at a time."""
-        progress = dataclasses.replace(self.progress, wall_seconds=self.wall_seconds)
+        progress = dataclasses.replace(
+            self.progress, dropped=[*self.progress.dropped], wall_seconds=self.wall_seconds
+        )
         self.checkpoint = write_checkpoint(
-            self.folder.checkpoints, step, snapshots, progress=asdict(progress), keep=self._keep
+            self.folder.checkpoints, step, snapshots, progress=progress, keep=self._keep
         )
         self._watcher.saved(step, self.plan.total_steps)
 
@@ -113,7 +96,10 @@ class Owner:
     def _images_per_second(self) -> float | None:
         """As measured, or, if too little was left to train for that, as before the run was resumed."""
         measured = self.journal.images_per_second
-        if measured is not None or not self.folder.summary.is_file():
+        if measured is not None:
             return measured
-        before: float | None = self.folder.read_summary().get("images_per_second")
-        return before
+        try:
+            before = self.folder.read_summary().get("images_per_second")
+        except ConfigError:  # there is none, or it is damaged: no reason to lose this run's
+            return None
+        return before if isinstance(before, float) else None

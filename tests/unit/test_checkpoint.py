@@ -7,9 +7,9 @@ import os
 import pytest
 
 from cohort.run import checkpoint as module
-from cohort.run.checkpoint import MANIFEST, newest_checkpoint, write_checkpoint
+from cohort.run.checkpoint import MANIFEST, Progress, newest_checkpoint, write_checkpoint
 
-PROGRESS = {"restarts": 1, "dropped": [2], "wall_seconds": 1.5}
+PROGRESS = Progress(restarts=1, dropped=[2], wall_seconds=1.5)
 
 
 def files(step, student):
@@ -101,6 +101,29 @@ def test_a_damaged_one_is_passed_over(two, harm):
     harm(two / "step_00000020")
     assert newest_checkpoint(two).step == 10
     assert newest_checkpoint(two).load(1) == files(10, 1)
+
+
+def rewrite(path, **changed):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("step", "x"), ("step", None), ("step", -1), ("step", 19), ("step", 20.5),
+        ("students", ["a"]), ("students", []), ("students", None),
+        ("files", []), ("files", None),
+        ("progress", []), ("progress", {"restarts": "x"}), ("progress", {"dropped": 5}),
+    ],
+)  # fmt: skip
+def test_one_whose_manifest_holds_values_of_another_kind_is_passed_over(two, key, value):
+    rewrite(two / "step_00000020" / MANIFEST, **{key: value})
+    assert newest_checkpoint(two).step == 10
+
+
+def test_what_a_later_version_counts_besides_does_no_harm(two):
+    rewrite(two / "step_00000020" / MANIFEST, progress={"restarts": 4, "of_a_later_version": 1})
+    assert newest_checkpoint(two).progress == Progress(restarts=4)
 
 
 def test_none_is_left_whole(two):

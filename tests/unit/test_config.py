@@ -424,6 +424,9 @@ def test_own_functions_are_written_by_name(tmp_path):
         ("k: 1", ("--k is 1", "--teacher")),
         ("- k", ("must hold keys and values, not a list",)),
         ("k: [", ("is not YAML",)),
+        ("k: 2020-99-99", ("is not YAML", "month must be in 1..12")),
+        ("k: " + "[" * 3000, ("is not YAML",)),
+        ("k: &a [*a]", ("is not YAML", "Circular reference")),
         ("1: 2", ("1",)),
     ],
 )

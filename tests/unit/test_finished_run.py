@@ -37,6 +37,17 @@ def test_it_stays_as_it_was(tmp_path, command):
     assert before[0]["images_per_second"] > 0
 
 
+@pytest.mark.parametrize("damaged", ["", "[]", "null", '{"images_per_second": "x"}'])
+def test_a_damaged_summary_is_written_again(tmp_path, damaged):
+    run_dir = tmp_path / "run"
+    train_cohort(CohortConfig(**SMALL, exchange="in_process", run_dir=str(run_dir)))
+    before, _ = told(run_dir)
+    (run_dir / "summary.json").write_text(damaged)
+    resume(run_dir)
+    after, _ = told(run_dir)
+    assert after == before | {"images_per_second": None}
+
+
 def told(run_dir):
     """Summary and records, but for the times at which they were written."""
     summary = json.loads((run_dir / "summary.json").read_text())

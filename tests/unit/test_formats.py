@@ -12,7 +12,7 @@ from cohort.analysis.evaluate import evaluate_run
 from cohort.errors import ConfigError
 from cohort.learning.student_files import weights_sha256
 from cohort.reporting.records import read_metrics
-from cohort.run.checkpoint import newest_checkpoint, write_checkpoint
+from cohort.run.checkpoint import Progress, newest_checkpoint, write_checkpoint
 from cohort.run.finished import load_run
 from cohort.tuning.file.load import to_yaml
 from cohort.tuning.folder import StudyFolder
@@ -143,7 +143,7 @@ def test_a_newer_config_on_the_command_line(tmp_path):
 
 def test_nobody_goes_back_behind_a_newer_checkpoint(tmp_path):
     for step in (1, 2):
-        write_checkpoint(tmp_path, step, [(0, {"a": b"1"})], progress={}, keep=2)
+        write_checkpoint(tmp_path, step, [(0, {"a": b"1"})], progress=Progress(), keep=2)
     newest = newest_checkpoint(tmp_path)
     assert newest.step == 2
     renumber(newest.path / "manifest.json", 2)

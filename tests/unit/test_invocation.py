@@ -26,7 +26,7 @@ def called(monkeypatch):
 
 
 def test_from_python_it_is_the_installed_command():
-    assert doctest.testmod(invocation) == (0, 1)
+    assert doctest.testmod(invocation) == (0, 2)
 
 
 def test_a_script_names_its_neighbours_by_the_path_that_was_typed(called, monkeypatch):

@@ -100,6 +100,15 @@ def test_rewind_drops_later_steps_and_the_torn_line(tmp_path):
     assert [r["step"] for r in read_metrics(path)] == [1, 1, 2, 2, 3]
 
 
+def test_rewind_drops_lines_that_are_no_records(tmp_path):
+    path = tmp_path / "m"
+    write(path, record(1))
+    whole = path.read_bytes()
+    path.write_bytes(b'{}\n[1]\n{"step": "a"}\n' + whole + b'{"step": null}\n')
+    MetricsLog.rewind(path, 2)
+    assert path.read_bytes() == whole
+
+
 def test_rewind_at_the_end_drops_the_evaluation_that_is_made_again(tmp_path):
     path = tmp_path / "m"
     phases = ("train", "test", "validation")

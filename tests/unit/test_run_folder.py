@@ -105,6 +105,13 @@ def test_read_summary_of_a_run_that_has_none(tmp_path):
     (tmp_path / "summary.json").write_text("{")
     with pytest.raises(ConfigError, match="not valid JSON"):
         RunFolder(tmp_path).read_summary()
+    (tmp_path / "summary.json").write_text("[]")
+    with pytest.raises(ConfigError, match=r"summary\.json must hold keys and values"):
+        RunFolder(tmp_path).read_summary()
+    (tmp_path / "summary.json").unlink()
+    (tmp_path / "summary.json").mkdir()
+    with pytest.raises(ConfigError, match=r"summary\.json cannot be read: Is a directory"):
+        RunFolder(tmp_path).read_summary()
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

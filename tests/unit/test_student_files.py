@@ -125,6 +125,28 @@ def test_a_card_that_describes_nothing(folder, text):
     assert "does not describe a student" in message
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("network", 3),
+        ("network", []),
+        ("mean", ["x"]),
+        ("mean", []),
+        ("std", [1, 2, 3, 4]),
+        ("image_shape", [1]),
+        ("image_shape", ["a", 8, 8]),
+        ("exit", "first"),
+    ],
+)
+def test_a_card_with_a_value_of_another_kind(folder, key, value):
+    def harm(path):
+        path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+
+    message = expect_named(folder, CARD_FILE, harm)
+    assert "does not describe a student: " in message
+    assert key in message
+
+
 def test_weights_of_another_network(folder):
     expect_named(folder, WEIGHTS_FILE, lambda path: save_file({"w": torch.zeros(1)}, path))
 
