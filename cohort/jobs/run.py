@@ -50,9 +50,7 @@ class JobRun(Run):
             config=job.config,
             plan=job.plan,
             name=f"{dataset_label(job.config)}-{method}",
-            greeting=f"starting {workers} worker{'s' * (workers > 1)}"
-            if workers
-            else "training here",
+            greeting=f"starting {_counted(workers)}",
             networks=(network,),
             names={STUDENT: job.network},
             largest_network=job.parameters,
@@ -86,6 +84,12 @@ class JobRun(Run):
 
         beside = self.job.places_beside
         return place(cluster_nodes(), config.workers, config.gpus, config.threads, beside=beside)
+
+
+def _counted(workers: int) -> str:
+    if workers == 0:
+        return "in this process"
+    return f"{workers} worker{'s' * (workers > 1)}"
 
 
 class JobTraining:
