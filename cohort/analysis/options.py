@@ -9,15 +9,7 @@ from typing import get_args
 from cohort.config import OdsNorm
 from cohort.errors import ConfigError
 
-ANALYSES = (
-    "noise",
-    "gradients",
-    "separability",
-    "early_exit",
-    "diversity",
-    "transfer",
-    "jacobian",
-)
+ANALYSES = ("noise", "gradients", "separability", "early_exit", "diversity", "transfer", "jacobian")
 EXITS = "a student with exits"
 SCATTER = "two test images"
 PAIR = "two students, or a student with two members"
@@ -29,19 +21,29 @@ class AnalyseOptions:
     """Which runs, which analyses, and how thorough. Raises ConfigError, naming the flag."""
 
     runs: tuple[str, ...]
+    """Folders of finished runs."""
     output: str
+    """Where figures and tables are written."""
     data_root: str | None = None
+    """Where the data lie now. Default: as then."""
     analyses: tuple[str, ...] | None = None
-    """None: every run takes part in all that its student allows."""
+    """Of noise, gradients, separability, early_exit, diversity, transfer, jacobian, with commas between.
+    Default: all that a run allows: separability and early_exit need exits, diversity two students or
+    members, transfer three, jacobian the teachers of a run of `cohort ods-distill`."""
     sigmas: tuple[float, ...] = (0, 0.002, 0.005, 0.01, 0.02, 0.05)
+    """Standard deviations of the weight noise, with commas between."""
     relative: bool = False
+    """Sigmas are fractions of each weight tensor's root mean square."""
     draws: int = 5
-    examples: int = 1000
+    """Random noises per sigma, and random projections per image of the Jacobians."""
     eta: float = 1.0
     """Step size of perturbed inputs, in 1/255 of the pixels' range."""
     tau: float = 1.0
     """Temperature of the posterior along whose gradient inputs are moved."""
     norm: OdsNorm = "rms"
+    """What is 1 of an ODS step of eta 1: its root mean square over the pixels, or its length."""
+    examples: int = 1000
+    """Images of a split that an analysis looks at, chosen at random."""
 
     def __post_init__(self) -> None:
         unknown = set(self.analyses or ()) - set(ANALYSES)

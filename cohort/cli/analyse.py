@@ -1,13 +1,15 @@
 """``cohort analyse``: figures and tables of finished runs."""
 
+import argparse
 from collections.abc import Sequence
-from typing import get_args
+from dataclasses import fields
+from typing import get_type_hints
 
-from cohort.analysis.options import ANALYSES, AnalyseOptions, names, numbers
-from cohort.cli.parser import Parser
-from cohort.config import OdsNorm
+from cohort.analysis.options import AnalyseOptions, names, numbers
+from cohort.cli.parser import Parser, add_flag, field_helps
+from cohort.config import flag
+from cohort.config_file import validate
 from cohort.errors import SUCCESS
-from cohort.invocation import command_line
 
 
 def analyse(argv: Sequence[str]) -> int:
@@ -26,76 +28,20 @@ def analyse(argv: Sequence[str]) -> int:
 
 def _read(argv: Sequence[str]) -> AnalyseOptions:
     given = vars(_parser().parse_args(argv))
-    analyses, sigmas = given.pop("analyses"), given.pop("sigmas")
-    return AnalyseOptions(
-        runs=tuple(given.pop("runs")),
-        analyses=None if analyses is None else names(analyses),
-        sigmas=AnalyseOptions.sigmas if sigmas is None else numbers("--sigmas", sigmas),
-        **given,
-    )
+    if "analyses" in given:
+        given["analyses"] = names(given["analyses"])
+    if "sigmas" in given:
+        given["sigmas"] = numbers("--sigmas", given["sigmas"])
+    return validate(given, AnalyseOptions, {key: flag(key) for key in given}, None)
 
 
 def _parser() -> Parser:
-    parser = Parser("analyse", analyse.__doc__, "runs/mine runs/other --output analysed")
-    parser.add_argument("runs", metavar="RUN_DIR", nargs="+", help="Folders of finished runs.")
-    parser.add_argument(
-        "--output", metavar="DIR", required=True, help="Where figures and tables are written."
-    )
-    parser.add_argument(
-        "--data-root", metavar="DIR", help="Where the data lie now. Default: as then."
-    )
-    parser.add_argument(
-        "--analyses",
-        metavar="NAME,…",
-        help=f"Of {', '.join(ANALYSES)}. Default: all that a run allows: separability and "
-        "early_exit need exits, diversity two students or members, transfer three, jacobian the teachers "
-        f"of a run of {command_line('ods-distill')}.",
-    )
-    parser.add_argument(
-        "--sigmas",
-        metavar="X,…",
-        help="Standard deviations of the weight noise. "
-        f"Default: {','.join(f'{sigma:g}' for sigma in AnalyseOptions.sigmas)}.",
-    )
-    parser.add_argument(
-        "--relative",
-        action="store_true",
-        help="Sigmas are fractions of each weight tensor's root mean square.",
-    )
-    parser.add_argument(
-        "--draws",
-        metavar="N",
-        type=int,
-        default=AnalyseOptions.draws,
-        help="Random noises per sigma, and random projections per image of the Jacobians. "
-        "Default: %(default)s.",
-    )
-    parser.add_argument(
-        "--eta",
-        metavar="X",
-        type=float,
-        default=AnalyseOptions.eta,
-        help="Step size of perturbed inputs, in 1/255 of the pixels' range. Default: %(default)g.",
-    )
-    parser.add_argument(
-        "--tau",
-        metavar="X",
-        type=float,
-        default=AnalyseOptions.tau,
-        help="Temperature of the posterior whose gradient perturbs. Default: %(default)g.",
-    )
-    parser.add_argument(
-        "--norm",
-        choices=get_args(OdsNorm),
-        default=AnalyseOptions.norm,
-        help="What is 1 of an ODS step of eta 1: its root mean square over the pixels, or its length. "
-        "Default: %(default)s.",
-    )
-    parser.add_argument(
-        "--examples",
-        metavar="N",
-        type=int,
-        default=AnalyseOptions.examples,
-        help="Images of a split that an analysis looks at, chosen at random. Default: %(default)s.",
-    )
+    example = "runs/mine runs/other --output analysed"
+    parser = Parser("analyse", analyse.__doc__, example, argument_default=argparse.SUPPRESS)
+    helps, types = field_helps(AnalyseOptions), get_type_hints(AnalyseOptions)
+    parser.add_argument("runs", metavar="RUN_DIR", nargs="+", help=helps.pop("runs"))
+    parser.add_argument("--output", metavar="DIR", required=True, help=helps.pop("output"))
+    for field in fields(AnalyseOptions):
+        if field.name in helps:
+            add_flag(parser, field, types[field.name], helps[field.name])
     return parser

@@ -110,22 +110,30 @@ def parse(
 
 
 def _add_flags(parser: Parser, cls: type["DataclassInstance"], title: str, trains: bool) -> None:
-    helps, types = _field_helps(cls), typing.get_type_hints(cls)
+    helps, types = field_helps(cls), typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
     for part in (title, *GROUPS.values(), "cluster"):
         group = parser.add_argument_group(part)
         for name, field in fields.items():
             if _part(cls, name, title) != part:
                 continue
-            text = helps[name].replace("%", "%%")
-            if field.default is not None and types[name] is not bool:
-                text += f" Default: {field.default}."
-            if types[name] is bool:
-                group.add_argument(flag(name), action=argparse.BooleanOptionalAction, help=text)
-            else:
-                group.add_argument(flag(name), metavar=_metavar(types[name]), help=text)
+            add_flag(group, field, types[name], helps[name])
         if trains and part == "run":
             _add_run_flags(group)
+
+
+def add_flag(
+    group: argparse._ActionsContainer, field: "dataclasses.Field[Any]", hint: Any, text: str
+) -> None:
+    """Add the flag of one field of a config, whose type is ``hint``."""
+    text = text.replace("%", "%%")
+    if hint is bool:
+        group.add_argument(flag(field.name), action=argparse.BooleanOptionalAction, help=text)
+        return
+    if field.default is not None:
+        default = field.default if isinstance(field.default, tuple) else (field.default,)
+        text += f" Default: {','.join(map(str, default))}."
+    group.add_argument(flag(field.name), metavar=_metavar(hint), help=text)
 
 
 def _part(cls: type, name: str, title: str) -> str:
@@ -147,7 +155,8 @@ def _add_run_flags(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def _field_helps(cls: type) -> dict[str, str]:
+def field_helps(cls: type) -> dict[str, str]:
+    """The text under each field of a config class, which is its flag's help."""
     helps: dict[str, str] = {}
     for base in reversed(cls.__mro__[:-1]):
         for param in docstring_parser.parse_from_object(base).params:

@@ -23,12 +23,7 @@ class Placement:
 
 
 def place(
-    nodes: Sequence[Node],
-    workers: int,
-    gpus: int | None,
-    threads: int | None,
-    *,
-    beside: int = 0,
+    nodes: Sequence[Node], workers: int, gpus: int | None, threads: int | None, *, beside: int = 0
 ) -> Placement:
     """Placement of ``workers`` >= 1 on the nodes; ``gpus`` is their total, None for what there is.
 

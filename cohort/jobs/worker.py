@@ -106,13 +106,7 @@ class Channel(Protocol):
 class Worker:
     """One of the workers; all of them run the same steps, and the leading one tells of them."""
 
-    def __init__(
-        self,
-        job: Job,
-        learner: Learner,
-        workers: Workers,
-        channel: Channel,
-    ) -> None:
+    def __init__(self, job: Job, learner: Learner, workers: Workers, channel: Channel) -> None:
         self.job = job
         self.learner = learner
         self.plan = job.plan

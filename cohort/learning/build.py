@@ -36,12 +36,7 @@ def build_learner(
 
 
 def student_for(
-    dataset: ImageDataset,
-    network: Network,
-    *,
-    seed: int,
-    student: int,
-    flag: str = "--students",
+    dataset: ImageDataset, network: Network, *, seed: int, student: int, flag: str = "--students"
 ) -> Normalised:
     """``build_student`` for the classes, images and normalisation of a data set."""
     return build_student(

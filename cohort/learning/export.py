@@ -93,10 +93,7 @@ def as_onnx(student: Normalised, card: ModelCard) -> Files:
         raise ConfigError("--format is onnx, which needs the extra: pip install 'cohort[export]'")
     with exporting(card):
         exported = torch.onnx.export(
-            program(student, card),
-            input_names=["pixels"],
-            output_names=["logits"],
-            verbose=False,
+            program(student, card), input_names=["pixels"], output_names=["logits"], verbose=False
         )
         assert exported is not None
         return {"model.onnx": exported.model_proto.SerializeToString()}

@@ -51,11 +51,7 @@ class BatchEnsemble(nn.Module):
 
 
 def batch_ensemble(
-    network: nn.Module,
-    members: int,
-    *,
-    init: MemberInit = "normal",
-    flag: str = "--model",
+    network: nn.Module, members: int, *, init: MemberInit = "normal", flag: str = "--model"
 ) -> BatchEnsemble:
     """A batch ensemble of ``network``, whose layers are replaced in place.
 

@@ -174,12 +174,7 @@ def deep_resnet(
 
 
 def resnext(
-    depth: int,
-    cardinality: int,
-    width: int,
-    *,
-    num_classes: int,
-    image_shape: tuple[int, int, int],
+    depth: int, cardinality: int, width: int, *, num_classes: int, image_shape: tuple[int, int, int]
 ) -> DeepResNet:
     """ResNeXt-depth, cardinality x width d.
 

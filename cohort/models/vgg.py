@@ -14,12 +14,7 @@ from torch import Tensor, nn
 from cohort.models.layers import Backbone, conv_bn_relu, initialise_convolutions
 
 WIDTHS = (64, 128, 256, 512, 512)
-CONVOLUTIONS = {
-    11: (1, 1, 2, 2, 2),
-    13: (2, 2, 2, 2, 2),
-    16: (2, 2, 3, 3, 3),
-    19: (2, 2, 4, 4, 4),
-}
+CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 """Depth to convolutions per stage (configurations A, B, D, E)."""
 
 

@@ -25,12 +25,7 @@ class Sink(Protocol):
 
 
 def make_record(
-    *,
-    phase: Phase,
-    step: int,
-    epoch: float,
-    student: int | str,
-    measurements: Mapping[str, Any],
+    *, phase: Phase, step: int, epoch: float, student: int | str, measurements: Mapping[str, Any]
 ) -> Record:
     """A record made now; ``student`` is its number, or ``ensemble`` for the mean posterior."""
     head = {"time": time.time(), "phase": phase, "step": step, "epoch": epoch, "student": student}

@@ -17,7 +17,7 @@ Summary = Mapping[str, Any]
 
 SCORES = {
     "NLL, Brier, ECE": "negative log-likelihood (nat), Brier score and expected calibration error on "
-    "the test split; less is better",
+    "the test split; less is better"
 }
 MEANINGS = SCORES | {
     "train entropy": "mean entropy (nat) of the posterior on training images",

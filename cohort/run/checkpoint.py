@@ -71,12 +71,7 @@ _READER = TypeAdapter(Checkpoint)
 
 
 def write_checkpoint(
-    root: Path,
-    step: int,
-    snapshots: Iterable[tuple[int, Files]],
-    *,
-    progress: Progress,
-    keep: int,
+    root: Path, step: int, snapshots: Iterable[tuple[int, Files]], *, progress: Progress, keep: int
 ) -> Checkpoint:
     """Write ``root/step_XXXXXXXX`` and remove all but the ``keep`` newest.
 

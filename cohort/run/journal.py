@@ -87,10 +87,7 @@ class Journal:
             self._show(step)
 
     def evaluated(
-        self,
-        step: int,
-        results: Mapping[int | str, Mapping[str, float]],
-        phase: Phase = "test",
+        self, step: int, results: Mapping[int | str, Mapping[str, float]], phase: Phase = "test"
     ) -> None:
         """Measurements of every student and of the ensemble, on the test or the validation split."""
         for student, measurements in results.items():

@@ -180,8 +180,6 @@ class Coordinator:
     def _card(self, student: int) -> ModelCard:
         dataset = self.dataset
         placed = with_places(
-            self.networks[student],
-            num_classes=dataset.num_classes,
-            image_shape=dataset.image_shape,
+            self.networks[student], num_classes=dataset.num_classes, image_shape=dataset.image_shape
         )
         return ModelCard.of(written_name(placed), dataset)

@@ -42,11 +42,7 @@ class Student:
 
     @ray.method
     def build(
-        self,
-        network: Network,
-        plan: TrainingPlan,
-        dataset: ImageDataset,
-        objective: MutualLearning,
+        self, network: Network, plan: TrainingPlan, dataset: ImageDataset, objective: MutualLearning
     ) -> dict[str, Any]:
         """Make the learner at step 0; returns where it runs and how large it is."""
         self.dataset = dataset

@@ -106,11 +106,7 @@ class StudyProgress(Display):
             self._most = max(self._most, len(self._running))
 
     def reported(
-        self,
-        trial: str,
-        epoch: float,
-        value: float | None,
-        total_epochs: float | None = None,
+        self, trial: str, epoch: float, value: float | None, total_epochs: float | None = None
     ) -> None:
         """A running trial has done so many epochs and stands at this value of the metric."""
         row = self._running[trial]

@@ -90,10 +90,7 @@ def test_no_file(refused, refuses, tmp_path):  # noqa: F811
         ),
         ({"metric": "test_acuracy"}, ["metric is 'test_acuracy'"]),
         ({"seeds": [1, 1]}, ["seeds is [1, 1]", "different"]),
-        (
-            {"without": [{"k": 7}]},
-            ["without.0.k is 7", "1, 2"],
-        ),
+        ({"without": [{"k": 7}]}, ["without.0.k is 7", "1, 2"]),
     ],
 )
 def test_the_file_says_something_else(refused, tmp_path, changes, words):

@@ -23,12 +23,7 @@ from tests.support.command import (
 
 FLAGS = [
     *("--dataset", "synthetic", "--image-size", 8),  # without scikit-learn, a second to import
-    *(
-        "--model",
-        "tests.support.networks:slow_stages",
-        "--exits",
-        "stages.0,stages.1",
-    ),
+    *("--model", "tests.support.networks:slow_stages", "--exits", "stages.0,stages.1"),
     *("--train-subset", 128, "--test-subset", 32, "--batch-size", 16, "--epochs", 8),
     *("--checkpoint-every", 5, "--log-every", 1, "--threads", 1),
 ]

@@ -3,13 +3,7 @@
 import pytest
 import torch
 
-from cohort.analysis.cost import (
-    ExitCost,
-    cost_together,
-    exit_costs,
-    exit_latencies,
-    multiply_adds,
-)
+from cohort.analysis.cost import ExitCost, cost_together, exit_costs, exit_latencies, multiply_adds
 from cohort.learning.beside_teacher import AllExits
 from cohort.models.registry import build_network
 from tests.support.exits import IMAGE_SHAPE, tiny_student

@@ -9,11 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from cohort.data.dataset import Split
-from cohort.learning.data_parallel import (
-    SynchronisedBatchNorm,
-    Workers,
-    synchronised_batch_norm,
-)
+from cohort.learning.data_parallel import SynchronisedBatchNorm, Workers, synchronised_batch_norm
 from tests.support.workers import in_processes
 
 SIZE = 2

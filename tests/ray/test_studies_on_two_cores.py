@@ -32,10 +32,7 @@ def meeting_place(tmp_path_factory):
 def test_jobs_on_ray_train_and_cohorts_starve_nobody(tmp_path):
     """At once they would want three cores, and each holds what it has until it gets the rest."""
     job = {"command": "self_distill", "model": "resnet8", "method": "none", "workers": 1}
-    cases = {
-        "job": job,
-        "cohort": {"command": "launch_cohort", "students": "resnet8", "k": 2},
-    }
+    cases = {"job": job, "cohort": {"command": "launch_cohort", "students": "resnet8", "k": 2}}
     study = study_of(tmp_path, QUICK, command=None, space={"arm": {"cases": cases}})
     result = run_study(study, study_dir=tmp_path / "study")
     assert result.exit_code == 0

@@ -6,6 +6,7 @@ import pytest
 
 from cohort.analysis import options
 from cohort.analysis.options import (
+    ANALYSES,
     AnalyseOptions,
     distinct_names,
     names,
@@ -13,6 +14,7 @@ from cohort.analysis.options import (
     numbers,
     refuse_unable,
 )
+from cohort.cli.parser import field_helps
 from cohort.errors import ConfigError
 
 
@@ -42,6 +44,11 @@ def test_refused(wrong, sentence):
     with pytest.raises(ConfigError) as caught:
         AnalyseOptions(runs=("run",), output="out", **wrong)
     assert str(caught.value).startswith(sentence)
+
+
+def test_every_analysis_is_named_in_the_help():
+    text = field_helps(AnalyseOptions)["analyses"]
+    assert text.startswith(f"Of {', '.join(ANALYSES)}, with commas between.")
 
 
 def test_words_and_numbers():

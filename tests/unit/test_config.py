@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cohort.benchmark.exchange.config import BenchConfig
 from cohort.benchmark.self_distill.config import StepBenchConfig
-from cohort.cli.parser import _field_helps, parse
+from cohort.cli.parser import field_helps, parse
 from cohort.config import data_keys, flag
 from cohort.config_file import load_config, read_config, to_yaml
 from cohort.data.recipes import CIFAR, DIGITS, GENERAL, fill_in, ods_recipe
@@ -104,14 +104,7 @@ NOT_NEGATIVE = [
     "max_failures",
 ]
 SHARES = ["label_smoothing"]
-REALS = (
-    "lr",
-    "clip_grad_norm",
-    "temperature",
-    "weight_decay",
-    "warmup_epochs",
-    "mimicry_weight",
-)
+REALS = ("lr", "clip_grad_norm", "temperature", "weight_decay", "warmup_epochs", "mimicry_weight")
 
 
 def write(tmp_path, text):
@@ -129,7 +122,7 @@ def test_no_flag_appears_or_goes_by_accident():
 
 
 def test_every_field_has_help():
-    helps = _field_helps(CohortConfig)
+    helps = field_helps(CohortConfig)
     for field in dataclasses.fields(CohortConfig):
         assert len(helps.get(field.name, "")) > 10, field.name
 

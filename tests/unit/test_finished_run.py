@@ -4,13 +4,7 @@ import json
 
 import pytest
 
-from cohort import (
-    CohortConfig,
-    SelfDistillConfig,
-    resume,
-    self_distill,
-    train_cohort,
-)
+from cohort import CohortConfig, SelfDistillConfig, resume, self_distill, train_cohort
 from cohort.reporting.records import read_metrics
 
 SMALL = {

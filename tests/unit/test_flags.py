@@ -35,7 +35,8 @@ FLAGS = {
     "sweep": "-h --help --smoke --resume --study-dir --address --data-root",
     "evaluate": "-h --help --data-root --ensemble-weights --latency",
     "analyse": """-h --help
-        --output --data-root --analyses --sigmas --relative --draws --eta --tau --norm --examples
+        --output --data-root --analyses --sigmas --relative --no-relative --draws --eta --tau
+        --norm --examples
     """,
     "export": "-h --help --exit --format --output --student",
     "bench exchange": f"""{SHARED} {BENCHMARK}

@@ -28,11 +28,7 @@ SMALL = {
 }
 COMMANDS = {
     "cohort": (CohortConfig(**SMALL, exchange="in_process"), train_cohort, resume),
-    "self-distillation": (
-        SelfDistillConfig(**SMALL, workers=0),
-        self_distill,
-        resume,
-    ),
+    "self-distillation": (SelfDistillConfig(**SMALL, workers=0), self_distill, resume),
 }
 
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from cohort.cli.parser import _field_helps, parse
+from cohort.cli.parser import field_helps, parse
 from cohort.config import RunConfig, flag
 from cohort.config_file import load_config, to_yaml
 from cohort.errors import ConfigError
@@ -39,7 +39,7 @@ def test_no_flag_appears_or_goes_by_accident():
 
 
 def test_every_field_has_help():
-    helps = _field_helps(SelfDistillConfig)
+    helps = field_helps(SelfDistillConfig)
     for field in own_fields():
         assert len(helps[field.name]) > 10, field.name
 

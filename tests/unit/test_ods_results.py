@@ -7,14 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from cohort import (
-    ConfigError,
-    RunError,
-    SelfDistillConfig,
-    load_student,
-    resume,
-    self_distill,
-)
+from cohort import ConfigError, RunError, SelfDistillConfig, load_student, resume, self_distill
 from cohort.jobs.ods.job import OdsJob
 from cohort.learning.student_files import weights_sha256
 from cohort.run.checkpoint import newest_checkpoint

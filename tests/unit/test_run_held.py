@@ -4,14 +4,7 @@ import dataclasses
 
 import pytest
 
-from cohort import (
-    CohortConfig,
-    ConfigError,
-    SelfDistillConfig,
-    resume,
-    self_distill,
-    train_cohort,
-)
+from cohort import CohortConfig, ConfigError, SelfDistillConfig, resume, self_distill, train_cohort
 from cohort.reporting.records import read_metrics
 
 SIZE = {"train_subset": 32, "test_subset": 16, "batch_size": 16, "epochs": 2, "threads": 1}

@@ -50,8 +50,7 @@ def test_thirds_change_at(step):
 
 
 @pytest.mark.parametrize(
-    ("step", "share"),
-    [(0, 1.0), (25, 0.853553), (50, 0.5), (75, 0.146447), (100, 0.0), (101, 0.0)],
+    ("step", "share"), [(0, 1.0), (25, 0.853553), (50, 0.5), (75, 0.146447), (100, 0.0), (101, 0.0)]
 )
 def test_cosine(step, share):
     assert learning_rate(0.2, "cosine", 100)(step) == pytest.approx(0.2 * share, abs=1e-6)

@@ -154,12 +154,7 @@ def test_finals_of_runs_that_have_not_finished(tmp_path):
 
 @pytest.mark.parametrize(
     ("status", "state"),
-    [
-        (None, "running"),
-        ("interrupted", "running"),
-        ("finished", "finished"),
-        ("failed", "failed"),
-    ],
+    [(None, "running"), ("interrupted", "running"), ("finished", "finished"), ("failed", "failed")],
 )
 def test_state(tmp_path, status, state):
     assert state_of(write_run(tmp_path / "run", status=status)) == state

@@ -5,13 +5,7 @@ import json
 
 import pytest
 
-from cohort import (
-    CohortConfig,
-    SelfDistillConfig,
-    resume,
-    self_distill,
-    train_cohort,
-)
+from cohort import CohortConfig, SelfDistillConfig, resume, self_distill, train_cohort
 from cohort.run.checkpoint import newest_checkpoint
 from cohort.run.folder import RunFolder
 

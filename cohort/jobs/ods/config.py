@@ -24,11 +24,7 @@ LOSS_TERMS = ("perturbation", "eta", "ods_norm", "alpha", "tau")
 class OdsConfig(JobConfig):
     """From a deep ensemble to one BatchEnsemble, on inputs at which the teachers differ."""
 
-    EXTENDABLE: ClassVar[tuple[str, ...]] = (
-        *JobConfig.EXTENDABLE,
-        "teachers",
-        "teacher_pool",
-    )
+    EXTENDABLE: ClassVar[tuple[str, ...]] = (*JobConfig.EXTENDABLE, "teachers", "teacher_pool")
 
     dataset: str | Callable[..., Any] = OF_TEACHERS
     """teachers: the data that they learned, with the subsets, the validation split and the image size of their run, where --train-subset, --test-subset, --validation, --data-seed, --image-size and --data-root do not say otherwise. Or digits, cifar10, cifar100, folder (class per directory), synthetic, or package.module:function."""  # noqa: E501

@@ -14,14 +14,7 @@ from cohort.tuning.file.reading import Place
 from cohort.tuning.report import HeatmapFigure, LinesFigure
 from cohort.tuning.space import Point, draw, labels_of, spanned
 from cohort.tuning.study import OptunaSearch, Study
-from cohort.tuning.trials import (
-    TrialSpec,
-    check_config,
-    matches,
-    points_of,
-    prepared_of,
-    trials_of,
-)
+from cohort.tuning.trials import TrialSpec, check_config, matches, points_of, prepared_of, trials_of
 
 
 def check_study(study: Study, place: Place) -> None:

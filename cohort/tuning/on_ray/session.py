@@ -70,10 +70,7 @@ class Session:
         scheduler = build_scheduler(study)
         replay(scheduler, ended.histories)
         searcher = TrialSearcher(
-            _source(study, folder, ended),
-            study,
-            ended.values,
-            self.interruption.requested,
+            _source(study, folder, ended), study, ended.values, self.interruption.requested
         )
         with self._progress(total, len(ended.values)) as progress:
             for spec in specs:
