@@ -101,7 +101,8 @@ def dry_run(command, options=None):
     script, arguments = as_script(shlex.split(command))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
-        patch.setattr(cohort.cli.parser, "validate", validate_and_stop)
+        for reader in ("parser", "analyse"):
+            patch.setattr(f"cohort.cli.{reader}.validate", validate_and_stop)
         try:
             return here(*arguments, script=script)
         except Parsed:
