@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cohort.config_file import COMMANDS as ONLY
-from cohort.config_file import read_config
+from cohort.config_file import ONLY, read_config
 from cohort.errors import ConfigError
 from cohort.jobs.ods.config import OdsConfig
 from cohort.jobs.self_distill.config import SelfDistillConfig
 from cohort.run.command import Command, Config
+from cohort.run.folder import RunFolder
 from cohort.runtime.config import CohortConfig
 
 if TYPE_CHECKING:
@@ -114,9 +114,7 @@ def by_key(key: str) -> Command[Any]:
 
 def command_of(run_dir: Path) -> Command[Any]:
     """The command that a run's config.yaml is of. Raises ConfigError if there is none."""
-    file = run_dir / "config.yaml"
-    if not file.is_file():
-        raise ConfigError(f"{run_dir} is not the folder of a run: it has no config.yaml")
+    file = RunFolder.open(run_dir).config
     keys = read_config(file)
     for key, name in ONLY.items():
         if key in keys:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Config = TypeVar("Config", bound="DataclassInstance")
-COMMANDS = {"k": "train", "exits": "self-distill", "teachers": "ods-distill"}
+ONLY = {"k": "train", "exits": "self-distill", "teachers": "ods-distill"}
 """A key that only one of the commands has."""
 
 
@@ -102,7 +102,7 @@ def _check_command(
 ) -> None:
     """Raise ConfigError for the file of another command."""
     known = names_of(cls)
-    for key, command in COMMANDS.items():
+    for key, command in ONLY.items():
         if key in values and key not in known:
             raise ConfigError(
                 f"{file} is for {command_line(command)}, which alone has the key {key!r}; use that"

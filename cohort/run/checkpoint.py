@@ -12,9 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from pydantic import TypeAdapter
-
 from cohort import formats
+from cohort.config_file import from_values
 from cohort.errors import ConfigError
 from cohort.files import sync_directory
 from cohort.learning.learner import Files
@@ -65,9 +64,6 @@ class Checkpoint:
             )
         except OSError:
             return False
-
-
-_READER = TypeAdapter(Checkpoint)
 
 
 def write_checkpoint(
@@ -121,7 +117,7 @@ def _read(path: Path) -> Checkpoint | None:
     try:
         manifest = json.loads((path / MANIFEST).read_text())
         formats.check_format(manifest, formats.MANIFEST, path / MANIFEST)
-        checkpoint = _READER.validate_python({**manifest, "path": path})
+        checkpoint = from_values(Checkpoint, {**manifest, "path": path})
     except ConfigError:
         raise
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):

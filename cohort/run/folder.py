@@ -6,6 +6,7 @@
 import contextlib
 import json
 import os
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Self
 
 from cohort.errors import ConfigError
 from cohort.files import atomic_write, lock, to_json
+from cohort.invocation import as_argument
 
 
 class RunFolder:
@@ -45,9 +47,10 @@ class RunFolder:
         except OSError as error:
             raise ConfigError(f"--run-dir {self.path} cannot be read: {error.strerror}") from error
         if occupied:
+            to_resume = shlex.join(["--resume", as_argument(self.path)])
             raise ConfigError(
                 f"--run-dir {self.path} already holds something; name a folder that is new or "
-                f"empty, or go on with the run in it by --resume {self.path}"
+                f"empty, or go on with the run in it by {to_resume}"
             )
 
     @classmethod

@@ -1,6 +1,6 @@
 """Who owns a run while it trains: saves it, counts what happens to it, measures its time, and may end it."""
 
-import dataclasses
+import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -41,7 +41,7 @@ class Owner:
         self.journal = journal
         self.plan = plan
         self.checkpoint = checkpoint
-        self.progress = dataclasses.replace(checkpoint.progress) if checkpoint else Progress()
+        self.progress = copy.deepcopy(checkpoint.progress) if checkpoint else Progress()
         self._keep = keep
         self._asked = asked
         self._watcher = watcher
@@ -62,9 +62,8 @@ class Owner:
 
     def save(self, step: int, snapshots: Iterable[tuple[int, Files]]) -> None:
         """Write a checkpoint of ``step`` steps done, from (student, files) one at a time."""
-        progress = dataclasses.replace(
-            self.progress, dropped=[*self.progress.dropped], wall_seconds=self.wall_seconds
-        )
+        progress = copy.deepcopy(self.progress)
+        progress.wall_seconds = self.wall_seconds
         self.checkpoint = write_checkpoint(
             self.folder.checkpoints, step, snapshots, progress=progress, keep=self._keep
         )

@@ -12,6 +12,7 @@ import pytest
 import cohort.cli.parser
 from cohort.cli.main import COMMANDS
 from cohort.config_file import names_of
+from cohort.invocation import SCRIPTS
 from cohort.tuning.file.load import load_study
 from cohort.tuning.report import Figure
 from cohort.tuning.study import Scheduler, Search, Study
@@ -21,19 +22,6 @@ from tests.support.command import ROOT, here
 PAGES = {path.stem: path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 RESULTS = ROOT / "scripts" / "results" / "README.md"
-SCRIPTS = {
-    "train": "launch_cohort.py",
-    "self-distill": "self_distill.py",
-    "ods-distill": "ods_distill.py",
-    "sweep": "sweep.py",
-    "evaluate": "evaluate.py",
-    "analyse": "analyse.py",
-    "export": "export.py",
-    "bench exchange": "bench_cohort.py",
-    "bench self-distill": "bench_self_distill.py",
-    "bench ods": "bench_ods.py",
-}
-"""The script that is ``cohort NAME``."""
 NOT_OURS = {"--head"}
 """A flag of Ray's."""
 STANDS_FOR = {

@@ -99,6 +99,18 @@ def test_summary_round_trip_stores_null_for_what_is_not_finite(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
 
 
+@pytest.mark.parametrize(
+    ("name", "told"), [("my run", "--resume 'my run'"), ("-mine", "--resume ./-mine")]
+)
+def test_how_to_resume_can_be_pasted(tmp_path, monkeypatch, name, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "file").touch()
+    with pytest.raises(ConfigError) as caught:
+        RunFolder(name).check_free()
+    assert str(caught.value).endswith(told)
+
+
 def test_read_summary_of_a_run_that_has_none(tmp_path):
     with pytest.raises(ConfigError, match=r"has no summary\.json"):
         RunFolder(tmp_path).read_summary()
