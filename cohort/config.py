@@ -16,6 +16,9 @@ Precision = Literal["fp32", "bf16"]
 DecayOn = Literal["all", "weights"]
 Teacher = Literal["peers", "ensemble", "ensemble_logits", "none"]
 Perturbation = Literal["none", "gaussian", "ods", "conf_ods"]
+Crop = Literal["shift", "resized", "none"]
+Feed = Literal["memory", "node"]
+Distance = Literal["euclidean", "cosine"]
 OdsNorm = Literal["rms", "l2"]
 LOCAL = "local"
 """The address that joins no running cluster."""
@@ -28,14 +31,14 @@ class DataConfig:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # for cohort.config_file
 
     dataset: str | Callable[..., Any] = "digits"
-    """digits, cifar10, cifar100, folder (class per directory), synthetic, or package.module:function."""
+    """digits, cifar10, cifar100, tiny-imagenet, imagenet, market1501, folder (class per directory), synthetic, or package.module:function."""  # noqa: E501
     data_root: str = "data"
     """Directory where the data set lies, or is downloaded to."""
     download: bool = False
     """Download the data set to --data-root if it is not there (needs a network)."""
-    image_size: int | None = None
-    """Height and width to which pictures of a folder are cropped and resized, or of which synthetic
-    ones are made. Default: 32."""
+    image_size: int | str | None = None
+    """Size to which pictures in files are cropped and resized, or of which synthetic ones are made: N,
+    or HEIGHTxWIDTH for files. Default: the data set's own; 32 for a folder and synthetic."""
     train_subset: int | None = None
     """Train on the first N of a seeded shuffle of the training split. Default: all."""
     test_subset: int | None = None
@@ -53,10 +56,37 @@ class DataConfig:
     cutout: int | None = None
     """Also blacken a square of so many pixels a side at a random place of each training picture.
     Default: none."""
+    crop: Crop | None = None
+    """How each training picture is cut anew at every step: shift (moved by some pixels), resized (a
+    random part of 8 to 100 % of a picture in a file, resized), or none. Default: the data set's own."""
+    color_jitter: float | None = None
+    """Also change brightness, contrast and saturation of each training picture by a random factor
+    within 1 ± X. Default: none."""
+    erasing: float | None = None
+    """Also fill a random rectangle of a training picture with noise, with probability X (Random
+    Erasing). Default: none."""
+    feed: Feed | None = None
+    """Where pictures in files are decoded: all of them at the start into memory, or batch after batch
+    by one process on each node, some batches ahead. Default: node where they would take more than a
+    quarter of this machine's memory, or --crop is resized."""
+    decoders: int | None = None
+    """Threads that decode on a node with --feed node. Default: the cores that training leaves free, at
+    least 1."""
+    skip_broken: bool = False
+    """Go on without pictures that cannot be read, and record which; every file is decoded once at the
+    start to find them."""
+    distance: Distance = "euclidean"
+    """Between features, where people are looked for (market1501): euclidean or cosine."""
 
     def __post_init__(self) -> None:
-        positive(self, "image_size", "train_subset", "test_subset", "validation", "cutout")
+        positive(self, "train_subset", "test_subset", "validation", "cutout", "decoders")
         not_negative(self, "data_seed")
+        shares(self, "color_jitter", "erasing")
+        if self.image_size is not None:
+            height, width = height_and_width(self.image_size)
+            # As it is written in a file, whatever the command line made of it.
+            size = height if height == width else f"{height}x{width}"
+            object.__setattr__(self, "image_size", size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +133,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         positive(self, "epochs", "steps", "batch_size", "lr", "clip_grad_norm", "threads")
         not_negative(self, "weight_decay", "warmup_epochs", "seed")
-        if not 0 <= self.label_smoothing < 1:
-            raise ConfigError(
-                f"--label-smoothing is {self.label_smoothing}; it must be 0 or greater, and less than 1"
-            )
+        shares(self, "label_smoothing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +167,16 @@ class RunConfig(DataConfig, TrainingConfig):
         return True
 
 
+def height_and_width(size: int | str) -> tuple[int, int]:
+    """Of an ``image_size``: N, or HEIGHTxWIDTH. Raises ConfigError for anything else."""
+    sides = [side for side in str(size).lower().split("x") if side.isdecimal() and int(side) > 0]
+    if len(sides) not in (1, 2) or len(sides) != str(size).lower().count("x") + 1:
+        raise ConfigError(
+            f"--image-size is {size}; it must be N or HEIGHTxWIDTH, in pixels, each greater than 0"
+        )
+    return int(sides[0]), int(sides[-1])
+
+
 def data_keys(config: DataConfig) -> dict[str, Any]:
     """The keys that say which pictures are learned from, for another config."""
     return {field.name: getattr(config, field.name) for field in fields(DataConfig)}
@@ -159,6 +196,14 @@ def not_negative(config: object, *keys: str) -> None:
         value = getattr(config, key)
         if value is not None and not 0 <= value < float("inf"):
             raise ConfigError(f"{flag(key)} is {value}; it must be 0 or greater")
+
+
+def shares(config: object, *keys: str) -> None:
+    """Raise ConfigError for a key whose value is neither None nor from 0 to below 1."""
+    for key in keys:
+        value = getattr(config, key)
+        if value is not None and not 0 <= value < 1:
+            raise ConfigError(f"{flag(key)} is {value}; it must be 0 or greater, and less than 1")
 
 
 def flag(key: str) -> str:

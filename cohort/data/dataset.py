@@ -1,16 +1,23 @@
-"""What a dataset is to a student: images in memory, labels, and how pixels are normalised."""
+"""What a dataset is to a student: images, labels, and how pixels are normalised."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+
+from cohort.data.pictures.files import PictureFiles
+
+Images = npt.NDArray[np.uint8] | PictureFiles
+"""uint8 [N, C, H, W]: in memory, or in files until they are asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """What happens to training images, in this order, drawn per example."""
 
+    crop: Literal["shift", "resized", "none"] = "shift"
+    """shift by up to ``padding`` pixels; a resized random part of a picture in a file; or none."""
     padding: int = 0
     """Pixels by which an image may shift in each direction; 0 leaves it in place."""
     padding_mode: str = "reflect"
@@ -19,8 +26,12 @@ class Augmentation:
     """Mirror left to right with probability one half."""
     autoaugment: bool = False
     """Apply AutoAugment's policy for CIFAR-10; images must have 1 or 3 channels."""
+    color_jitter: float = 0.0
+    """Brightness, contrast and saturation each changed by a factor within 1 ± this; 0 for none."""
     cutout: int = 0
     """Side of the black square put at a random place; 0 for none."""
+    erasing: float = 0.0
+    """Probability that a random rectangle is filled with noise (Random Erasing)."""
 
 
 @dataclass(frozen=True)
@@ -31,32 +42,51 @@ class Split:
     arrays in Ray's object store are read by every student of a node without a copy.
     """
 
-    images: npt.NDArray[np.uint8]
+    images: Images
     labels: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def part(self, rows: slice | npt.NDArray[Any]) -> "Split":
+    def part(self, rows: slice | npt.NDArray[Any]) -> Self:
         """Some examples: those of a slice, which is not copied, of a mask [N], or of indices."""
-        return Split(self.images[rows], self.labels[rows])
+        return replace(self, **{each.name: getattr(self, each.name)[rows] for each in fields(self)})
+
+
+@dataclass(frozen=True)
+class Search(Split):
+    """Pictures of people to be found again, and those among whom they are looked for.
+
+    ``labels`` are identities, none of which is trained on: 0 for distractors, -1 for junk.
+    """
+
+    cameras: npt.NDArray[np.int64]
+    """Number of the camera that took each, [N]."""
+    roles: npt.NDArray[np.int8]
+    """What each is here, [N]: ``GALLERY``, ``QUERY``, or ``MORE`` of a query's person and camera."""
+
+
+GALLERY, QUERY, MORE = range(3)
+DISTRACTOR, JUNK = 0, -1
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageDataset:
-    """A classification dataset that lives in memory."""
+    """A dataset to learn classes from; its test split may be a ``Search`` for what is alike."""
 
     name: str
     train: Split
     test: Split
     classes: tuple[str, ...]
-    mean: tuple[float, ...]
-    """Mean of each channel over the training split, for pixels in [0, 1]."""
-    std: tuple[float, ...]
-    """Standard deviation of each channel over the training split, for pixels in [0, 1]."""
+    mean: tuple[float, ...] = ()
+    """Mean of each channel over the training split, for pixels in [0, 1]; to be measured if empty."""
+    std: tuple[float, ...] = ()
+    """Standard deviation of each channel over the training split; to be measured if empty."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     validation: Split | None = None
     """Images that are neither trained nor tested on, if any are held out."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of the files that were read, a sentence each."""
 
     @property
     def num_classes(self) -> int:
@@ -66,5 +96,5 @@ class ImageDataset:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W) of every image."""
-        channels, height, width = self.train.images.shape[1:]
+        _, channels, height, width = self.train.images.shape
         return channels, height, width

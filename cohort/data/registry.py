@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 import torch
 
 from cohort.config import DataConfig, flag
-from cohort.data import cifar, digits, folder, synthetic
 from cohort.data.autoaugment import CHANNELS
 from cohort.data.dataset import Augmentation, ImageDataset, Split
 from cohort.data.hold_out import hold_out
+from cohort.data.pictures.feed import fed
+from cohort.data.readers import cifar, digits, folder, synthetic
+from cohort.data.statistics import channel_statistics
 from cohort.data.validate import validate
 from cohort.errors import ConfigError, did_you_mean
 from cohort.imports import import_object, takes, written_name
@@ -27,13 +29,15 @@ class Reader:
     """Can be fetched: --download means something to it."""
     measured: bool = True
     """Mean and standard deviation are those of whatever is trained on; else they are constants."""
+    in_files: bool = False
+    """Has pictures in files: --feed, --decoders and --skip-broken mean something to it."""
 
 
 READERS = {
     "digits": Reader(read=digits.read),
     "cifar10": Reader(read=cifar.read, downloads=True, measured=False),
     "cifar100": Reader(read=cifar.read, downloads=True, measured=False),
-    "folder": Reader(read=folder.read, resizes=True),
+    "folder": Reader(read=folder.read, resizes=True, in_files=True),
     "synthetic": Reader(read=synthetic.read, resizes=True),
 }
 
@@ -52,7 +56,10 @@ def load_dataset(config: DataConfig, seed: int) -> ImageDataset:
     """
     reader = find_reader(config)
     refuse_idle_flags(config, reader)
-    dataset = reader.read(config)
+    dataset = fed(reader.read(config), config)
+    if not dataset.mean:
+        mean, std = channel_statistics(dataset.train.images)
+        dataset = replace(dataset, mean=mean, std=std)
     validate(dataset)
     without = ""
     if config.validation is not None:
@@ -84,6 +91,9 @@ def augmentation_of(config: DataConfig, dataset: ImageDataset) -> Augmentation:
         own,
         autoaugment=config.autoaugment or own.autoaugment,
         cutout=own.cutout if config.cutout is None else config.cutout,
+        crop=config.crop or own.crop,
+        color_jitter=own.color_jitter if config.color_jitter is None else config.color_jitter,
+        erasing=own.erasing if config.erasing is None else config.erasing,
     )
 
 

@@ -1,9 +1,10 @@
 """The batch of a step, which every student can recompute from (seed, step) and nothing else."""
 
 import warnings
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
@@ -11,9 +12,21 @@ from torch import Tensor
 from cohort.data.augment import Shard, augment, rows_of
 from cohort.data.autoaugment import auto_augment
 from cohort.data.cutout import cut_out
-from cohort.data.dataset import Augmentation, Split
+from cohort.data.dataset import Augmentation, Images, Split
+from cohort.data.pictures.files import PictureFiles, Promise
+from cohort.data.pictures.frame import DRAWS
 from cohort.errors import ConfigError
 from cohort.seeding import derive_seed, generator
+
+
+class Source(Protocol):
+    """Where a learner's batches come from."""
+
+    shard: Shard
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Augmented images float32 [B, C, H, W] in [0, 1] and labels int64 [B] of a step >= 0."""
+        ...
 
 
 class BatchSource:
@@ -21,7 +34,7 @@ class BatchSource:
 
     Every batch is full. The N mod B images that an epoch leaves over differ from epoch to epoch,
     since the order does, so that none is left out on average. The split's images stay uint8 on
-    ``device``; with AutoAugment, which works on the CPU, they stay there.
+    ``device``, or in their files; with AutoAugment, which works on the CPU, they stay there.
 
     A ``shard`` (rank, size) sees only part number ``rank`` of each batch, with the pixels that it
     has in the whole: B·rank/size up to B·(rank+1)/size.
@@ -51,7 +64,11 @@ class BatchSource:
         self.shard = shard
         self._device = device
         home = "cpu" if augmentation.autoaugment else device
-        self._images = as_tensor(split.images).to(home)
+        self._images: Tensor | PictureFiles = (
+            split.images
+            if isinstance(split.images, PictureFiles)
+            else as_tensor(split.images).to(home)
+        )
         self._labels = as_tensor(split.labels).to(home)
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
@@ -61,12 +78,29 @@ class BatchSource:
 
         B is the batch size, divided by the number of shards.
         """
+        images, labels = self.begin(step)()
+        return to_float(images.to(self._device)), labels.to(self._device)
+
+    def begin(self, step: int) -> Callable[[], tuple[Tensor, Tensor]]:
+        """Start to read a batch; what comes back waits for it: images uint8, where they are kept."""
         assert step >= 0
         epoch, position = divmod(step, self.steps_per_epoch)
         start = position * self.batch_size
         chosen_B = self._order_of(epoch)[start : start + self.batch_size][self._rows]
-        images = self._augmented(self._images[chosen_B], step)
-        return to_float(images.to(self._device)), self._labels[chosen_B].to(self._device)
+        labels_B = self._labels[chosen_B]
+        if isinstance(self._images, Tensor):
+            images = self._images[chosen_B]
+            return lambda: (self._augmented(images, step), labels_B)
+        decoded = self._images[chosen_B.cpu().numpy()].begin(self._cuts(step))
+        return lambda: (self._augmented(as_tensor(decoded()), step), labels_B)
+
+    def _cuts(self, step: int) -> npt.NDArray[np.float64] | None:
+        """What the shard's random cut-outs are drawn from, [B, DRAWS]; None if there are none."""
+        if self._augmentation.crop != "resized":
+            return None
+        random = generator(self._seed, "cut", step)
+        draws = torch.rand(self.batch_size, DRAWS, generator=random, dtype=torch.float64)
+        return draws[self._rows].numpy()
 
     def _augmented(self, images: Tensor, step: int) -> Tensor:
         """The pipeline of self-distillation's authors; without options, of mutual learning's."""
@@ -95,12 +129,19 @@ def whole(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The split in order and as it is, for evaluation: ([B, C, H, W], [B]) as in BatchSource.batch.
 
-    The last batch holds what is left.
+    The last batch holds what is left. Pictures in files are decoded a batch ahead.
     """
-    images, labels = as_tensor(split.images), as_tensor(split.labels)
-    for start in range(0, len(split), batch_size):
-        part = slice(start, start + batch_size)
-        yield to_float(images[part].to(device)), labels[part].to(device)
+    parts = [slice(start, start + batch_size) for start in range(0, len(split), batch_size)]
+    labels = as_tensor(split.labels)
+    following = _begun(split.images[parts[0]]) if parts else None
+    for part, after in zip(parts, [*parts[1:], None], strict=True):
+        assert following is not None
+        decoded, following = following, None if after is None else _begun(split.images[after])
+        yield to_float(as_tensor(decoded()).to(device)), labels[part].to(device)
+
+
+def _begun(images: Images) -> Promise:
+    return images.begin() if isinstance(images, PictureFiles) else lambda: images
 
 
 def to_float(images: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from cohort.data.augment import check_reflectable
 from cohort.data.autoaugment import check_channels
 from cohort.data.cutout import check_side
 from cohort.data.dataset import ImageDataset, Split
+from cohort.data.pictures.files import PictureFiles
 from cohort.errors import ConfigError
 
 PADDING_MODES = ("reflect", "zeros")
@@ -32,6 +33,8 @@ def check_arrays(dataset: ImageDataset, split: Split, which: str) -> None:
     expected = (("images", np.uint8, 4, "[N, C, H, W]"), ("labels", np.int64, 1, "[N]"))
     for name, dtype, ndim, shape in expected:
         array = getattr(split, name)
+        if isinstance(array, PictureFiles):
+            continue
         if not isinstance(array, np.ndarray) or (array.dtype, array.ndim) != (dtype, ndim):
             found = f"{getattr(array, 'dtype', type(array).__name__)} {np.shape(array)}"
             wanted = f"a NumPy array {np.dtype(dtype)} {shape}"

@@ -29,6 +29,13 @@ FLAGS = {
     "--validation": None,
     "--autoaugment": False,
     "--cutout": None,
+    "--crop": None,
+    "--color-jitter": None,
+    "--erasing": None,
+    "--feed": None,
+    "--decoders": None,
+    "--skip-broken": False,
+    "--distance": "euclidean",
     "--epochs": None,
     "--steps": None,
     "--batch-size": None,
@@ -73,10 +80,13 @@ CHOICES = {
     "optimizer": ("sgd", "momentum", "adam", "adamw"),
     "lr_schedule": ("step", "thirds", "linear", "cosine", "constant"),
     "decay_on": ("all", "weights"),
+    "crop": ("shift", "resized", "none"),
+    "feed": ("memory", "node"),
+    "distance": ("euclidean", "cosine"),
 }
 
 POSITIVE = [
-    "image_size",
+    "decoders",
     "train_subset",
     "test_subset",
     "validation",
@@ -103,8 +113,17 @@ NOT_NEGATIVE = [
     "mimicry_weight",
     "max_failures",
 ]
-SHARES = ["label_smoothing"]
-REALS = ("lr", "clip_grad_norm", "temperature", "weight_decay", "warmup_epochs", "mimicry_weight")
+SHARES = ["label_smoothing", "color_jitter", "erasing"]
+REALS = (
+    "lr",
+    "clip_grad_norm",
+    "temperature",
+    "weight_decay",
+    "warmup_epochs",
+    "mimicry_weight",
+    "color_jitter",
+    "erasing",
+)
 
 
 def write(tmp_path, text):
@@ -199,7 +218,20 @@ def test_every_number_is_checked():
         for name, hint in hints.items()
         if {int, float} & set(typing.get_args(hint) or (hint,)) and name in vars(CohortConfig())
     }
-    assert numeric == set(POSITIVE) | set(NOT_NEGATIVE) | set(SHARES)
+    assert numeric == set(POSITIVE) | set(NOT_NEGATIVE) | set(SHARES) | {"image_size"}
+
+
+@pytest.mark.parametrize("size", [0, -8, "", "x", "0x8", "8x", "x8", "8x8x8", "8 x 8", "1e2", 8.5])
+def test_sizes_that_are_none(size):
+    with pytest.raises(ConfigError, match="^--image-size is .*; it must be N or HEIGHTxWIDTH"):
+        CohortConfig(image_size=size)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [(64, 64), ("64", 64), ("128x64", "128x64"), ("64X64", 64), (None, None)]
+)
+def test_sizes_are_kept_in_one_way(given, kept):
+    assert CohortConfig(image_size=given).image_size == kept
 
 
 @pytest.mark.parametrize(
@@ -262,6 +294,13 @@ DATA = {
     "validation": 8,
     "autoaugment": True,
     "cutout": 4,
+    "crop": "none",
+    "color_jitter": 0.4,
+    "erasing": 0.5,
+    "feed": "node",
+    "decoders": 3,
+    "skip_broken": True,
+    "distance": "cosine",
 }
 
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from cohort.config import DataConfig
 from cohort.config_file import to_yaml
-from cohort.data import digits
 from cohort.data.dataset import ImageDataset, Split
 from cohort.data.hold_out import class_after_class, parts
+from cohort.data.readers import digits
 from cohort.data.registry import load_dataset
 from cohort.data.statistics import channel_statistics
 from cohort.errors import ConfigError

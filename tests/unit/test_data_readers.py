@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cohort.config import DataConfig
-from cohort.data import digits, synthetic
+from cohort.data.readers import digits, synthetic
 from cohort.data.recipes import recipe_for
 from cohort.data.statistics import channel_statistics
 from cohort.data.validate import validate

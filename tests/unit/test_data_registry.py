@@ -108,7 +108,7 @@ def test_ones_own_callable():
 def test_ones_own_module_in_the_current_directory_with_root(tmp_path, monkeypatch):
     (tmp_path / "my_pictures.py").write_text(
         "from dataclasses import replace\n"
-        "from cohort.data.synthetic import read\n"
+        "from cohort.data.readers.synthetic import read\n"
         "from cohort.config import DataConfig\n"
         "class Nested:\n"
         "    @staticmethod\n"

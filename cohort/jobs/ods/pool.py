@@ -24,7 +24,7 @@ from ray.actor import ActorProxy
 from torch import Tensor
 
 from cohort.data.augment import Shard
-from cohort.data.dataset import Split
+from cohort.data.dataset import Images, Split
 from cohort.data.source import BatchSource, as_tensor
 from cohort.jobs.job import Job
 from cohort.jobs.mailbox import Common, Mailbox, StoredJob, WorkerFailedError, packed
@@ -80,7 +80,7 @@ class TeacherActor:
             return as_array(self._teachers.log_posteriors(images.to(self._device)))
 
     @ray.method
-    def over(self, images: npt.NDArray[np.uint8]) -> Array:
+    def over(self, images: Images) -> Array:
         """Log-posteriors [m, N, C] of this actor's m teachers on images as they are."""
         split = Split(images, np.zeros(len(images), dtype=np.int64))
         return as_array(self._teachers.log_posteriors_over(split, self._device))
@@ -125,7 +125,7 @@ class TeacherPool:
 
     def log_posteriors_over(self, split: Split) -> Tensor:
         """Every teacher's log-posterior over a split, [M, N, C]."""
-        images = ray.put(split.images)
+        images: Any = ray.put(split.images)
         return self.in_order(fetch([actor.over.remote(images) for actor in self.actors]))
 
     def in_order(self, answers: Sequence[Array]) -> Tensor:

@@ -1,36 +1,33 @@
 """One's own pictures under --data-root: train/<class>/*, and test/<class>/* or val/<class>/*."""
 
+import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from cohort.config import DataConfig
+from cohort.config import DataConfig, height_and_width
 from cohort.data.dataset import Augmentation, ImageDataset, Split
-from cohort.data.statistics import channel_statistics
+from cohort.data.pictures.files import PictureFiles
+from cohort.data.pictures.frame import Frame
 from cohort.errors import ConfigError
 
 DEFAULT_IMAGE_SIZE = 32
 
 
 def read(config: DataConfig) -> ImageDataset:
-    """All pictures as RGB, cropped to a centred square of ``config.image_size`` (default 32)."""
-    size = config.image_size or DEFAULT_IMAGE_SIZE
+    """All pictures as RGB, cropped to a centred rectangle of ``config.image_size`` (default 32)."""
+    frame = Frame(*height_and_width(config.image_size or DEFAULT_IMAGE_SIZE))
     train_dir, test_dir = find_split(config, "train"), find_split(config, "test", "val")
     classes = find_classes(train_dir)
     check_same_classes(train_dir, classes, test_dir, find_classes(test_dir))
-    train, test = read_split(train_dir, classes, size), read_split(test_dir, classes, size)
-    mean, std = channel_statistics(train.images)
+    padding = min(frame.height, frame.width) // 8
     return ImageDataset(
         name="folder",
-        train=train,
-        test=test,
+        train=read_split(train_dir, classes, frame),
+        test=read_split(test_dir, classes, frame),
         classes=tuple(classes),
-        mean=mean,
-        std=std,
-        augmentation=Augmentation(padding=size // 8, padding_mode="reflect", flip=True),
+        augmentation=Augmentation(padding=padding, padding_mode="reflect", flip=True),
     )
 
 
@@ -70,15 +67,12 @@ def check_same_classes(
             raise ConfigError(f"{test_dir} has the class {name!r}, which {train_dir} lacks")
 
 
-def read_split(directory: Path, classes: Sequence[str], size: int) -> Split:
-    """Decode every picture of the split, on all cores: PIL works outside Python's lock."""
+def read_split(directory: Path, classes: Sequence[str], frame: Frame) -> Split:
+    """The pictures of the split, by class and then by name."""
     samples = list_pictures(directory, classes)
-    images = np.empty((len(samples), 3, size, size), dtype=np.uint8)
-    with ThreadPoolExecutor() as pool:
-        decoded = pool.map(lambda sample: decode(sample[0], size), samples)
-        for image, pixels_HWC in zip(images, decoded, strict=True):
-            image[:] = pixels_HWC.transpose(2, 0, 1)
-    return Split(images, np.array([label for _, label in samples], dtype=np.int64))
+    names = [os.path.relpath(path, directory) for path, _ in samples]
+    labels = np.array([label for _, label in samples], dtype=np.int64)
+    return Split(PictureFiles.of(directory, names, frame), labels)
 
 
 def list_pictures(directory: Path, classes: Sequence[str]) -> list[tuple[str, int]]:
@@ -95,15 +89,3 @@ def list_pictures(directory: Path, classes: Sequence[str]) -> list[tuple[str, in
             f"{directory}: {str(error).strip().rstrip('.').replace('. ', '; ')}"
         ) from error
     return samples
-
-
-def decode(path: str, size: int) -> npt.NDArray[np.uint8]:
-    """One picture, its short side resized to ``size`` and the rest cropped: uint8 [H, W, RGB]."""
-    from PIL import Image, ImageOps
-    from torchvision.datasets.folder import pil_loader
-
-    try:
-        picture = pil_loader(path)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ConfigError(f"{path} cannot be read as a picture: {error}") from error
-    return np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.BILINEAR))

@@ -6,9 +6,10 @@ Integers only, from NumPy's PCG64, so that every machine makes the same pictures
 import numpy as np
 import numpy.typing as npt
 
-from cohort.config import DataConfig
+from cohort.config import DataConfig, height_and_width
 from cohort.data.dataset import Augmentation, ImageDataset, Split
 from cohort.data.statistics import channel_statistics
+from cohort.errors import ConfigError
 
 CLASSES = 10
 CHANNELS = 3
@@ -21,7 +22,11 @@ SEED = 20180618  # part of the data set: runs with different seeds learn the sam
 
 def read(config: DataConfig) -> ImageDataset:
     """2000 training and 500 test images of ``config.image_size`` (default 32), three channels."""
-    size = config.image_size or DEFAULT_IMAGE_SIZE
+    size, width = height_and_width(config.image_size or DEFAULT_IMAGE_SIZE)
+    if width != size:
+        raise ConfigError(
+            f"--image-size is {config.image_size}; synthetic pictures are square, so it must be N"
+        )
     rng = np.random.Generator(np.random.PCG64(SEED))
     templates = make_templates(rng, size)
     train, test = (make_split(rng, templates, count) for count in (TRAIN_SIZE, TEST_SIZE))
