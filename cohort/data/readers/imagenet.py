@@ -52,6 +52,8 @@ def unpack(root: Path) -> None:
 
     Raises ConfigError for one that is damaged, or cannot be unpacked without another.
     """
+    if all((root / part).exists() for part in ("train", "val")):
+        return
     from torchvision.datasets import imagenet
 
     def packed(part: str) -> bool:
