@@ -115,7 +115,8 @@ def _scaled(picture: "Picture") -> "Picture":
     if white is None:
         raise ValueError(f"its values reach {values.max():g}, and at most {whites[-1]} is white")
     grey = np.rint(values.clip(0) * (255 / white)).astype(np.uint8)
-    grey[values == picture.info.get("transparency", -1)] = 255
+    if "transparency" in picture.info:
+        grey[values == picture.info["transparency"]] = 255
     shown: Picture = pillow().fromarray(grey).convert("RGB")
     return shown
 
