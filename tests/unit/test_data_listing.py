@@ -265,6 +265,7 @@ def test_decoders_need_something_to_decode(root):
 
 
 def test_a_containers_limit_is_its_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(feed, "LIMITS", ())
     whole = feed.memory()
     (tmp_path / "limit").write_text("4096\n")
     (tmp_path / "none").write_text("max\n")
