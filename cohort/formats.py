@@ -16,6 +16,8 @@ CARD = 1
 """Of a student's model.json."""
 CONFIG = 1
 """Of a run's config.yaml, and of any file for ``--config``."""
+DATA = 1
+"""Of a run's data.json."""
 STUDY = 1
 """Of a study's file, and of the study.yaml in its folder."""
 

@@ -87,6 +87,8 @@ class ImageDataset:
     """Images that are neither trained nor tested on, if any are held out."""
     notes: tuple[str, ...] = ()
     """What a user should know of the files that were read, a sentence each."""
+    skipped: tuple[str, ...] = ()
+    """Pictures that could not be read and were left out, which the user asked for."""
 
     @property
     def num_classes(self) -> int:

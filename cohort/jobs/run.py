@@ -49,6 +49,7 @@ class JobRun(Run):
         return cls(
             config=job.config,
             plan=job.plan,
+            dataset=job.dataset,
             name=f"{dataset_label(job.config)}-{method}",
             greeting=f"starting {_counted(workers)}",
             networks=(network,),

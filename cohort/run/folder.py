@@ -1,6 +1,6 @@
 """The folder of a run: what lies where, and writing that leaves either the old file or the new.
 
-``config.yaml``, ``metrics.jsonl``, ``checkpoints/``, ``students/<k>/``, ``summary.json``.
+``config.yaml``, ``data.json``, ``metrics.jsonl``, ``checkpoints/``, ``students/<k>/``, ``summary.json``.
 """
 
 import contextlib
@@ -94,6 +94,11 @@ class RunFolder:
     def config(self) -> Path:
         """The resolved config; ``--config`` on it repeats the run."""
         return self.path / "config.yaml"
+
+    @property
+    def data(self) -> Path:
+        """What was read to learn from; see ``cohort.run.data_card``."""
+        return self.path / "data.json"
 
     @property
     def metrics(self) -> Path:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from cohort.config import RunConfig
+from cohort.data.dataset import ImageDataset
 from cohort.learning.plan import TrainingPlan
 from cohort.models.spec import Network
 from cohort.run.checkpoint import Checkpoint
@@ -31,6 +32,7 @@ class Run(ABC):
 
     config: RunConfig
     plan: TrainingPlan
+    dataset: ImageDataset
     name: str
     """Data set and method, for a folder that the user did not name."""
     greeting: str

@@ -17,6 +17,7 @@ from cohort.learning.student_files import load_student, own_factory
 from cohort.models.spec import Network
 from cohort.run.checkpoint import Checkpoint, newest_checkpoint
 from cohort.run.command import Command, Config
+from cohort.run.data_card import write_data_card
 from cohort.run.ending import conclude
 from cohort.run.folder import RunFolder, default_path
 from cohort.run.interruption import Interruption
@@ -139,8 +140,10 @@ def _train(
                 ) as journal,
             ):
                 write_config(folder, ready.config)
-                if ready.notice:
-                    journal.notice(ready.notice)
+                write_data_card(folder, run.dataset)
+                for notice in (*run.dataset.notes, ready.notice):
+                    if notice:
+                        journal.notice(notice)
                 owner = Owner(
                     folder,
                     journal,
