@@ -7,12 +7,12 @@ import torch
 
 from cohort.config import DataConfig, flag
 from cohort.data.autoaugment import CHANNELS
-from cohort.data.dataset import Augmentation, ImageDataset, Split
+from cohort.data.dataset import Augmentation, ImageDataset, Search, Split
 from cohort.data.hold_out import hold_out
 from cohort.data.pictures.feed import fed
-from cohort.data.readers import cifar, digits, folder, synthetic
+from cohort.data.readers import cifar, digits, folder, synthetic, synthetic_people
 from cohort.data.statistics import channel_statistics
-from cohort.data.validate import validate
+from cohort.data.validate import check_search, validate
 from cohort.errors import ConfigError, did_you_mean
 from cohort.imports import import_object, takes, written_name
 from cohort.seeding import generator
@@ -39,6 +39,7 @@ READERS = {
     "cifar100": Reader(read=cifar.read, downloads=True, measured=False),
     "folder": Reader(read=folder.read, resizes=True, in_files=True),
     "synthetic": Reader(read=synthetic.read, resizes=True),
+    "synthetic-people": Reader(read=synthetic_people.read, resizes=True),
 }
 
 
@@ -66,12 +67,25 @@ def load_dataset(config: DataConfig, seed: int) -> ImageDataset:
         dataset = hold_out(dataset, config.validation, measured=reader.measured)
         without = f" without the {config.validation} of --validation"
     seed = seed if config.data_seed is None else config.data_seed
-    return replace(
+    cut = replace(
         dataset,
         augmentation=augmentation_of(config, dataset),
         train=subset(dataset.train, config.train_subset, "train_subset", seed, without),
         test=subset(dataset.test, config.test_subset, "test_subset", seed),
     )
+    check_distance(config, cut)
+    return cut
+
+
+def check_distance(config: DataConfig, dataset: ImageDataset) -> None:
+    """Raise ConfigError if nobody can be found in the test split, or --distance would do nothing."""
+    if isinstance(dataset.test, Search):
+        check_search(dataset, dataset.test)
+    elif config.distance != DataConfig.distance:
+        raise ConfigError(
+            f"--distance is {config.distance}, but nobody is looked for by features in --dataset "
+            f"{written_name(config.dataset)}; leave it out"
+        )
 
 
 def augmentation_of(config: DataConfig, dataset: ImageDataset) -> Augmentation:

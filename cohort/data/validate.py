@@ -7,7 +7,7 @@ import numpy as np
 from cohort.data.augment import check_reflectable
 from cohort.data.autoaugment import check_channels
 from cohort.data.cutout import check_side
-from cohort.data.dataset import ImageDataset, Split
+from cohort.data.dataset import GALLERY, JUNK, MORE, QUERY, ImageDataset, Search, Split
 from cohort.data.pictures.files import PictureFiles
 from cohort.errors import ConfigError
 
@@ -22,7 +22,10 @@ def validate(dataset: ImageDataset) -> None:
     for which, split in splits.items():
         if split is not None:
             check_arrays(dataset, split, which)
-            check_labels(dataset, split, which)
+            if isinstance(split, Search) and which == "test":
+                check_search(dataset, split)
+            else:
+                check_labels(dataset, split, which)
             check_shape(dataset, split, which)
     check_statistics(dataset)
     check_augmentation(dataset)
@@ -50,6 +53,39 @@ def check_labels(dataset: ImageDataset, split: Split, which: str) -> None:
     if low < 0 or high > last:
         found = low if low < 0 else high
         wrong(dataset, f"has the label {found} in {which}; labels must lie in 0…{last}")
+
+
+def check_search(dataset: ImageDataset, search: Search) -> None:
+    """Raise ConfigError unless somebody can be found again, and all arrays are as in ``Search``."""
+    expected = (("labels", np.int64), ("cameras", np.int64), ("roles", np.int8))
+    for name, dtype in expected:
+        array = getattr(search, name)
+        if not isinstance(array, np.ndarray) or (array.dtype, array.shape) != (
+            dtype,
+            (len(search),),
+        ):
+            found = f"{getattr(array, 'dtype', type(array).__name__)} {np.shape(array)}"
+            wrong(
+                dataset, f"has test.{name} {found}; it must be a NumPy array {np.dtype(dtype)} [N]"
+            )
+    if search.labels.min() < JUNK or not np.isin(search.roles, (GALLERY, QUERY, MORE)).all():
+        wrong(dataset, "has identities below -1, or roles that are none of GALLERY, QUERY, MORE")
+    if not has_match(search):
+        wrong(
+            dataset,
+            "has no query in test whose person another camera saw; use a larger --test-subset, or "
+            "look at cameras and roles",
+        )
+
+
+def has_match(search: Search) -> bool:
+    """Whether another camera saw the person of any query, in the gallery."""
+    gallery, query = search.part(search.roles == GALLERY), search.part(search.roles == QUERY)
+    return any(
+        ((gallery.labels == person) & (gallery.cameras != camera)).any()
+        for person, camera in zip(query.labels, query.cameras, strict=True)
+        if person > 0
+    )
 
 
 def check_shape(dataset: ImageDataset, split: Split, which: str) -> None:
