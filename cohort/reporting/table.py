@@ -24,7 +24,7 @@ FOUND = {
     "mAP %, multi mAP %": "mean average precision of the queries, by one picture of each and, multi, "
     "by all of the same person and camera",
     "trapezoid %": "the same mAP by the area under the curve, as Market-1501's code has it",
-    "rank 1 %, rank 5 %, rank 10 %": "queries with a right picture among the first, five, ten",
+    "rank 1 %, rank 5 %, rank 10 %": "queries with a right picture among the nearest so many",
 }
 MEANINGS = (
     SCORES
