@@ -97,6 +97,10 @@ RECIPES = {
 }
 
 
+SEARCHED = ("market1501", "synthetic-people")
+"""The data sets whose test split is a ``Search``, for whoever has not read them."""
+
+
 def recipe_for(dataset: str | Callable[..., Any]) -> Recipe:
     """The recipe of a ``DataConfig.dataset``; the general one for a folder and one's own."""
     return RECIPES.get(dataset, GENERAL) if isinstance(dataset, str) else GENERAL
