@@ -18,7 +18,7 @@ from cohort.data.dataset import ImageDataset, Split
 from cohort.data.source import BatchSource
 from cohort.errors import RunError
 from cohort.learning.data_parallel import Workers
-from cohort.learning.evaluation import combined, log_posteriors_over
+from cohort.learning.evaluation import answers_over, combined
 from cohort.learning.optimizers import build_optimizer
 from cohort.learning.plan import TrainingPlan
 from cohort.learning.schedule import learning_rate
@@ -165,16 +165,17 @@ class Learner:
         self._check_finite()
         self.windows.close_window()
 
-    def log_posterior_over(self, split: Split) -> Tensor:
-        """Evaluation posterior at T = 1 over a split, [N, C] on the CPU.
+    def answer_over(self, split: Split) -> Tensor:
+        """What a split asks of the network, in evaluation mode and on the CPU.
 
-        Of the deepest exit, or the mean of a batch ensemble's members.
+        The log-posterior [N, C] at T = 1, of the deepest exit, or the mean of a batch ensemble's
+        members; of a ``Search`` the features [N, D].
         """
-        return combined(self.network, self.log_posteriors_over(split))
+        return combined(self.network, self.answers_over(split))
 
-    def log_posteriors_over(self, split: Split) -> list[Tensor]:
-        """Evaluation posteriors [N, C] of all exits, shallowest first, or all members, or the network."""
-        return log_posteriors_over(self.network, split, self.device, self._autocast)
+    def answers_over(self, split: Split) -> list[Tensor]:
+        """The same of all exits, shallowest first, or of all members; features are the network's alone."""
+        return answers_over(self.network, split, self.device, self._autocast)
 
     def snapshot(self) -> Files:
         """Everything that the next step depends on, as files. Not between predict and learn."""

@@ -83,9 +83,9 @@ class RayCohort:
         for student, records in self._ask("flush_records").items():
             on_records(student, records)
 
-    def log_posteriors(self, split: HeldOut) -> dict[int, Tensor]:
-        """Each student's evaluation log-posterior over a split, [N, C]."""
-        answers = self._ask("log_posterior_over", split)
+    def answers(self, split: HeldOut) -> dict[int, Tensor]:
+        """What a split asks of each student: log-posteriors [N, C], or features [N, D]."""
+        answers = self._ask("answer_over", split)
         return {k: torch.from_numpy(np.array(answer)) for k, answer in answers.items()}
 
     def train_entropies(self) -> dict[int, float]:

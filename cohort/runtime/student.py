@@ -122,14 +122,14 @@ class Student:
         return self.learner.windows.drain()
 
     @ray.method
-    def log_posterior_over(self, split: str) -> Posterior:
-        """Evaluation log-posterior over ``train``, ``test`` or ``validation``, [N, C]."""
-        return _to_numpy(self.learner.log_posterior_over(getattr(self.dataset, split)))
+    def answer_over(self, split: str) -> Posterior:
+        """What ``test`` or ``validation`` asks: the log-posterior [N, C], or features [N, D]."""
+        return _to_numpy(self.learner.answer_over(getattr(self.dataset, split)))
 
     @ray.method
     def mean_entropy_over(self, split: str) -> float:
         """Mean entropy in nats of the evaluation posterior over a split."""
-        log_posterior_NC = self.learner.log_posterior_over(getattr(self.dataset, split))
+        log_posterior_NC = self.learner.answer_over(getattr(self.dataset, split))
         return float(entropy(log_posterior_NC).mean())
 
     @ray.method

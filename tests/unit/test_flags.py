@@ -34,7 +34,7 @@ FLAGS = {
         --ods-norm --alpha --tau --teacher-pool --stacked-teachers --no-stacked-teachers
     """,
     "sweep": "-h --help --smoke --resume --study-dir --address --data-root",
-    "evaluate": "-h --help --data-root --ensemble-weights --latency",
+    "evaluate": "-h --help --data-root --ensemble-weights --latency --distance --ranking",
     "analyse": """-h --help
         --output --data-root --analyses --sigmas --relative --no-relative --draws --eta --tau
         --norm --examples
