@@ -12,7 +12,7 @@ from cohort.config_file import read_config, validate
 from cohort.data.dataset import ImageDataset
 from cohort.data.registry import load_dataset
 from cohort.errors import ConfigError
-from cohort.learning.student_files import load_student, read_card
+from cohort.learning.student_files import read_card, trained_student
 from cohort.run.folder import RunFolder
 
 
@@ -63,7 +63,7 @@ def load_students(
     found = student_folders(folder)
     config = read_run_data(folder, data_root)
     students: list[tuple[int, str, nn.Module]] = [
-        (number, read_card(path).network, load_student(path)) for number, path in found.items()
+        (number, read_card(path).network, trained_student(path)) for number, path in found.items()
     ]
     return students, load_dataset(config, config.seed)
 
@@ -86,7 +86,7 @@ def load_teachers(folder: RunFolder) -> tuple[nn.Module, ...]:
             f"{file} chooses teacher {missing[0]}, but {config.teachers} has only "
             f"{', '.join(map(str, found))}"
         )
-    return tuple(load_student(found[number]) for number in chosen)
+    return tuple(trained_student(found[number]) for number in chosen)
 
 
 def student_folders(folder: RunFolder) -> dict[int, Path]:

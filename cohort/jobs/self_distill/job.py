@@ -18,7 +18,7 @@ from cohort.learning.beside_teacher import AllExits
 from cohort.learning.build import student_for
 from cohort.learning.data_parallel import Workers
 from cohort.learning.learner import Learner
-from cohort.learning.student_files import load_student, own_factory
+from cohort.learning.student_files import own_factory, trained_student
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.normalised import Normalised
 from cohort.models.spec import WithExits
@@ -101,7 +101,7 @@ class SelfDistillJob(Job):
         exits = measured.pop("exits", None)
         if exits is None:
             return {}
-        student = load_student(folder, own_factory(self.config.model))
+        student = trained_student(folder, own_factory(self.config.model))
         assert isinstance(student, MultiExitStudent)
         by_exit = [
             {name: values[index] for name, values in exits.items()}
