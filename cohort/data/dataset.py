@@ -33,6 +33,11 @@ class Augmentation:
     erasing: float = 0.0
     """Probability that a random rectangle is filled with noise (Random Erasing)."""
 
+    @property
+    def shift(self) -> int:
+        """Pixels by which an image may shift in each direction."""
+        return self.padding if self.crop == "shift" else 0
+
 
 @dataclass(frozen=True)
 class Split:
