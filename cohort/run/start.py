@@ -23,6 +23,7 @@ from cohort.run.folder import RunFolder, default_path
 from cohort.run.interruption import Interruption
 from cohort.run.journal import Journal, OnStep
 from cohort.run.owner import Owner
+from cohort.run.pretrained import notices, write_report
 from cohort.run.ready import Run
 from cohort.run.watcher import Nobody, Watcher
 
@@ -123,6 +124,7 @@ def _train(
     places: Any,
 ) -> Result:
     config = run.config
+    start = {} if checkpoint else run.start()
     if verbose:
         print(run.greeting, flush=True)  # it takes seconds
     with run.session(), Interruption().listening() as interruption:
@@ -141,7 +143,8 @@ def _train(
             ):
                 write_config(folder, ready.config)
                 write_data_card(folder, run.dataset)
-                for notice in (*run.dataset.notes, ready.notice):
+                write_report(folder, start)
+                for notice in (*run.dataset.notes, ready.notice, *notices(start)):
                     if notice:
                         journal.notice(notice)
                 owner = Owner(
@@ -152,6 +155,7 @@ def _train(
                     checkpoint=checkpoint,
                     asked=interruption.requested,
                     watcher=watcher or Nobody(),
+                    start=start,
                 )
                 summary = conclude(owner, ready.training(owner))
         result = Result(folder.path, summary, run.networks)

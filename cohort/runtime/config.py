@@ -95,6 +95,11 @@ def _check_cohort(config: CohortConfig) -> None:
             f"--students names {len(config.networks)} networks; "
             f"it must name 1, for all students, or --k = {config.k}"
         )
+    if len(config.pretrained_files) not in (1, config.k):
+        raise ConfigError(
+            f"--pretrained names {len(config.pretrained_files)} files; it must name 1, for all students, "
+            f"or --k = {config.k}, - for a student that starts anew"
+        )
     for spec in map(partial(parse_spec, flag="--students"), config.networks):
         if isinstance(spec, WithMembers):
             raise ConfigError(
