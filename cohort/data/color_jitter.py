@@ -50,7 +50,7 @@ def grey(values: Tensor) -> Tensor:
     """How bright each pixel is: int32 [B, 1, H, W] in 0…255."""
     if values.shape[1] == 1:
         return values
-    red, green, blue = values.split(1, dim=1)
+    red, green, blue = (values[:, k : k + 1] for k in range(3))
     return RED * red + GREEN * green + BLUE * blue + ONE // 2 >> 16
 
 

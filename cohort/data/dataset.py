@@ -96,6 +96,12 @@ class ImageDataset:
     """Pictures that could not be read and were left out, which the user asked for."""
 
     @property
+    def splits(self) -> dict[str, Split]:
+        """Those there are, by the names of their fields."""
+        splits = {"train": self.train, "test": self.test}
+        return splits if self.validation is None else {**splits, "validation": self.validation}
+
+    @property
     def num_classes(self) -> int:
         """How many classes a network for this dataset tells apart."""
         return len(self.classes)

@@ -39,7 +39,10 @@ def expect_refused(message, **options):
 
 
 def test_known_datasets():
-    assert known_datasets() == ("digits", "cifar10", "cifar100", "folder", "synthetic")
+    assert known_datasets() == (
+        *("digits", "cifar10", "cifar100", "tiny-imagenet", "imagenet", "market1501"),
+        *("folder", "synthetic"),
+    )
     assert set(RECIPES) <= set(known_datasets())
 
 

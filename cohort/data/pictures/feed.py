@@ -26,14 +26,18 @@ def fed(dataset: ImageDataset, config: DataConfig) -> ImageDataset:
     All files are tried. Raises ConfigError for those that are broken, unless they are to be skipped,
     and for splits that do not fit into memory.
     """
-    splits = {"train": dataset.train, "test": dataset.test, "validation": dataset.validation}
     files = {
         which: split.images
-        for which, split in splits.items()
-        if split is not None and isinstance(split.images, PictureFiles)
+        for which, split in dataset.splits.items()
+        if isinstance(split.images, PictureFiles)
     }
     homes = {which: _home(which, images, dataset, config) for which, images in files.items()}
     _check_fits([files[which] for which, home in homes.items() if home == "memory"], config)
+    if config.decoders is not None and "node" not in homes.values():
+        raise ConfigError(
+            f"--decoders is {config.decoders}, but the pictures are decoded into memory at the start, by "
+            "all cores; add --feed node, or leave it out"
+        )
     broken: dict[str, Broken] = {}
     decoded: dict[str, Any] = {}
     for which, images in files.items():
