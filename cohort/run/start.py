@@ -25,6 +25,7 @@ from cohort.run.journal import Journal, OnStep
 from cohort.run.owner import Owner
 from cohort.run.pretrained import notices, write_report
 from cohort.run.ready import Run
+from cohort.run.same_classes import with_its_classes
 from cohort.run.watcher import Nobody, Watcher
 
 
@@ -110,6 +111,7 @@ def resume_run(
     # Resolved once more: it may be the teachers that were given anew.
     run = command.prepare(command.resolve(config))
     check_as_many(folder, run.dataset)
+    run = with_its_classes(command, run, folder)
     _check_extends(checkpoint, run)
     run.check_restores(checkpoint)
     return _train(command, run, checkpoint, on_step, verbose, watcher, places)
