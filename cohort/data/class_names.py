@@ -9,11 +9,13 @@ SHOWN = 4
 """Names of classes that a message has of each side."""
 
 
-def in_order_of(dataset: ImageDataset, classes: tuple[str, ...], whose: str) -> ImageDataset:
+def in_order_of(
+    dataset: ImageDataset, classes: tuple[str, ...], whose: str, learned: str | None = None
+) -> ImageDataset:
     """The data set with labels as a network counts ``classes``.
 
     Raises ConfigError, naming those that differ, unless they are the data set's own in whatever order;
-    ``whose`` they are begins the sentence.
+    ``whose`` they are begins the sentence, ``learned`` is the data set that the network learned.
     """
     ours, data = set(classes), set(dataset.classes)
     if ours == data and (classes == dataset.classes or _distinct(classes, dataset.classes)):
@@ -24,7 +26,7 @@ def in_order_of(dataset: ImageDataset, classes: tuple[str, ...], whose: str) -> 
     ]
     differ = "; ".join(parts) or "a name stands for several of them"
     raise ConfigError(
-        f"{whose} knows {len(classes)} classes, and --dataset {dataset.name} has others: {differ}; "
+        f"{whose} knows {len(classes)} classes{f' of {learned}' if learned else ''}, and --dataset {dataset.name} has others: {differ}; "
         "give it pictures of the classes that it learned, by the same names"
     )
 

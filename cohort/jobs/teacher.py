@@ -41,7 +41,7 @@ def read_student(folder: Path, dataset: ImageDataset, given: str) -> TeacherFile
     user named it by. Raises ConfigError if it learned something else.
     """
     card = read_card(folder)
-    in_order_of(dataset, card.classes, given)
+    in_order_of(dataset, card.classes, given, card.dataset)
     if card.image_shape != dataset.image_shape:
         raise ConfigError(
             f"{given} takes images of shape {card.image_shape}, but --dataset {dataset.name} has "

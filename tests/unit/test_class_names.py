@@ -213,11 +213,11 @@ def test_teachers_of_other_classes_are_refused(finished, monkeypatch, tmp_path):
     teacher = str(finished.run_dir / "students/0")
     values = {**SMALL, "dataset": greys, "model": "resnet8", "method": "kd", "workers": 0}
     with pytest.raises(
-        ConfigError, match=r"--teacher .* knows 3 classes, .*'bright' which the data"
+        ConfigError, match=r"--teacher .* knows 3 classes of greys, .*'bright' which the data"
     ):
         self_distill(SelfDistillConfig(**values, teacher=teacher, run_dir=str(tmp_path / "a")))
     with pytest.raises(
-        ConfigError, match=r"--teachers .* knows 3 classes, .*'white' only the data"
+        ConfigError, match=r"--teachers .* knows 3 classes of greys, .*'white' only the data"
     ):
         ods_distill(OdsConfig(**SMALL, teachers=str(finished.run_dir), run_dir=str(tmp_path / "b")))
     assert list(tmp_path.iterdir()) == []
