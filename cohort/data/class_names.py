@@ -25,8 +25,9 @@ def in_order_of(
         *_part([name for name in dataset.classes if name not in ours], "only the data have"),
     ]
     differ = "; ".join(parts) or "a name stands for several of them"
+    of = f" of {learned}" if learned else ""
     raise ConfigError(
-        f"{whose} knows {len(classes)} classes{f' of {learned}' if learned else ''}, and --dataset {dataset.name} has others: {differ}; "
+        f"{whose} knows {len(classes)} classes{of}, and --dataset {dataset.name} has others: {differ}; "
         "give it pictures of the classes that it learned, by the same names"
     )
 
