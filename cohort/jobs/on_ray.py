@@ -23,6 +23,7 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
 from cohort.errors import RunError
 from cohort.imports import one_line
+from cohort.jobs.feeding import fed
 from cohort.jobs.job import Job
 from cohort.jobs.mailbox import (
     Beside,
@@ -52,7 +53,7 @@ def run_on_ray(job: Job, recorder: Recorder, placement: Placement, beside: Besid
     common = Common(mailbox, name, ray.put(job.dataset))
     failures: list[RunError] = []
     others = nullcontext(job) if beside is None else beside(job, placement, common)
-    with others as job, _fitting(job, common, placement) as fit:
+    with _ending_feeders(mailbox), others as job, _fitting(job, common, placement) as fit:
         told = False
         # The last messages may come between a look into the mailbox and the end of the fit.
         while fit.running or ray.get(mailbox.waiting.remote()):
@@ -89,6 +90,13 @@ class _Fit:
             self._trainer.fit()
         except Exception as error:
             self.error = error
+
+
+@contextlib.contextmanager
+def _ending_feeders(mailbox: ActorProxy[Mailbox]) -> Iterator[None]:
+    """Workers that go on to a stop after we failed need them; they end with the mailbox then."""
+    yield
+    ray.get(mailbox.end_feeders.remote())
 
 
 @contextlib.contextmanager
@@ -134,7 +142,8 @@ def _train_loop(config: Mapping[str, Any]) -> None:
     if beginning is None:
         return
     stored: StoredJob[Job] = config["job"]
-    job = stored.take()
+    busy = context.get_local_world_size() * config["threads"]
+    job = fed(stored.take(), mailbox, stored.dataset, busy=busy)
     torch.set_num_threads(config["threads"])
     post = Post(mailbox, beginning)
     try:
