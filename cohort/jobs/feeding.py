@@ -27,5 +27,6 @@ def fed(
         return job
     node: str = ray.get_runtime_context().get_node_id()
     decoders = job.config.decoders or free_cores(busy, cores_of(node))
-    feeder: Any = ray.get(mailbox.feeder.remote(node, job.plan, [dataset], decoders))
-    return replace(job, dataset=with_feed(job.dataset, NodeFeed(feeder)))
+    feeder: Any = ray.get(mailbox.feeder.remote(node))
+    feed = NodeFeed(feeder, job.plan, [dataset], decoders)
+    return replace(job, dataset=with_feed(job.dataset, feed))

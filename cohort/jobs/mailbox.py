@@ -17,14 +17,13 @@ from ray.actor import ActorProxy
 
 from cohort.data.dataset import ImageDataset
 from cohort.errors import RunError
-from cohort.runtime.feeding import NodeFeeder, Stored, kill, new_feeder
+from cohort.runtime.feeding import NodeFeeder, kill, new_feeder
 
 if TYPE_CHECKING:  # the actor imports no torch, and so starts in a second
     from cohort.jobs.job import Job
     from cohort.jobs.placement import Placement
     from cohort.jobs.worker import Final
     from cohort.learning.learner import Files
-    from cohort.learning.plan import TrainingPlan
     from cohort.learning.windows import Means
     from cohort.reporting.records import Phase
 
@@ -86,12 +85,10 @@ class Mailbox:
         return self._kept
 
     @ray.method
-    async def feeder(
-        self, node: str, plan: "TrainingPlan", dataset: Stored, decoders: int
-    ) -> ActorProxy[NodeFeeder]:
+    async def feeder(self, node: str) -> ActorProxy[NodeFeeder]:
         """The feeder of a node, created for whoever asks first; it lives as long as the driver."""
         if node not in self._feeders:
-            self._feeders[node] = new_feeder(node, plan, dataset, decoders)
+            self._feeders[node] = new_feeder(node)
         return self._feeders[node]
 
     @ray.method

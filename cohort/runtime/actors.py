@@ -187,9 +187,9 @@ class RayCohort:
         if self._feeders is None:
             return ()
         node_of = {k: place["node"] for k, place in self._places.items()}
-        feeders = self._feeders.serve(list(node_of.values()))
+        feeds = self._feeders.serve(list(node_of.values()))
         data = self._common[1]
-        answers = {k: self._actors[k].read.remote(data, feeders[node_of[k]]) for k in students}
+        answers = {k: self._actors[k].read.remote(data, feeds[node_of[k]]) for k in students}
         return tuple(k for k, answer in answers.items() if not _lives(answer))
 
     def _forget(self, students: Sequence[int]) -> None:

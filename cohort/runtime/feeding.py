@@ -12,6 +12,7 @@ import resource
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import ray
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from cohort.data.dataset import ImageDataset
     from cohort.data.fed import Batch
+    from cohort.data.feeder import Feeder
     from cohort.data.pictures.files import PictureFiles, Pixels
     from cohort.learning.plan import TrainingPlan
 
@@ -42,39 +44,47 @@ LOST = (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError)
 class NodeFeeder:
     """Wraps a ``Feeder``. Plain Python; ``ray.remote(NodeFeeder)`` makes it an actor.
 
-    ``dataset`` is a reference in a list, which whoever creates the actor keeps for as long as it
-    may be started again.
+    It knows nothing until somebody tells it to ``begin``, and after it died, again: of constructors
+    with arguments in the object store, Ray tells the terminal that they may be gone by then.
     """
 
-    def __init__(self, plan: "TrainingPlan", dataset: Stored, decoders: int) -> None:
+    def __init__(self) -> None:
+        self._feeder: Feeder[ray.ObjectRef[Any]] | None = None
+
+    @ray.method
+    async def begin(self, plan: "TrainingPlan", dataset: Stored, decoders: int) -> None:
+        """Serve these data, if it serves none yet."""
         import torch
 
         from cohort.data.feeder import feeder_of
 
-        torch.set_num_threads(decoders)
-        self._feeder = feeder_of(
-            ray.get(dataset[0]),
-            batch_size=plan.batch_size,
-            seed=plan.seed,
-            total_steps=plan.total_steps,
-            decoders=decoders,
-            keep=ray.put,
-        )
+        data: ImageDataset = await dataset[0]
+        if self._feeder is None:
+            torch.set_num_threads(decoders)
+            self._feeder = feeder_of(
+                data,
+                batch_size=plan.batch_size,
+                seed=plan.seed,
+                total_steps=plan.total_steps,
+                decoders=decoders,
+                keep=ray.put,
+            )
 
     @ray.method
-    async def batch(self, step: int) -> Stored:
-        """The training batch of a step."""
-        return await _stored(self._feeder.batch(step))
+    async def batch(self, step: int) -> Stored | None:
+        """The training batch of a step; None if nobody told it to begin."""
+        return None if self._feeder is None else await _stored(self._feeder.batch(step))
 
     @ray.method
-    async def pictures(self, files: "PictureFiles") -> Stored:
-        """A block of pictures as they are."""
-        return await _stored(self._feeder.pictures(files))
+    async def pictures(self, files: "PictureFiles") -> Stored | None:
+        """A block of pictures as they are; None if nobody told it to begin."""
+        return None if self._feeder is None else await _stored(self._feeder.pictures(files))
 
     @ray.method
     async def rest(self) -> None:
         """Return when nothing is being decoded any more."""
-        await asyncio.gather(*map(asyncio.wrap_future, self._feeder.begun()))
+        begun = self._feeder.begun() if self._feeder else []
+        await asyncio.gather(*map(asyncio.wrap_future, begun))
 
     @ray.method
     async def usage(self) -> dict[str, float]:
@@ -96,36 +106,44 @@ def usage() -> dict[str, float]:
     return {"cpu_seconds": used.ru_utime + used.ru_stime, "peak_memory": used.ru_maxrss * 1024}
 
 
+@dataclass(frozen=True)
 class NodeFeed:
-    """The feeder of a node as a process there sees it: a ``Feed``. Arrays are read-only."""
+    """The feeder of a node as processes there see it: a ``Feed``, whose arrays are read-only."""
 
-    def __init__(self, actor: ActorProxy[NodeFeeder]) -> None:
-        self._actor = actor
+    actor: ActorProxy[NodeFeeder]
+    plan: "TrainingPlan"
+    dataset: Stored
+    """Kept by whoever created the actor, for as long as it may be started again."""
+    decoders: int
+    """How many threads decode."""
 
     def batch(self, step: int) -> "Answer[Batch]":
         """The training batch of a step, asked for."""
-        return Answer(lambda: self._actor.batch.remote(step))
+        return Answer(self, lambda: self.actor.batch.remote(step))
 
     def pictures(self, files: "PictureFiles") -> "Answer[Pixels]":
         """A block of pictures as they are, asked for."""
-        return Answer(lambda: self._actor.pictures.remote(files))
+        return Answer(self, lambda: self.actor.pictures.remote(files))
+
+    def begin(self) -> None:
+        """Tell the feeder what it serves."""
+        ray.get(self.actor.begin.remote(self.plan, self.dataset, self.decoders))
 
 
 class Answer(Generic[Value]):
     """What a feeder was asked for; asked again if the feeder dies."""
 
-    def __init__(self, ask: Callable[[], Any]) -> None:
+    def __init__(self, feed: NodeFeed, ask: Callable[[], Any]) -> None:
+        self._feed = feed
         self._ask = ask
         self._asked = ask()
 
     def result(self) -> Value:
         """Wait for it. Raises RunError if it cannot be decoded, or if the feeder stays dead."""
-        deadline: float | None = None
+        deadline = None
         while True:
             try:
-                (stored,) = ray.get(self._asked)
-                value: Value = ray.get(stored)
-                return value
+                return self._fetch()
             except ray.exceptions.RayTaskError as error:
                 raise error.cause from None
             except LOST as error:
@@ -138,10 +156,15 @@ class Answer(Generic[Value]):
             time.sleep(PAUSE_SECONDS)
             self._asked = self._ask()
 
+    def _fetch(self) -> Value:
+        while (stored := ray.get(self._asked)) is None:
+            self._feed.begin()
+            self._asked = self._ask()
+        value: Value = ray.get(stored[0])
+        return value
 
-def new_feeder(
-    node: str, plan: "TrainingPlan", dataset: Stored, decoders: int
-) -> ActorProxy[NodeFeeder]:
+
+def new_feeder(node: str) -> ActorProxy[NodeFeeder]:
     """A feeder on a node, which ends with the process that creates it."""
     create: Callable[..., ActorProxy[NodeFeeder]] = (
         ray.remote(NodeFeeder)
@@ -155,7 +178,7 @@ def new_feeder(
         )
         .remote
     )
-    return create(plan, dataset, decoders)
+    return create()
 
 
 def kill(feeder: ActorProxy[NodeFeeder]) -> None:
@@ -192,20 +215,20 @@ class Feeders:
         self._dataset = dataset
         self._threads = threads
         self._decoders = decoders
-        self._feeders: dict[str, ActorProxy[NodeFeeder]] = {}
+        self._feeds: dict[str, NodeFeed] = {}
 
-    def serve(self, nodes: Collection[str]) -> Mapping[str, ActorProxy[NodeFeeder]]:
+    def serve(self, nodes: Collection[str]) -> Mapping[str, NodeFeed]:
         """A feeder for each node in ``nodes``, which has a node as often as it has students."""
         from cohort.data.feeder import free_cores
 
-        for node in self._feeders.keys() - set(nodes):
-            kill(self._feeders.pop(node))
-        for node in dict.fromkeys(nodes):
-            if node not in self._feeders:
-                busy = list(nodes).count(node) * self._threads
-                decoders = self._decoders or free_cores(busy, cores_of(node))
-                self._feeders[node] = new_feeder(node, self._plan, [self._dataset], decoders)
-        return self._feeders
+        for node in self._feeds.keys() - set(nodes):
+            kill(self._feeds.pop(node).actor)
+        for node in set(nodes) - self._feeds.keys():
+            busy = list(nodes).count(node) * self._threads
+            decoders = self._decoders or free_cores(busy, cores_of(node))
+            feeder = new_feeder(node)
+            self._feeds[node] = NodeFeed(feeder, self._plan, [self._dataset], decoders)
+        return self._feeds
 
     def close(self) -> None:
         """End all of them."""

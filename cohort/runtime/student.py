@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import ray
 import torch
-from ray.actor import ActorProxy
 from torch import Tensor
 
 from cohort.data.dataset import ImageDataset
@@ -28,7 +27,7 @@ from cohort.models.modules import count_parameters
 from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.collective import PosteriorGroup, new_store
-from cohort.runtime.feeding import NodeFeed, NodeFeeder, usage
+from cohort.runtime.feeding import NodeFeed, usage
 
 Posterior = npt.NDArray[np.float32]
 
@@ -59,9 +58,9 @@ class Student:
         return self._place()
 
     @ray.method
-    def read(self, dataset: ImageDataset, feeder: ActorProxy[NodeFeeder] | None) -> None:
-        """Learn from these data from now on; pictures in files come from this node's feeder, if any."""
-        self.dataset = dataset if feeder is None else with_feed(dataset, NodeFeed(feeder))
+    def read(self, dataset: ImageDataset, feed: NodeFeed | None) -> None:
+        """Learn from these data from now on; pictures in files come from this node's feed, if any."""
+        self.dataset = dataset if feed is None else with_feed(dataset, feed)
         self.learner.read(self.dataset)
 
     # One step, through the object store

@@ -35,8 +35,10 @@ def dataset(root):
 
 
 def pictures_in(root, **options):
-    config = DataConfig(dataset="folder", data_root=str(root), image_size="24x16", **options)
-    return load_dataset(DataConfig(**{**vars(config), "feed": "node"}), 0)
+    config = DataConfig(
+        dataset="folder", data_root=str(root), image_size="24x16", feed="node", **options
+    )
+    return load_dataset(config, 0)
 
 
 @pytest.fixture
