@@ -21,7 +21,7 @@ from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.cohort import HeldOut, Load, OnRecords, Stopping
 from cohort.runtime.exchange import Exchange
-from cohort.runtime.feeding import Feeders
+from cohort.runtime.feeding import Feeders, NodeFeed
 from cohort.runtime.reservation import Reservation
 from cohort.runtime.student import Student
 
@@ -126,6 +126,11 @@ class RayCohort:
     def places(self) -> Mapping[int, Mapping[str, Any]]:
         """Node, address, process and device of each student."""
         return self._places
+
+    @property
+    def feeds(self) -> Mapping[str, NodeFeed]:
+        """The feed of each node that has students, if their pictures are in files."""
+        return {} if self._feeders is None else self._feeders.feeds
 
     def casualties(self) -> tuple[int, ...]:
         """Students whose process is dead or does not answer."""

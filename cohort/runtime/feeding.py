@@ -215,20 +215,21 @@ class Feeders:
         self._dataset = dataset
         self._threads = threads
         self._decoders = decoders
-        self._feeds: dict[str, NodeFeed] = {}
+        self.feeds: dict[str, NodeFeed] = {}
+        """By node."""
 
     def serve(self, nodes: Collection[str]) -> Mapping[str, NodeFeed]:
         """A feeder for each node in ``nodes``, which has a node as often as it has students."""
         from cohort.data.feeder import free_cores
 
-        for node in self._feeds.keys() - set(nodes):
-            kill(self._feeds.pop(node).actor)
-        for node in set(nodes) - self._feeds.keys():
+        for node in self.feeds.keys() - set(nodes):
+            kill(self.feeds.pop(node).actor)
+        for node in set(nodes) - self.feeds.keys():
             busy = list(nodes).count(node) * self._threads
             decoders = self._decoders or free_cores(busy, cores_of(node))
             feeder = new_feeder(node)
-            self._feeds[node] = NodeFeed(feeder, self._plan, [self._dataset], decoders)
-        return self._feeds
+            self.feeds[node] = NodeFeed(feeder, self._plan, [self._dataset], decoders)
+        return self.feeds
 
     def close(self) -> None:
         """End all of them."""
