@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -131,6 +131,19 @@ class RayCohort:
     def feeds(self) -> Mapping[str, NodeFeed]:
         """The feed of each node that has students, if their pictures are in files."""
         return {} if self._feeders is None else self._feeders.feeds
+
+    def reading(self, dataset: ImageDataset, *, fed: bool) -> Callable[[], None]:
+        """What makes all students learn from a data set, which is stored once, from then on.
+
+        With ``fed``, through their nodes' feeds; else each decodes for itself what is in files.
+        """
+        stored = ray.put(dataset)
+
+        def read() -> None:
+            feeds = {k: self.feeds[place["node"]] for k, place in self._places.items() if fed}
+            ray.get([a.read.remote(stored, feeds.get(k)) for k, a in self._actors.items()])
+
+        return read
 
     def casualties(self) -> tuple[int, ...]:
         """Students whose process is dead or does not answer."""

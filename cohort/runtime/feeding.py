@@ -125,6 +125,14 @@ class NodeFeed:
         """A block of pictures as they are, asked for."""
         return Answer(self, lambda: self.actor.pictures.remote(files))
 
+    def rest(self) -> None:
+        """Wait until nothing is being decoded any more."""
+        ray.get(self.actor.rest.remote())
+
+    def usage(self) -> dict[str, float]:
+        """CPU seconds and largest resident size in bytes of the feeder's process so far."""
+        return ray.get(self.actor.usage.remote())
+
     def begin(self) -> None:
         """Tell the feeder what it serves."""
         ray.get(self.actor.begin.remote(self.plan, self.dataset, self.decoders))

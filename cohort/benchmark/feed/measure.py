@@ -5,10 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import ray
 import torch
 
 from cohort.benchmark.feed.config import CLASSES, MODES, FeedBenchConfig, Mode
@@ -65,14 +64,14 @@ def measure(config: FeedBenchConfig) -> Measurements:
             exchange = choose_exchange(cohort)
             exchange.open(actors.actors, actors.places)
             advance = partial(exchange.advance, actors.actors)
-            before = turns.usage_of_feeder()["peak_memory"]
+            before = feed.usage()["peak_memory"]
             rounds = time_rounds(
                 {mode: partial(turns.take, mode, advance) for mode in MODES},
                 rounds=config.rounds,
                 steps=config.steps,
                 seed=config.seed,
             )
-            growth = turns.usage_of_feeder()["peak_memory"] - before
+            growth = feed.usage()["peak_memory"] - before
     kept = KEPT * config.batch_size * 3 * height * width
     return Measurements(rounds, int(growth), kept, gpus, notice or "")
 
@@ -89,31 +88,26 @@ class _Turns:
         feed.pictures(one).result()
         some = np.linspace(0, len(files.train) - 1, REMEMBERED * batch_size).astype(int)
         remembered = replace(files, train=in_memory(files.train.part(some)))
-        stored, decoded = ray.put(files), ray.put(remembered)
-        self._students = list(cohort.actors.values())
-        self._feeder = feed.actor
-        self._reads: dict[Mode, tuple[Any, NodeFeed | None]] = {
-            "each": (stored, None),
-            "feeder": (stored, feed),
-            "memory": (decoded, None),
+        self._cohort = cohort
+        self._feed = feed
+        self._reading: dict[Mode, Callable[[], None]] = {
+            "each": cohort.reading(files, fed=False),
+            "feeder": cohort.reading(files, fed=True),
+            "memory": cohort.reading(remembered, fed=False),
         }
 
     def take(self, mode: Mode, advance: Callable[..., int], numbers: range) -> Took:
         """These steps in one way, until nothing is decoded ahead any more."""
-        ray.get([student.read.remote(*self._reads[mode]) for student in self._students])
+        self._reading[mode]()
 
         def work() -> None:
             advance(numbers.start, numbers.stop, lambda student, records: None, lambda: False)
-            ray.get(self._feeder.rest.remote())
+            self._feed.rest()
 
         before = self._cpu_seconds()
         seconds = seconds_of(work, torch.device("cpu"))  # a cohort waits for its GPUs by itself
         return Took(seconds, self._cpu_seconds() - before)
 
-    def usage_of_feeder(self) -> dict[str, float]:
-        """CPU seconds and largest resident size of the feeder's process so far."""
-        return ray.get(self._feeder.usage.remote())
-
     def _cpu_seconds(self) -> float:
-        every = [self._feeder, *self._students]
-        return sum(used["cpu_seconds"] for used in ray.get([a.usage.remote() for a in every]))
+        every = [self._feed.usage(), *self._cohort.usage().values()]
+        return sum(used["cpu_seconds"] for used in every)
