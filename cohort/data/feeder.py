@@ -124,7 +124,7 @@ class Feeder(Generic[Kept]):
 
 def _is_missing(kept: "Future[Any] | None") -> bool:
     """Whether it has to be begun: what failed is tried again."""
-    return kept is None or (kept.done() and kept.exception() is not None)
+    return kept is None or (kept.done() and (kept.cancelled() or kept.exception() is not None))
 
 
 def _readable(begun: Callable[[], Value]) -> Value:

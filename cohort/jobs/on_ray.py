@@ -53,7 +53,7 @@ def run_on_ray(job: Job, recorder: Recorder, placement: Placement, beside: Besid
     common = Common(mailbox, name, ray.put(job.dataset))
     failures: list[RunError] = []
     others = nullcontext(job) if beside is None else beside(job, placement, common)
-    with _ending_feeders(mailbox), others as job, _fitting(job, common, placement) as fit:
+    with others as job, _fitting(job, common, placement) as fit:
         told = False
         # The last messages may come between a look into the mailbox and the end of the fit.
         while fit.running or ray.get(mailbox.waiting.remote()):
@@ -74,9 +74,10 @@ def run_on_ray(job: Job, recorder: Recorder, placement: Placement, beside: Besid
 class _Fit:
     """``TorchTrainer.fit`` in a thread: the main one listens to signals and writes records."""
 
-    def __init__(self, trainer: TorchTrainer) -> None:
+    def __init__(self, trainer: TorchTrainer, mailbox: ActorProxy[Mailbox]) -> None:
         self.error: Exception | None = None
         self._trainer = trainer
+        self._mailbox = mailbox
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -90,13 +91,9 @@ class _Fit:
             self._trainer.fit()
         except Exception as error:
             self.error = error
-
-
-@contextlib.contextmanager
-def _ending_feeders(mailbox: ActorProxy[Mailbox]) -> Iterator[None]:
-    """Workers that go on to a stop after we failed need them; they end with the mailbox then."""
-    yield
-    ray.get(mailbox.end_feeders.remote())
+        finally:
+            with contextlib.suppress(Exception):  # Ray may be gone, and the feeders with it
+                ray.get(self._mailbox.end_feeders.remote())
 
 
 @contextlib.contextmanager
@@ -124,7 +121,7 @@ def _fitting(job: Job, common: Common, placement: Placement) -> Iterator[_Fit]:
             ),
         ),
     )
-    fit = _Fit(trainer)
+    fit = _Fit(trainer, common.mailbox)
     try:
         yield fit
     finally:

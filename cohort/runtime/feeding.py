@@ -94,7 +94,7 @@ class NodeFeeder:
 
 async def _stored(decoded: "Future[Any]") -> Stored:
     try:
-        return [await asyncio.wrap_future(decoded)]
+        return [await asyncio.shield(asyncio.wrap_future(decoded))]  # which others wait for
     except RunError as error:
         address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
         raise RunError(f"node {address}: {error}") from None

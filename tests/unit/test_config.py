@@ -351,6 +351,8 @@ ANOTHER = {
     "gpus": 1,
     "exchange": "collective",
     "data_root": "elsewhere",
+    "feed": "memory",
+    "decoders": 9,
     "tensorboard": True,
     "baseline": True,
 }
