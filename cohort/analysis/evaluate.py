@@ -100,7 +100,7 @@ def evaluate_run(
     of_teachers, notes = measure_ensembles(run_dir, dataset, answers, device)
     add_equivalents(rows, of_teachers)
     summary = {"students": rows, "ensemble": prefixed(ensemble), **of_teachers}
-    return RunEvaluation(summary=summary, exits=exits, notes=notes)
+    return RunEvaluation(summary=summary, exits=exits, notes=(*dataset.notes, *notes))
 
 
 def _refuse_flags_of_exits(

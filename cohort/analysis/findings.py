@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from cohort.data.dataset import Split
-from cohort.data.registry import subset
+from cohort.data.subset import subset
 from cohort.run.finished import LoadedRun
 
 SEED = 0

@@ -26,7 +26,7 @@ def augment(
     which the images are a shard. Padding is not carried out: an output pixel looks up the input
     pixel that the three steps would have brought there.
     """
-    padding, (B, _, H, W) = augmentation.padding, images_BCHW.shape
+    padding, (B, _, H, W) = augmentation.shift, images_BCHW.shape
     moves_3B = draw(B * shard[1], augmentation, generator)[:, rows_of(B, shard)]
     top_B, left_B, mirror_B = moves_3B.to(images_BCHW.device)
     across_W = torch.arange(W, device=images_BCHW.device)
@@ -43,7 +43,7 @@ def augment(
 
 def draw(count: int, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
     """Vertical shift, horizontal shift, and 0 or 1 for the flip, per example: int64 [3, count]."""
-    padding = augmentation.padding
+    padding = augmentation.shift
     shifts = torch.randint(-padding, padding + 1, (2, count), generator=generator)
     flips = torch.randint(0, 1 + augmentation.flip, (1, count), generator=generator)
     return torch.cat([shifts, flips])

@@ -33,6 +33,11 @@ class Augmentation:
     erasing: float = 0.0
     """Probability that a random rectangle is filled with noise (Random Erasing)."""
 
+    @property
+    def shift(self) -> int:
+        """Pixels by which an image may shift in each direction."""
+        return self.padding if self.crop == "shift" else 0
+
 
 @dataclass(frozen=True)
 class Split:
@@ -89,6 +94,12 @@ class ImageDataset:
     """What a user should know of the files that were read, a sentence each."""
     skipped: tuple[str, ...] = ()
     """Pictures that could not be read and were left out, which the user asked for."""
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """Those there are, by the names of their fields."""
+        splits = {"train": self.train, "test": self.test}
+        return splits if self.validation is None else {**splits, "validation": self.validation}
 
     @property
     def num_classes(self) -> int:

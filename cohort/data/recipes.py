@@ -38,6 +38,31 @@ CIFAR = Recipe(
 )
 """Deep Mutual Learning (arXiv 1706.00384), with the weight decay that replicators add."""
 
+MARKET = Recipe(
+    network="mobilenet_v1",
+    epochs=124,
+    batch_size=16,
+    lr=2e-4,
+    weight_decay=4e-5,
+    optimizer="adam",
+    lr_schedule="constant",
+)
+"""Deep Mutual Learning on Market-1501: its 100 000 steps are 124 epochs of 808.
+
+The weight decay is that of its authors' code; its label smoothing of 0.1 is left to the user.
+"""
+
+IMAGENET = Recipe(
+    network="resnet50",
+    epochs=90,
+    batch_size=256,
+    lr=0.1,
+    weight_decay=1e-4,
+    optimizer="momentum",
+    lr_schedule="thirds",
+)
+"""Deep Residual Learning (arXiv 1512.03385) as it is commonly repeated: x0.1 at epochs 30 and 60."""
+
 GENERAL = replace(CIFAR, epochs=100, lr=0.05, lr_schedule="cosine")
 """For pictures nobody has tuned for: half of CIFAR's rate and a smooth decay forgive more."""
 
@@ -59,7 +84,15 @@ ODS = replace(
 )
 """Diversity Matters When Learning From Ensembles (arXiv 2110.14149), as in its authors' code."""
 
-RECIPES = {"cifar10": CIFAR, "cifar100": CIFAR, "digits": DIGITS, "synthetic": SYNTHETIC}
+RECIPES = {
+    "cifar10": CIFAR,
+    "cifar100": CIFAR,
+    "tiny-imagenet": CIFAR,
+    "imagenet": IMAGENET,
+    "market1501": MARKET,
+    "digits": DIGITS,
+    "synthetic": SYNTHETIC,
+}
 
 
 def recipe_for(dataset: str | Callable[..., Any]) -> Recipe:
@@ -68,11 +101,15 @@ def recipe_for(dataset: str | Callable[..., Any]) -> Recipe:
 
 
 def self_distillation_recipe(dataset: str | Callable[..., Any]) -> Recipe:
-    """The recipe for self-distillation of a ``DataConfig.dataset``: its own for CIFAR, else as in general."""
+    """The recipe for self-distillation of a ``DataConfig.dataset``: the authors' own where it is CIFAR's."""
     recipe = recipe_for(dataset)
     if recipe is CIFAR:
         return SELF_DISTILLATION
-    return recipe if dataset == "digits" else replace(recipe, network=SELF_DISTILLATION.network)
+    return (
+        recipe
+        if dataset in ("digits", "imagenet")
+        else replace(recipe, network=SELF_DISTILLATION.network)
+    )
 
 
 def ods_recipe(dataset: str | Callable[..., Any]) -> Recipe:

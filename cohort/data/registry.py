@@ -3,19 +3,26 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import torch
-
-from cohort.config import DataConfig, flag
-from cohort.data.autoaugment import CHANNELS
-from cohort.data.dataset import Augmentation, ImageDataset, Split
+from cohort.config import DataConfig
+from cohort.data import autoaugment, color_jitter
+from cohort.data.dataset import Augmentation, ImageDataset
 from cohort.data.hold_out import hold_out
+from cohort.data.idle_flags import refuse_idle_flags
 from cohort.data.pictures.feed import fed
-from cohort.data.readers import cifar, digits, folder, synthetic
-from cohort.data.statistics import channel_statistics
+from cohort.data.readers import (
+    cifar,
+    digits,
+    folder,
+    imagenet,
+    market1501,
+    synthetic,
+    tiny_imagenet,
+)
+from cohort.data.statistics import channel_statistics, notes_on
+from cohort.data.subset import subset
 from cohort.data.validate import validate
 from cohort.errors import ConfigError, did_you_mean
 from cohort.imports import import_object, takes, written_name
-from cohort.seeding import generator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,15 +36,16 @@ class Reader:
     """Can be fetched: --download means something to it."""
     measured: bool = True
     """Mean and standard deviation are those of whatever is trained on; else they are constants."""
-    in_files: bool = False
-    """Has pictures in files: --feed, --decoders and --skip-broken mean something to it."""
 
 
 READERS = {
     "digits": Reader(read=digits.read),
     "cifar10": Reader(read=cifar.read, downloads=True, measured=False),
     "cifar100": Reader(read=cifar.read, downloads=True, measured=False),
-    "folder": Reader(read=folder.read, resizes=True, in_files=True),
+    "tiny-imagenet": Reader(read=tiny_imagenet.read, resizes=True),
+    "imagenet": Reader(read=imagenet.read, resizes=True, measured=False),
+    "market1501": Reader(read=market1501.read, resizes=True),
+    "folder": Reader(read=folder.read, resizes=True),
     "synthetic": Reader(read=synthetic.read, resizes=True),
 }
 
@@ -48,19 +56,22 @@ def known_datasets() -> tuple[str, ...]:
 
 
 def load_dataset(config: DataConfig, seed: int) -> ImageDataset:
-    """The data set in memory, with the subsets that ``config.data_seed`` or else ``seed`` picks.
+    """The data set, in memory or in files, with the subsets that ``config.data_seed`` or else ``seed`` picks.
 
     Mean and standard deviation remain those of the whole training split (without what --validation
     holds out of it, except CIFAR's, which are the published ones of all 50 000 images), so that
     networks trained on different subsets normalise alike. Whatever is wrong raises ConfigError.
     """
     reader = find_reader(config)
-    refuse_idle_flags(config, reader)
-    dataset = fed(reader.read(config), config)
+    refuse_flags_of_others(config, reader)
+    dataset = reader.read(config)
+    refuse_idle_flags(config, dataset)
+    dataset = fed(dataset, config)
     if not dataset.mean:
         mean, std = channel_statistics(dataset.train.images)
         dataset = replace(dataset, mean=mean, std=std)
     validate(dataset)
+    dataset = replace(dataset, notes=dataset.notes + notes_on(dataset.train.images))
     without = ""
     if config.validation is not None:
         dataset = hold_out(dataset, config.validation, measured=reader.measured)
@@ -77,10 +88,15 @@ def load_dataset(config: DataConfig, seed: int) -> ImageDataset:
 def augmentation_of(config: DataConfig, dataset: ImageDataset) -> Augmentation:
     """The data set's own augmentation, and what the flags add to it."""
     own, (channels, height, width) = dataset.augmentation, dataset.image_shape
-    if config.autoaugment and channels not in CHANNELS:
+    if config.autoaugment and channels not in autoaugment.CHANNELS:
         raise ConfigError(
             f"--autoaugment was given; it takes images of 1 or 3 channels, and those of --dataset "
             f"{written_name(config.dataset)} have {channels}"
+        )
+    if config.color_jitter and channels not in color_jitter.CHANNELS:
+        raise ConfigError(
+            f"--color-jitter is {config.color_jitter}; it takes images of 1 or 3 channels, and those of "
+            f"--dataset {written_name(config.dataset)} have {channels}"
         )
     if config.cutout is not None and config.cutout > min(height, width):
         raise ConfigError(
@@ -116,8 +132,8 @@ def find_reader(config: DataConfig) -> Reader:
     return READERS[name]
 
 
-def refuse_idle_flags(config: DataConfig, reader: Reader) -> None:
-    """Raise ConfigError for a flag that would do nothing, which is a misunderstanding."""
+def refuse_flags_of_others(config: DataConfig, reader: Reader) -> None:
+    """Raise ConfigError for a flag that means something to other data sets only."""
     if config.image_size is not None and not reader.resizes:
         able = ", ".join(name for name, other in READERS.items() if other.resizes)
         raise ConfigError(
@@ -155,17 +171,3 @@ def read_own(config: DataConfig) -> ImageDataset:
 def dataset_label(config: DataConfig) -> str:
     """A short name of the data set for the names of folders: of one's own, the function's."""
     return written_name(config.dataset).rpartition(":")[2].strip("<>")
-
-
-def subset(split: Split, count: int | None, key: str, seed: int, without: str = "") -> Split:
-    """The first ``count`` examples of a shuffle by ``seed``; all in their own order for None.
-
-    A larger count is refused, as ``flag(key)``; ``without`` says what the split no longer holds.
-    """
-    if count is None:
-        return split
-    if count > len(split):
-        raise ConfigError(
-            f"{flag(key)} is {count}; it must be at most {len(split)}, the size of the split{without}"
-        )
-    return split.part(torch.randperm(len(split), generator=generator(seed, key))[:count].numpy())

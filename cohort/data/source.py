@@ -12,8 +12,10 @@ from torch import Tensor
 
 from cohort.data.augment import Shard, augment, rows_of
 from cohort.data.autoaugment import auto_augment
+from cohort.data.color_jitter import jitter
 from cohort.data.cutout import cut_out
 from cohort.data.dataset import Augmentation, Images, Split
+from cohort.data.erasing import erase
 from cohort.data.pictures.files import PictureFiles, Promise
 from cohort.data.pictures.frame import DRAWS
 from cohort.errors import ConfigError
@@ -112,13 +114,21 @@ class BatchSource:
         augmentation, seed = self._augmentation, self._seed
         images = augment(images, augmentation, generator(seed, "augment", step), self.shard)
         if augmentation.autoaugment:
-            places = range(self._rows.start, self._rows.stop)
-            seeds = [derive_seed(seed, "autoaugment", step, place) for place in places]
-            images = auto_augment(images, seeds)
+            images = auto_augment(images, self._seeds("autoaugment", step))
+        if augmentation.color_jitter:
+            draws = generator(seed, "color", step)
+            images = jitter(images, augmentation.color_jitter, draws, self.shard)
         if augmentation.cutout:
             draws = generator(seed, "cutout", step)
             images = cut_out(images, augmentation.cutout, draws, self.shard)
+        if augmentation.erasing:
+            images = erase(images, augmentation.erasing, self._seeds("erasing", step))
         return images
+
+    def _seeds(self, purpose: str, step: int) -> list[int]:
+        """One for each image of the shard, by its place in the whole batch."""
+        places = range(self._rows.start, self._rows.stop)
+        return [derive_seed(self._seed, purpose, step, place) for place in places]
 
     def _order_of(self, epoch: int) -> Tensor:
         """The epoch's permutation, int64 [N] beside the images; the latest one is kept."""

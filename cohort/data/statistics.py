@@ -7,6 +7,7 @@ from cohort.data.dataset import Images
 from cohort.data.pictures.files import pixels_of
 
 CHUNK = 256  # images; bincount widens its input to int64, eight times a chunk at once is enough
+MOST_COMPARED = 64  # images: enough to see whether they are all the same
 MOST_PIXELS = 2**28
 """Of large data sets a part is measured, evenly spread: all of CIFAR, 5 000 pictures of 224 x 224."""
 
@@ -34,6 +35,17 @@ def _sample(images: Images) -> Images:
     count, _, height, width = images.shape
     most = max(1, MOST_PIXELS // (height * width))
     return images if count <= most else images[np.linspace(0, count - 1, most).astype(int)]
+
+
+def notes_on(images: Images) -> tuple[str, ...]:
+    """A sentence if all training images that are looked at, [N, C, H, W], are one and the same."""
+    looked_at = images[np.linspace(0, len(images) - 1, min(MOST_COMPARED, len(images))).astype(int)]
+    pixels = pixels_of(looked_at)
+    if len(pixels) == 1 or (pixels != pixels[0]).any():
+        return ()
+    return (
+        f"the training images are identical, all {len(pixels)} that were compared of {len(images)}",
+    )
 
 
 def mean_and_std(counts: npt.NDArray[np.int64]) -> tuple[float, float]:

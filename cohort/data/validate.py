@@ -6,8 +6,9 @@ import numpy as np
 
 from cohort.data.augment import check_reflectable
 from cohort.data.autoaugment import check_channels
+from cohort.data.color_jitter import check_colours
 from cohort.data.cutout import check_side
-from cohort.data.dataset import ImageDataset, Split
+from cohort.data.dataset import DISTRACTOR, GALLERY, JUNK, MORE, QUERY, ImageDataset, Search, Split
 from cohort.data.pictures.files import PictureFiles
 from cohort.errors import ConfigError
 
@@ -18,12 +19,13 @@ def validate(dataset: ImageDataset) -> None:
     """Raise ConfigError with the first thing that contradicts the types in ``dataset.py``."""
     if len(dataset.classes) < 2:
         wrong(dataset, f"has {len(dataset.classes)} classes; it must have at least 2")
-    splits = {"train": dataset.train, "test": dataset.test, "validation": dataset.validation}
-    for which, split in splits.items():
-        if split is not None:
-            check_arrays(dataset, split, which)
+    for which, split in dataset.splits.items():
+        check_arrays(dataset, split, which)
+        if which == "test" and isinstance(split, Search):
+            check_search(dataset, split)
+        else:
             check_labels(dataset, split, which)
-            check_shape(dataset, split, which)
+        check_shape(dataset, split, which)
     check_statistics(dataset)
     check_augmentation(dataset)
 
@@ -50,6 +52,29 @@ def check_labels(dataset: ImageDataset, split: Split, which: str) -> None:
     if low < 0 or high > last:
         found = low if low < 0 else high
         wrong(dataset, f"has the label {found} in {which}; labels must lie in 0…{last}")
+
+
+def check_search(dataset: ImageDataset, split: Search) -> None:
+    """Raise ConfigError unless people can be looked for as ``Search`` has it."""
+    for name, dtype in (("cameras", np.int64), ("roles", np.int8)):
+        array = getattr(split, name)
+        if not isinstance(array, np.ndarray) or (array.dtype, array.shape) != (
+            dtype,
+            split.labels.shape,
+        ):
+            found = f"{getattr(array, 'dtype', type(array).__name__)} {np.shape(array)}"
+            wanted = f"a NumPy array {np.dtype(dtype)} {split.labels.shape}, as its labels"
+            wrong(dataset, f"has test.{name} {found}; it must be {wanted}")
+    for role, what in ((QUERY, "queries"), (GALLERY, "gallery images")):
+        if not (split.roles == role).any():
+            wrong(dataset, f"has no {what} in test; it must have at least one")
+    if not np.isin(split.roles, (GALLERY, QUERY, MORE)).all():
+        wrong(dataset, "has other roles in test than GALLERY, QUERY and MORE")
+    lowest = int(split.labels.min())
+    if lowest < JUNK:
+        wrong(dataset, f"has the identity {lowest} in test; identities must be {JUNK} or more")
+    if split.labels[split.roles != GALLERY].min() <= DISTRACTOR:
+        wrong(dataset, "looks for nobody in test: a query's identity must be 1 or more")
 
 
 def check_shape(dataset: ImageDataset, split: Split, which: str) -> None:
@@ -79,11 +104,15 @@ def check_augmentation(dataset: ImageDataset) -> None:
         )
     if augmentation.cutout < 0:
         wrong(dataset, f"has {augmentation}; cutout must be 0 or more")
+    if not (0 <= augmentation.erasing < 1 and 0 <= augmentation.color_jitter < 1):
+        wrong(dataset, f"has {augmentation}; erasing and color_jitter must be from 0 to below 1")
     try:
         if augmentation.padding_mode == "reflect":
-            check_reflectable(augmentation.padding, *size)
+            check_reflectable(augmentation.shift, *size)
         if augmentation.autoaugment:
             check_channels(channels)
+        if augmentation.color_jitter:
+            check_colours(channels)
         check_side(augmentation.cutout, *size)
     except ValueError as error:
         wrong(dataset, f"cannot be augmented: {error}")

@@ -78,3 +78,20 @@ def read_data_card(folder: RunFolder) -> DataCard | None:
         raise
     except (ValueError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{file} does not describe a run's data: {error}") from error
+
+
+def check_as_many(folder: RunFolder, dataset: ImageDataset) -> None:
+    """Raise ConfigError if a run to resume finds other numbers of images than it began with.
+
+    Its batches would be others, and so the run another one.
+    """
+    card = read_data_card(folder)
+    if card is None:
+        return
+    now = card_of(dataset).counts
+    for which in (*card.counts, *now):
+        if card.counts.get(which, 0) != now.get(which, 0):
+            raise ConfigError(
+                f"--resume {folder.path}: its data have changed: {now.get(which, 0)} images in {which}, "
+                f"where the run began with {card.counts.get(which, 0)}; put them back, or start a new run"
+            )

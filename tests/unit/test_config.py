@@ -223,7 +223,7 @@ def test_every_number_is_checked():
 
 @pytest.mark.parametrize("size", [0, -8, "", "x", "0x8", "8x", "x8", "8x8x8", "8 x 8", "1e2", 8.5])
 def test_sizes_that_are_none(size):
-    with pytest.raises(ConfigError, match="^--image-size is .*; it must be N or HEIGHTxWIDTH"):
+    with pytest.raises(ConfigError, match=r"^--image-size is .*; it must be N or HEIGHTxWIDTH"):
         CohortConfig(image_size=size)
 
 

@@ -2,45 +2,86 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from cohort.config import DataConfig
-from cohort.data.dataset import ImageDataset, Split
-from cohort.data.pictures.files import PictureFiles, pixels_of
+from cohort.config import DataConfig, Feed
+from cohort.data.dataset import ImageDataset
+from cohort.data.pictures.broken import Broken, find_broken, look_at, settle
+from cohort.data.pictures.files import PictureFiles, Pixels
+from cohort.data.pictures.viewer import read_picture
+from cohort.errors import ConfigError
 
-CHUNK = 512  # pictures that are on their way from a file to their place in memory
 PART = 4
-"""A data set that would take more than this part of memory stays in its files."""
+"""A split that would take more than this part of memory stays in its files."""
+LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""Where a container says how much memory it has."""
 
 
 def fed(dataset: ImageDataset, config: DataConfig) -> ImageDataset:
-    """The data set in memory, or as it is if it stays in its files or was never there."""
-    splits = [dataset.train, dataset.test, *([dataset.validation] if dataset.validation else [])]
-    if not any(isinstance(split.images, PictureFiles) for split in splits):
-        return dataset
-    size = sum(int(np.prod(split.images.shape)) for split in splits)
+    """The data set with each split in memory, or in files if it stays there or was never elsewhere.
+
+    All files are tried. Raises ConfigError for those that are broken, unless they are to be skipped,
+    and for splits that do not fit into memory.
+    """
+    files = {
+        which: split.images
+        for which, split in dataset.splits.items()
+        if isinstance(split.images, PictureFiles)
+    }
+    homes = {which: _home(which, images, dataset, config) for which, images in files.items()}
+    _check_fits([files[which] for which, home in homes.items() if home == "memory"], config)
+    if config.decoders is not None and "node" not in homes.values():
+        raise ConfigError(
+            f"--decoders is {config.decoders}, but the pictures are decoded into memory at the start, by "
+            "all cores; add --feed node, or leave it out"
+        )
+    broken: dict[str, Broken] = {}
+    decoded: dict[str, Any] = {}
+    for which, images in files.items():
+        if homes[which] == "memory":
+            pixels, broken[which] = decoded_all(images)
+            decoded[which] = replace(getattr(dataset, which), images=pixels)
+        else:
+            broken[which] = look_at(images, whole=config.skip_broken)
+    return settle(replace(dataset, **decoded), broken, skip=config.skip_broken)
+
+
+def decoded_all(images: PictureFiles) -> tuple[Pixels, Broken]:
+    """uint8 [N, C, H, W], decoded on all cores, and what is wrong with those that cannot be."""
+    pixels = np.zeros(images.shape, np.uint8)
+
+    def decode(row: int) -> None:
+        pixels[row] = read_picture(images.path(row), images.frame).transpose(2, 0, 1)
+
+    return pixels, find_broken(len(images), decode)
+
+
+def _home(which: str, images: PictureFiles, dataset: ImageDataset, config: DataConfig) -> Feed:
+    if config.feed is not None:
+        return config.feed
     anew = (config.crop or dataset.augmentation.crop) == "resized"
-    by_itself = "node" if anew or size > _memory() / PART else "memory"
-    if (config.feed or by_itself) == "node":
-        return dataset
-    validation = None if dataset.validation is None else in_memory(dataset.validation)
-    return replace(
-        dataset, train=in_memory(dataset.train), test=in_memory(dataset.test), validation=validation
-    )
+    small = _bytes(images) <= memory() / PART
+    return "memory" if small and not (anew and which == "train") else "node"
 
 
-def in_memory(split: Split) -> Split:
-    """The split with its pictures decoded, on all cores."""
-    if not isinstance(split.images, PictureFiles):
-        return split
-    pixels = np.empty(split.images.shape, np.uint8)
-    for start in range(0, len(split), CHUNK):
-        part = slice(start, start + CHUNK)
-        pixels[part] = pixels_of(split.images[part])
-    return replace(split, images=pixels)
+def _check_fits(splits: list[PictureFiles], config: DataConfig) -> None:
+    size, there = sum(map(_bytes, splits)), memory()
+    if size > there:
+        raise ConfigError(
+            f"--feed is {config.feed}, but the pictures would take {size / 2**30:.1f} GiB and this "
+            f"machine has {there / 2**30:.1f} GiB of memory; use --feed node, or a smaller --image-size"
+        )
 
 
-def _memory() -> int:
-    """Bytes of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def _bytes(images: PictureFiles) -> int:
+    return int(np.prod(images.shape, dtype=np.int64))
+
+
+def memory() -> int:
+    """Bytes of this machine, or of the container that this process runs in."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = [Path(file).read_text().strip() for file in LIMITS if Path(file).is_file()]
+    return min([physical, *(int(limit) for limit in limits if limit.isdecimal())])

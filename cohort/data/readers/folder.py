@@ -1,15 +1,11 @@
 """One's own pictures under --data-root: train/<class>/*, and test/<class>/* or val/<class>/*."""
 
-import os
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from cohort.config import DataConfig, height_and_width
-from cohort.data.dataset import Augmentation, ImageDataset, Split
-from cohort.data.pictures.files import PictureFiles
+from cohort.data.dataset import Augmentation, ImageDataset
 from cohort.data.pictures.frame import Frame
+from cohort.data.pictures.listing import find_classes, list_pictures
 from cohort.errors import ConfigError
 
 DEFAULT_IMAGE_SIZE = 32
@@ -21,13 +17,15 @@ def read(config: DataConfig) -> ImageDataset:
     train_dir, test_dir = find_split(config, "train"), find_split(config, "test", "val")
     classes = find_classes(train_dir)
     check_same_classes(train_dir, classes, test_dir, find_classes(test_dir))
+    train, test = list_pictures(train_dir, classes), list_pictures(test_dir, classes)
     padding = min(frame.height, frame.width) // 8
     return ImageDataset(
         name="folder",
-        train=read_split(train_dir, classes, frame),
-        test=read_split(test_dir, classes, frame),
+        train=train.split(frame),
+        test=test.split(frame),
         classes=tuple(classes),
         augmentation=Augmentation(padding=padding, padding_mode="reflect", flip=True),
+        notes=train.notes + test.notes,
     )
 
 
@@ -37,22 +35,9 @@ def find_split(config: DataConfig, *names: str) -> Path:
         if (directory := Path(config.data_root) / name).is_dir():
             return directory
     raise ConfigError(
-        f"--data-root {config.data_root} has no directory {'/ or '.join(names)}/; --dataset folder "
-        f"needs {names[0]}/<class>/<picture>"
+        f"--data-root {config.data_root} has no directory {'/ or '.join(names)}/; --dataset "
+        f"{config.dataset} needs {names[0]}/<class>/<picture>"
     )
-
-
-def find_classes(directory: Path) -> list[str]:
-    """Names of the class directories, sorted."""
-    from torchvision.datasets import folder
-
-    try:
-        names: list[str] = folder.find_classes(directory)[0]
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"{directory} holds no class directories; --dataset folder needs one per class"
-        ) from error
-    return names
 
 
 def check_same_classes(
@@ -65,27 +50,3 @@ def check_same_classes(
     for name in test_classes:
         if name not in train_classes:
             raise ConfigError(f"{test_dir} has the class {name!r}, which {train_dir} lacks")
-
-
-def read_split(directory: Path, classes: Sequence[str], frame: Frame) -> Split:
-    """The pictures of the split, by class and then by name."""
-    samples = list_pictures(directory, classes)
-    names = [os.path.relpath(path, directory) for path, _ in samples]
-    labels = np.array([label for _, label in samples], dtype=np.int64)
-    return Split(PictureFiles.of(directory, names, frame), labels)
-
-
-def list_pictures(directory: Path, classes: Sequence[str]) -> list[tuple[str, int]]:
-    """(path, label) of every picture, by class and then by name."""
-    from torchvision.datasets import folder
-
-    indices = {name: index for index, name in enumerate(classes)}
-    try:
-        samples: list[tuple[str, int]] = folder.make_dataset(
-            directory, indices, folder.IMG_EXTENSIONS
-        )
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"{directory}: {str(error).strip().rstrip('.').replace('. ', '; ')}"
-        ) from error
-    return samples
