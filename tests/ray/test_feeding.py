@@ -127,8 +127,9 @@ def test_a_run_of_actors_that_stops_and_goes_on_is_the_same(cohort, tmp_path):
     assert going_on.summary["students"] == cohort("here", exchange="in_process", teacher="none")
 
 
-def test_what_cannot_be_decoded_amid_training_is_named_with_its_node(cohort, pictures):
-    broken = pictures / "train" / "class2" / "0003.jpg"
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_what_cannot_be_decoded_amid_training_is_named_with_its_node(cohort, pictures, split):
+    broken = pictures / split / "class2" / "0003.jpg"
     good = broken.read_bytes()
 
     def break_it(record):
