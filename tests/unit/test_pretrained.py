@@ -243,7 +243,7 @@ def test_other_classes_in_a_students_folder_are_known_by_name(trained, tmp_path)
     folder.mkdir()
     (folder / "model.safetensors").write_bytes((trained / "model.safetensors").read_bytes())
     card = json.loads((trained / "model.json").read_text())
-    assert fitted(trained).new == ()
+    assert fitted(trained).new == fitted(trained.parents[1]).new == ()  # the run's folder
     card["classes"] = card["classes"][::-1]
     (folder / "model.json").write_text(json.dumps(card))
     for named in (folder, folder / "model.safetensors"):
@@ -326,6 +326,16 @@ def test_what_is_no_weights_of_this_network_is_refused(make, words, tmp_path):
     assert message.startswith(f"--pretrained {tmp_path / 'f'}")
     assert words in message, message
     assert "\n" not in message
+
+
+def test_of_a_run_with_several_students_one_is_to_be_named(tmp_path):
+    for number in (0, 1):
+        (tmp_path / f"students/{number}").mkdir(parents=True)
+        (tmp_path / f"students/{number}/model.safetensors").touch()
+    with pytest.raises(
+        ConfigError, match=r"has 2 students; name one of .*students/0, .*students/1"
+    ):
+        read_weights(str(tmp_path))
 
 
 def test_nothing_is_written_if_the_file_does_not_fit(tmp_path):
