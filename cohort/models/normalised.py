@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from cohort.models.pixels import check_pixels
+
 
 class Normalised(nn.Module):
     """Normalises pixels in [0, 1] per channel, ``(x - mean) / std``, then calls ``network``.
@@ -15,6 +17,8 @@ class Normalised(nn.Module):
 
     scale: Tensor
     offset: Tensor
+    checks = False
+    """Whether pixels are looked at first: for a stranger's, not in training, which it would slow down."""
 
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
@@ -28,13 +32,19 @@ class Normalised(nn.Module):
         return logits
 
     def normalise(self, x_BCHW: Tensor) -> Tensor:
-        """What ``network`` is given for pixels in [0, 1]."""
+        """What ``network`` is given for pixels in [0, 1]; if it ``checks``, uint8 ones are scaled.
+
+        And whatever are no pixels raise ConfigError.
+        """
+        if self.checks:
+            x_BCHW = check_pixels(x_BCHW, channels=len(self.scale))
         return x_BCHW * self.scale - self.offset
 
     def around(self, network: nn.Module) -> "Normalised":
         """Another network behind the same normalisation."""
         other = Normalised(network, (), ())  # the same buffers, not equal ones computed again
-        other.scale, other.offset, other.training = self.scale, self.offset, self.training
+        other.scale, other.offset = self.scale, self.offset
+        other.training, other.checks = self.training, self.checks
         return other
 
 
