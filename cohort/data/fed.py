@@ -94,8 +94,7 @@ class FedPictures(PictureFiles):
 
 def in_files(dataset: ImageDataset) -> bool:
     """Whether pictures of the data set have to be decoded during the run."""
-    splits = (dataset.train, dataset.test, dataset.validation)
-    return any(split is not None and isinstance(split.images, PictureFiles) for split in splits)
+    return any(isinstance(split.images, PictureFiles) for split in dataset.splits.values())
 
 
 def with_feed(dataset: ImageDataset, feed: Feed) -> ImageDataset:
@@ -104,8 +103,8 @@ def with_feed(dataset: ImageDataset, feed: Feed) -> ImageDataset:
     def fed(split: Split) -> Split:
         return replace(split, images=through(feed, split.images))
 
-    validation = None if dataset.validation is None else fed(dataset.validation)
-    return replace(dataset, train=fed(dataset.train), test=fed(dataset.test), validation=validation)
+    fed_splits: dict[str, Any] = {name: fed(split) for name, split in dataset.splits.items()}
+    return replace(dataset, **fed_splits)
 
 
 def through(feed: Feed | None, images: Images) -> Images:

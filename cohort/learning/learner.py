@@ -71,7 +71,7 @@ class Learner:
     Args:
         network: the student, pixels to logits, where it is to be trained; what is evaluated and kept.
         plan: how it is trained.
-        dataset: what it is trained on.
+        dataset: what it is trained on; its batches come through its feed, if it has one.
         objective: the loss of what ``forward`` gives, its labels smoothed as the plan says.
         student: number of the student; dropout draws from (seed, student, step).
         forward: what is run on a training batch, if more than the network: all exits of it, a teacher

@@ -74,11 +74,11 @@ class Pretrained:
 
 
 def read_weights(given: str) -> WeightsFile:
-    """A safetensors file, a torch state dict, or the folder of a student.
+    """A safetensors file, a torch state dict, or the folder of a student or of a run that has one.
 
     Nothing in it is run. Raises ConfigError if it cannot be read, or holds no weights.
     """
-    path = Path(given) / WEIGHTS_FILE if Path(given).is_dir() else Path(given)
+    path = _file_of(given)
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -121,6 +121,17 @@ def fit(
     pretrained = Pretrained(file, fitting, tuple(new), tuple(unused))
     _check_fits(pretrained, student, classifiers)
     return pretrained
+
+
+def _file_of(given: str) -> Path:
+    path = Path(given)
+    if not path.is_dir():
+        return path
+    students = sorted(path.glob(f"students/*/{WEIGHTS_FILE}"))
+    if len(students) > 1:
+        names = ", ".join(str(student.parent) for student in students)
+        raise ConfigError(f"--pretrained {given} has {len(students)} students; name one of {names}")
+    return students[0] if students else path / WEIGHTS_FILE
 
 
 def _tensors(data: bytes, given: str) -> dict[str, Tensor]:

@@ -42,7 +42,7 @@ def read_report(folder: RunFolder) -> dict[int, Any]:
 
 
 def notices(start: Start) -> Iterator[str]:
-    """A sentence for each student."""
+    """A sentence for each student, and one for those that start alike."""
     for student, pretrained in start.items():
         new, unused = len(pretrained.new), len(pretrained.unused)
         names = f" ({', '.join(pretrained.new[:2])}{', …' * (new > 2)})" if new else ""
@@ -50,3 +50,18 @@ def notices(start: Start) -> Iterator[str]:
             f"student {student} starts from {pretrained.file.given}: {len(pretrained.fitting)} tensors "
             f"loaded, {new} new{names}, {unused} of the file unused"
         )
+    yield from _alike(start)
+
+
+def _alike(start: Start) -> Iterator[str]:
+    """A sentence for students that have all of their weights from the same file."""
+    students_of: dict[str, list[str]] = {}
+    for student, pretrained in start.items():
+        if not pretrained.new:
+            students_of.setdefault(pretrained.file.sha256, []).append(str(student))
+    for students in students_of.values():
+        if len(students) > 1:
+            yield (
+                f"students {', '.join(students)} start as one and the same: nothing in them is new, so "
+                "they stay equal unless their networks draw, as dropout does; give them different files"
+            )

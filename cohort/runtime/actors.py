@@ -22,6 +22,7 @@ from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.cohort import HeldOut, Load, OnRecords, Stopping
 from cohort.runtime.exchange import Exchange
 from cohort.runtime.feeding import Feeders, NodeFeed
+from cohort.runtime.in_flight import unwrapped
 from cohort.runtime.reservation import Reservation
 from cohort.runtime.student import Student
 
@@ -220,7 +221,10 @@ class RayCohort:
     def _ask(self, method: str, *arguments: Any) -> dict[int, Any]:
         """What every student answers to one call; all are asked at once."""
         answers = [getattr(a, method).remote(*arguments) for a in self._actors.values()]
-        return dict(zip(self._actors, ray.get(answers), strict=True))
+        try:
+            return dict(zip(self._actors, ray.get(answers), strict=True))
+        except ray.exceptions.RayTaskError as error:
+            raise unwrapped(error) from error
 
 
 def _lives(answer: Any) -> bool:

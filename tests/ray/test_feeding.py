@@ -23,7 +23,7 @@ from cohort.jobs.self_distill.config import resolve as resolve_self
 from cohort.jobs.self_distill.run import prepare_job as prepare_self
 from cohort.runtime.feeding import NodeFeed, kill, new_feeder
 from cohort.runtime.train import prepare, resolve
-from tests.support.local_ray import local_ray
+from tests.support.local_ray import ray_with_fuse
 from tests.support.pictures import make_folder
 from tests.support.workers import work_together
 
@@ -32,9 +32,9 @@ SMALL = "tests.support.teacher_runs:small"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def ray_of_five():
-    with local_ray(5):
-        yield
+def fuse():
+    with ray_with_fuse(5) as fuse:
+        yield fuse
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +127,9 @@ def test_a_run_of_actors_that_stops_and_goes_on_is_the_same(cohort, tmp_path):
     assert going_on.summary["students"] == cohort("here", exchange="in_process", teacher="none")
 
 
-def test_what_cannot_be_decoded_amid_training_is_named_with_its_node(cohort, pictures):
-    broken = pictures / "train" / "class2" / "0003.jpg"
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_what_cannot_be_decoded_amid_training_is_named_with_its_node(cohort, pictures, split):
+    broken = pictures / split / "class2" / "0003.jpg"
     good = broken.read_bytes()
 
     def break_it(record):
@@ -162,9 +163,8 @@ def address(array):
     return array.__array_interface__["data"][0]
 
 
-@pytest.mark.usefixtures("teachers")
-def test_two_workers_learn_the_same_from_memory_and_from_the_node(data, teachers, tmp_path):
-    """By self-distillation, and by ODS distillation with teachers that are actors."""
+def test_two_workers_learn_the_same_from_memory_and_from_the_node(data, teachers, tmp_path, fuse):
+    """By self-distillation, though the feeder dies and then a worker, and by ODS with a pool."""
     selfish = {
         **data,
         "model": "tests.support.networks:mortal_stages",
@@ -179,6 +179,7 @@ def test_two_workers_learn_the_same_from_memory_and_from_the_node(data, teachers
     ]
     expected = [told.final.weights_sha256 for told in work_together(jobs, 2, tmp_path / "memory")]
     on_step, killed = killing(7)
+    fuse.touch()
     runs = [
         self_distill(
             SelfDistillConfig(**selfish, workers=2, run_dir=str(tmp_path / "self")), on_step=on_step
@@ -187,6 +188,8 @@ def test_two_workers_learn_the_same_from_memory_and_from_the_node(data, teachers
     ]
     assert [run.summary["students"][0]["weights_sha256"] for run in runs] == expected
     assert restarted(killed) == 1
+    assert not fuse.exists(), "no worker died"
+    assert [run.summary["restarts"] for run in runs] == [1, 0]
 
 
 @pytest.fixture(scope="module")

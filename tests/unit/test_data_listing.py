@@ -8,8 +8,10 @@ from PIL import Image
 from torchvision.datasets import folder as torchvision_folder
 
 from cohort.config import DataConfig
+from cohort.data.dataset import ImageDataset, Split
 from cohort.data.pictures import feed
 from cohort.data.pictures.files import PictureFiles
+from cohort.data.pictures.frame import Frame
 from cohort.data.pictures.listing import find_classes, is_picture, list_pictures, pictures_in
 from cohort.data.registry import load_dataset
 from cohort.errors import ConfigError
@@ -232,6 +234,22 @@ def test_small_splits_are_decoded_into_memory_and_large_ones_stay(root, monkeypa
         dataset = read(root)
         splits = (dataset.train, dataset.test)
         assert tuple(isinstance(split.images, PictureFiles) for split in splits) == in_files
+
+
+def test_ones_own_data_may_be_files(root):
+    def mine():
+        names = [f"train/class{k % 2}/000{k // 2}.jpg" for k in range(12)]
+        split = Split(PictureFiles.of(root, names, Frame(12, 12)), np.arange(12) % 2)
+        few = split.part(slice(4))
+        return ImageDataset(name="mine", train=split, test=few, classes=("a", "b"))
+
+    dataset = load_dataset(DataConfig(dataset=mine), seed=0)
+    right = read(root).train
+    np.testing.assert_array_equal(dataset.train.images[::2], right.images[:6])
+    assert len(dataset.mean) == 3
+    truncate(broken := root / "train" / "class1" / "0002.jpg")
+    with pytest.raises(ConfigError, match=f"^{broken} cannot be read as a picture"):
+        load_dataset(DataConfig(dataset=mine, feed="node"), seed=0)
 
 
 def test_the_same_pixels_from_memory_and_from_files(root):

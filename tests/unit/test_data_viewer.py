@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from cohort.data.pictures.frame import Frame
-from cohort.data.pictures.viewer import BrokenPictureError, read_picture
+from cohort.data.pictures.viewer import BrokenPictureError, pillow, read_picture
 
 H, W = 6, 8
 ORIENTATION = 0x0112
@@ -82,6 +82,15 @@ def test_a_tag_that_makes_no_sense_turns_nothing(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "bad.png", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
     got = read_picture(tmp_path / "bad.png", Frame(H, W))
     np.testing.assert_array_equal(got, pixels)
+
+
+def test_tags_that_are_cut_off_are_no_ones_business(tmp_path):
+    """Some of ImageNet's are; Pillow reads those that are there, and warns of the others."""
+    tag = struct.pack("<HHIHH", ORIENTATION, 3, 1, 6, 0)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 3) + tag  # one of the three that it promises
+    Image.new("RGB", (W, H), "red").save(tmp_path / "x.jpg", exif=exif)
+    pillow.cache_clear()
+    assert (read_picture(tmp_path / "x.jpg", Frame(W, H))[..., 0] > 250).all()
 
 
 @pytest.mark.parametrize("ending", ["png", "tif"])

@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from concurrent.futures import wait
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ from cohort.config import DataConfig
 from cohort.data.fed import FedPictures, FedSource, source_of, through, with_feed
 from cohort.data.feeder import AHEAD, BLOCKS, KEPT, SPREAD, feeder_of, free_cores
 from cohort.data.pictures import files
-from cohort.data.pictures.feed import in_memory
 from cohort.data.registry import load_dataset
 from cohort.data.source import BatchSource, whole
 from cohort.errors import RunError
@@ -20,6 +20,7 @@ from cohort.learning.data_parallel import Workers
 from tests.support.pictures import make_folder
 
 BATCH = {"batch_size": 8, "seed": 5, "total_steps": 60}
+EVERYTHING = {"autoaugment": True, "color_jitter": 0.4, "erasing": 0.5}
 EPOCH = 6
 """Steps."""
 
@@ -88,7 +89,7 @@ def settle(feeder):
     wait(feeder.begun())
 
 
-@pytest.mark.parametrize("options", [{"cutout": 5}, {"crop": "resized", "autoaugment": True}])
+@pytest.mark.parametrize("options", [{"cutout": 5}, {"crop": "resized", **EVERYTHING}])
 @pytest.mark.parametrize("shard", [(0, 1), (1, 2), (3, 4)])
 def test_it_serves_what_each_decodes_for_himself(root, make, options, shard):
     dataset = pictures_in(root, **options)
@@ -99,7 +100,7 @@ def test_it_serves_what_each_decodes_for_himself(root, make, options, shard):
 
 def test_and_what_lies_in_memory(dataset, make):
     decoded = own(dataset).batch(7)
-    split = in_memory(dataset.train)
+    split = replace(dataset.train, images=files.pixels_of(dataset.train.images))
     source = {key: BATCH[key] for key in ("batch_size", "seed")}
     remembered = BatchSource(split, **source, augmentation=dataset.augmentation, device="cpu")
     assert equal(fed(make(dataset)).batch(7), remembered.batch(7))
@@ -198,9 +199,11 @@ def test_parts_of_a_fed_split_come_through_its_feed(dataset, make):
     split = with_feed(dataset, make(dataset)).test
     part = Workers(1, 2).part_of(split)
     assert isinstance(part.images, FedPictures)
-    expected = in_memory(dataset.test).images
-    assert np.array_equal(in_memory(part).images, expected[10:])
-    assert np.array_equal(in_memory(split.part(np.array([3, 19, 3]))).images, expected[[3, 19, 3]])
+    expected = files.pixels_of(dataset.test.images)
+    assert np.array_equal(files.pixels_of(part.images), expected[10:])
+    assert np.array_equal(
+        files.pixels_of(split.part(np.array([3, 19, 3])).images), expected[[3, 19, 3]]
+    )
     plain = through(None, part.images)
     assert type(plain) is files.PictureFiles
     assert np.array_equal(files.pixels_of(plain), expected[10:])

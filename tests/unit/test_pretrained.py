@@ -8,12 +8,21 @@ import pytest
 import safetensors.torch
 import torch
 
-from cohort import CohortConfig, OdsConfig, SelfDistillConfig, resume, self_distill, train_cohort
+from cohort import (
+    CohortConfig,
+    OdsConfig,
+    SelfDistillConfig,
+    ods_distill,
+    resume,
+    self_distill,
+    train_cohort,
+)
 from cohort.errors import ConfigError
 from cohort.learning.pretrained import fit, read_weights
 from cohort.learning.student_files import load_student
 from cohort.models.registry import build_network, build_student
 from cohort.models.spec import WithExits
+from cohort.run.pretrained import notices
 
 SHAPE = (3, 32, 32)
 CLASSES = tuple(f"pattern {label}" for label in range(10))
@@ -217,19 +226,42 @@ def test_a_job_starts_from_it_too(trained, tmp_path, method):
     assert result.summary["students"][0]["pretrained"]["unused"] == []
 
 
+def test_a_single_student_of_an_ensemble_starts_from_it_too(trained, tmp_path):
+    config = OdsConfig(
+        teachers=str(trained.parents[1]), student="single", workers=0, steps=1, batch_size=8,
+        epochs=1, threads=1, keep=9, checkpoint_every=1, pretrained=str(trained),
+        run_dir=str(tmp_path / "run"),
+    )  # fmt: skip
+    ods_distill(config)
+    weights = safetensors.torch.load_file(trained / "model.safetensors")
+    assert same(at_start(tmp_path / "run"), weights)
+
+
 def test_other_classes_in_a_students_folder_are_known_by_name(trained, tmp_path):
     """As many as ours, so that shapes alone would tell nothing."""
     folder = tmp_path / "student"
     folder.mkdir()
     (folder / "model.safetensors").write_bytes((trained / "model.safetensors").read_bytes())
     card = json.loads((trained / "model.json").read_text())
-    assert fitted(trained).new == ()
+    assert fitted(trained).new == fitted(trained.parents[1]).new == ()  # the run's folder
     card["classes"] = card["classes"][::-1]
     (folder / "model.json").write_text(json.dumps(card))
     for named in (folder, folder / "model.safetensors"):
         assert fitted(named).new == ("classifier.weight", "classifier.bias")
     exits = fitted(folder, WithExits("resnet8"))
     assert not any(".classifiers." in name for name in exits.fitting)
+
+
+def test_students_that_start_alike_are_told_of(trained, tmp_path):
+    torch.save(source(num_classes=7), tmp_path / "others")
+    files = {0: trained, 1: trained, 2: tmp_path / "others", 3: tmp_path / "others"}
+    told = list(notices({number: fitted(file) for number, file in files.items()}))
+    assert told[2] == (
+        f"student 2 starts from {tmp_path / 'others'}: 42 tensors loaded, 2 new (classifier.weight, "
+        "classifier.bias), 2 of the file unused"
+    )
+    assert len(told) == 5
+    assert told[4].startswith("students 0, 1 start as one and the same: nothing in them is new")
 
 
 # Refusals
@@ -294,6 +326,16 @@ def test_what_is_no_weights_of_this_network_is_refused(make, words, tmp_path):
     assert message.startswith(f"--pretrained {tmp_path / 'f'}")
     assert words in message, message
     assert "\n" not in message
+
+
+def test_of_a_run_with_several_students_one_is_to_be_named(tmp_path):
+    for number in (0, 1):
+        (tmp_path / f"students/{number}").mkdir(parents=True)
+        (tmp_path / f"students/{number}/model.safetensors").touch()
+    with pytest.raises(
+        ConfigError, match=r"has 2 students; name one of .*students/0, .*students/1"
+    ):
+        read_weights(str(tmp_path))
 
 
 def test_nothing_is_written_if_the_file_does_not_fit(tmp_path):

@@ -16,8 +16,7 @@ from cohort.benchmark.turns import gpus_for, seconds_of, time_rounds
 from cohort.config import height_and_width
 from cohort.data.dataset import ImageDataset
 from cohort.data.feeder import KEPT
-from cohort.data.pictures.feed import in_memory
-from cohort.data.pictures.files import PictureFiles
+from cohort.data.pictures.files import PictureFiles, pixels_of
 from cohort.runtime.actors import RayCohort
 from cohort.runtime.assembly import assemble, session
 from cohort.runtime.exchange import choose_exchange
@@ -87,7 +86,8 @@ class _Turns:
         assert isinstance(one, PictureFiles)
         feed.pictures(one).result()
         some = np.linspace(0, len(files.train) - 1, REMEMBERED * batch_size).astype(int)
-        remembered = replace(files, train=in_memory(files.train.part(some)))
+        part = files.train.part(some)
+        remembered = replace(files, train=replace(part, images=pixels_of(part.images)))
         self._cohort = cohort
         self._feed = feed
         self._reading: dict[Mode, Callable[[], None]] = {

@@ -64,16 +64,18 @@ class PictureFiles:
             pool: who decodes; by default threads of this process, one for each core.
         """
         pool = pool or threads()
+        pixels = np.empty(self.shape, np.uint8)
         each: list[Draws | None] = [None] * len(self) if cuts is None else list(cuts)
-        started = [
-            pool.submit(read_picture, self.path(row), self.frame, cut)
-            for row, cut in enumerate(each)
-        ]
+
+        def decode(row: int) -> None:
+            image = read_picture(self.path(row), self.frame, each[row])
+            pixels[row] = image.transpose(2, 0, 1)
+
+        started = [pool.submit(decode, row) for row in range(len(self))]
 
         def wait() -> Pixels:
-            pixels = np.empty(self.shape, np.uint8)
-            for image, one in zip(pixels, started, strict=True):
-                image[:] = one.result().transpose(2, 0, 1)
+            for one in started:
+                one.result()
             return pixels
 
         return wait

@@ -91,10 +91,12 @@ def as_shown(picture: "Picture") -> "Picture":
 def pillow() -> Any:
     """Its module Image, imported here because that is slow and most runs do without.
 
-    From now on it raises for pictures of so many pixels that it would warn.
+    From now on it raises for pictures of so many pixels that it would warn, and does not warn of
+    tags that are cut off.
     """
     from PIL import Image
 
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     return Image
 

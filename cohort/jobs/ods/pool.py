@@ -27,6 +27,7 @@ from cohort.data.augment import Shard
 from cohort.data.dataset import Images, Split
 from cohort.data.fed import FedPictures, source_of, through
 from cohort.data.source import Source, as_tensor
+from cohort.errors import RunError
 from cohort.jobs.feeding import fed
 from cohort.jobs.job import Job
 from cohort.jobs.mailbox import Common, Mailbox, StoredJob, WorkerFailedError, packed
@@ -221,6 +222,10 @@ def fetch(references: Sequence[Any]) -> list[Any]:
             "an actor of --teacher-pool died, more often than --max-failures allows or while it was "
             "being started",
         ) from error
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, RunError):
+            raise error.cause from None
+        raise
 
 
 def as_array(tensor: Tensor) -> Array:
