@@ -143,6 +143,10 @@ class RunConfig(DataConfig, TrainingConfig):
     EXTENDABLE: ClassVar[tuple[str, ...]] = ("epochs", "steps", "keep", "data_root", "tensorboard")
     """Keys that may differ when a run is resumed: how far it goes, and where and how it is run."""
 
+    pretrained: str | None = None
+    """File of weights that students start from: safetensors, a torch state dict, or the folder of a
+    student. One for all, or one per student with commas between, - for none. What fits by name and
+    shape is loaded; a classifier of other classes stays new. Default: random numbers."""
     checkpoint_every: int | None = None
     """Steps between checkpoints. Default: one epoch."""
     keep: int = 2
@@ -160,6 +164,20 @@ class RunConfig(DataConfig, TrainingConfig):
         DataConfig.__post_init__(self)
         TrainingConfig.__post_init__(self)
         positive(self, "checkpoint_every", "keep", "eval_every", "log_every")
+        _ = self.pretrained_files  # refuses what are none
+
+    @property
+    def pretrained_files(self) -> tuple[str | None, ...]:
+        """The file of all students, or of each; None for one that starts anew."""
+        if self.pretrained is None:
+            return (None,)
+        names = [name.strip() for name in self.pretrained.split(",")]
+        if not all(names) or all(name == "-" for name in names):
+            raise ConfigError(
+                f"--pretrained is {self.pretrained!r}; it must be a file of weights, or one per student "
+                "with commas between, - for a student that starts anew"
+            )
+        return tuple(None if name == "-" else name for name in names)
 
     @property
     def in_this_process(self) -> bool:

@@ -18,6 +18,8 @@ CONFIG = 1
 """Of a run's config.yaml, and of any file for ``--config``."""
 DATA = 1
 """Of a run's data.json."""
+PRETRAINED = 1
+"""Of a run's pretrained.json."""
 STUDY = 1
 """Of a study's file, and of the study.yaml in its folder."""
 

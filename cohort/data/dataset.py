@@ -101,6 +101,22 @@ class ImageDataset:
         splits = {"train": self.train, "test": self.test}
         return splits if self.validation is None else {**splits, "validation": self.validation}
 
+    def in_order_of(self, classes: tuple[str, ...]) -> Self:
+        """The same images, labelled by the places of their classes in ``classes``: its own, reordered.
+
+        Identities of a ``Search`` are no classes, and stay.
+        """
+        place = {name: label for label, name in enumerate(classes)}
+        assert place.keys() == set(self.classes), "other classes, not another order"
+        new_C = np.array([place[name] for name in self.classes], np.int64)
+        relabelled: dict[str, Any] = {
+            which: split
+            if isinstance(split, Search)
+            else replace(split, labels=new_C[split.labels])
+            for which, split in self.splits.items()
+        }
+        return self if classes == self.classes else replace(self, classes=classes, **relabelled)
+
     @property
     def num_classes(self) -> int:
         """How many classes a network for this dataset tells apart."""

@@ -35,6 +35,10 @@ class JobConfig(RunConfig):
     def __post_init__(self) -> None:
         RunConfig.__post_init__(self)
         not_negative(self, "workers", "gpus", "max_failures")
+        if len(self.pretrained_files) > 1:
+            raise ConfigError(
+                f"--pretrained is {self.pretrained!r}; here is one student, so it must be one file"
+            )
         if self.workers == 0 and self.address not in (None, LOCAL):
             raise ConfigError(
                 f"--address is {self.address!r} with --workers 0, which uses no cluster; "

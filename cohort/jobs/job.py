@@ -15,6 +15,7 @@ from cohort.learning.data_parallel import Workers
 from cohort.learning.learner import Learner
 from cohort.learning.measuring import Measuring
 from cohort.learning.plan import TrainingPlan
+from cohort.models.normalised import Normalised
 
 Evaluation = dict[int | str, dict[str, Any]]
 """Measurements of the student, under its number, and of ensembles by their names."""
@@ -39,6 +40,10 @@ class Job(ABC):
     def restorable(self) -> Learner:
         """A learner to try a checkpoint on, in one process; it need not be able to learn."""
         return self.build_learner(Workers(), torch.device("cpu"))
+
+    @abstractmethod
+    def student(self) -> Normalised:
+        """The student at step 0."""
 
     @abstractmethod
     def answer(self, outputs: Sequence[Tensor]) -> Tensor:

@@ -19,6 +19,7 @@ from cohort.jobs.worker import Best, work
 from cohort.learning.data_parallel import Workers
 from cohort.learning.learner import WEIGHTS_FILE
 from cohort.learning.student_files import ModelCard
+from cohort.models.normalised import Normalised
 from cohort.models.spec import Network
 from cohort.run.checkpoint import Checkpoint
 from cohort.run.ending import prefixed, write_student
@@ -63,6 +64,10 @@ class JobRun(Run):
         """Restore the student."""
         check_restores(checkpoint, STUDENT, self.job.restorable(), self.config.run_dir)
 
+    def student(self, number: int) -> Normalised:
+        """The student at step 0."""
+        return self.job.student()
+
     def session(self) -> AbstractContextManager[None]:
         """The Ray of workers that are actors."""
         if self.config.in_this_process:
@@ -105,6 +110,10 @@ class JobTraining:
 
     def train(self) -> bool:
         """Train to the plan's last step, or until the owner is to stop; whether that was reached."""
+        owner = self._owner
+        if owner.start and owner.checkpoint is None:  # workers begin as if they went on from step 0
+            fresh = self._job.restorable().snapshot()
+            owner.save(0, [(STUDENT, owner.fresh(STUDENT, fresh))])
         if self._placement.workers == 0:
             _train_here(self._job, self._recorder, self._placement)
         else:

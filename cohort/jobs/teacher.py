@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from cohort.data.class_names import in_order_of
 from cohort.data.dataset import ImageDataset
 from cohort.errors import ConfigError
 from cohort.learning.learner import WEIGHTS_FILE
@@ -34,16 +35,13 @@ def read_teacher(path: str, dataset: ImageDataset) -> TeacherFiles:
 
 
 def read_student(folder: Path, dataset: ImageDataset, given: str) -> TeacherFiles:
-    """The trained student in a folder, checked to know the same classes of images as large.
+    """The trained student in a folder, checked to know the same classes, of images as large.
 
-    ``given`` is what the user named it by. Raises ConfigError if it learned something else.
+    They may be in another order: the data are to be learned in the teacher's. ``given`` is what the
+    user named it by. Raises ConfigError if it learned something else.
     """
     card = read_card(folder)
-    if len(card.classes) != dataset.num_classes or card.classes != dataset.classes:
-        raise ConfigError(
-            f"{given} knows the {len(card.classes)} classes of {card.dataset}, which are not the "
-            f"{dataset.num_classes} of --dataset {dataset.name}; take a teacher of the same data"
-        )
+    in_order_of(dataset, card.classes, given, card.dataset)
     if card.image_shape != dataset.image_shape:
         raise ConfigError(
             f"{given} takes images of shape {card.image_shape}, but --dataset {dataset.name} has "

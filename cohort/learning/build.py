@@ -3,6 +3,7 @@
 import torch
 
 from cohort.data.dataset import ImageDataset
+from cohort.learning.beside_heads import TrainedWithHeads, with_heads
 from cohort.learning.beside_teacher import AllExits
 from cohort.learning.learner import Learner
 from cohort.learning.plan import TrainingPlan
@@ -10,6 +11,7 @@ from cohort.models.early_exit import MultiExitStudent
 from cohort.models.normalised import Normalised
 from cohort.models.registry import build_student
 from cohort.models.spec import Network
+from cohort.objectives.auxiliary import WithAuxiliary
 from cohort.objectives.mutual import MutualLearning
 from cohort.objectives.self_distillation import MutualSelfDistillation
 
@@ -26,13 +28,38 @@ def build_learner(
     """Student number ``student`` of a cohort at step 0: a pure function of the arguments.
 
     The deepest exit of a student with exits is its posterior; the others learn from it by
-    self-distillation, as its paper weighs them.
+    self-distillation, as its paper weighs them. Auxiliary heads learn from the labels.
     """
     module = student_for(dataset, network, seed=plan.seed, student=student).to(device)
-    if not isinstance(module, MultiExitStudent):
+    if isinstance(module, MultiExitStudent):
+        beside = MutualSelfDistillation(mutual=objective)
+        return Learner(module, plan, dataset, beside, student=student, forward=AllExits(module))
+    trained = heads_for(dataset, network, module, seed=plan.seed, student=student)
+    if trained is None:
         return Learner(module, plan, dataset, objective, student=student)
-    beside = MutualSelfDistillation(mutual=objective)
-    return Learner(module, plan, dataset, beside, student=student, forward=AllExits(module))
+    return Learner(
+        module,
+        plan,
+        dataset,
+        WithAuxiliary(main=objective, weight=trained.weight),
+        student=student,
+        forward=trained.to(device),
+        adapters=trained.heads,
+    )
+
+
+def heads_for(
+    dataset: ImageDataset, network: Network, module: Normalised, *, seed: int, student: int
+) -> TrainedWithHeads | None:
+    """``with_heads`` for the classes and images of a data set."""
+    return with_heads(
+        module,
+        network,
+        num_classes=dataset.num_classes,
+        image_shape=dataset.image_shape,
+        seed=seed,
+        number=student,
+    )
 
 
 def student_for(

@@ -16,7 +16,7 @@ from cohort.errors import ConfigError
 from cohort.files import atomic_write
 from cohort.imports import one_line
 from cohort.learning.learner import WEIGHTS_FILE, weights_bytes
-from cohort.learning.student_files import CARD_FILE, ModelCard, load_student, read_card
+from cohort.learning.student_files import CARD_FILE, ModelCard, read_card, trained_student
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.normalised import Normalised
 
@@ -65,7 +65,7 @@ def check_free(destination: Path) -> None:
 
 def select(path: Path, exit: int | None) -> tuple[ModelCard, Normalised]:
     """The student in a folder, or one exit of it alone, and the card that describes it."""
-    card, student = read_card(path), load_student(path)
+    card, student = read_card(path), trained_student(path)
     if isinstance(student, MultiExitStudent):
         exit = student.network.num_exits if exit is None else exit
         return dataclasses.replace(card, exit=exit), student.exit_alone(exit)

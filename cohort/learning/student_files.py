@@ -57,15 +57,23 @@ _READER = TypeAdapter(ModelCard)
 
 
 def load_student(path: str | Path, network: Network | None = None) -> Normalised:
-    """A trained student in evaluation mode: pixels in [0, 1], float [B, C, H, W], to logits [B, classes].
+    """A trained student in evaluation mode: pixels [B, C, H, W] to logits [B, classes].
 
-    Normalisation is part of the module. A network with exits is a MultiExitStudent, one exit of it
-    that was exported alone a plain student, a batch ensemble a MembersStudent. ``path`` is the
-    student's folder, for example ``runs/NAME/students/0``. ``network``, the factory that was trained,
-    is needed only where model.json names one that cannot be imported again: a lambda, or a function
-    of the main script.
+    Pixels are uint8, or floating-point numbers in [0, 1]; others, and images of another shape, raise
+    ConfigError. Normalisation is part of the module. A network with exits is a MultiExitStudent, one
+    exit of it that was exported alone a plain student, a batch ensemble a MembersStudent. ``path`` is
+    the student's folder, for example ``runs/NAME/students/0``. ``network``, the factory that was
+    trained, is needed only where model.json names one that cannot be imported again: a lambda, or a
+    function of the main script.
     Raises ConfigError, naming the file, if one is missing or does not fit.
     """
+    student = trained_student(path, network)
+    student.checks = True
+    return student
+
+
+def trained_student(path: str | Path, network: Network | None = None) -> Normalised:
+    """``load_student`` for this package's own pixels, floats in [0, 1], which are not looked at."""
     folder = Path(path)
     card = read_card(folder)
     if network is None and card.network.startswith("<"):

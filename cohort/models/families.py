@@ -39,6 +39,7 @@ FAMILIES: dict[str, Builder] = {
     "pyramidnet_<depth>_<alpha>_bottleneck": by_channels(PyramidNet, bottleneck=True),
     **{f"vgg{n}_bn": partial(by_channels(VGG), n) for n in CONVOLUTIONS},
     "mobilenet": by_channels(MobileNet),
+    "mobilenet_v1": by_channels(MobileNet, stem_stride=2),
     "inception_v1": InceptionV1,
 }
 """Names to builders; what stands in angle brackets is a number."""

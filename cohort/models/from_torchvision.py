@@ -36,5 +36,5 @@ def unknown_network(name: str, torchvision_names: Sequence[str], *, flag: str) -
     hint = did_you_mean(name.lower(), (*close_names(), *torchvision_names))
     return (
         f"{flag} is {name!r}{hint and f' ({hint})'}; it must be {', '.join(known_networks())}, "
-        "any torchvision classifier, or one's own package.module:function"
+        "any torchvision classifier, timm:NAME, or one's own package.module:function"
     )

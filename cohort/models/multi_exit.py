@@ -47,6 +47,8 @@ class MultiExit(nn.Module):
         self.num_classes = deepest.out_features
         self.last_place: str | None = None
         """The module in the last section that gives its map, if known and no exit of its own."""
+        self.classifier_place: str | None = None
+        """What the deepest exit's classifier is called in the network without exits, if known."""
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Logits [B, C] of the deepest exit; no branch is run."""
@@ -93,6 +95,19 @@ class MultiExit(nn.Module):
         logits_BC: Tensor = self.classifiers[exit - 1](features_BF)
         return logits_BC
 
+    def name_without_exits(self, name: str) -> str | None:
+        """What a tensor is called in the network without exits; None if that has none such.
+
+        Example:
+            >>> network.name_without_exits("sections.1.stages.2.0.conv1.weight")  # doctest: +SKIP
+            'stages.2.0.conv1.weight'
+        """
+        kind, number, rest = name.split(".", 2)
+        if kind == "sections":
+            return rest
+        deepest = kind == "classifiers" and int(number) == self.num_exits - 1
+        return f"{self.classifier_place}.{rest}" if deepest and self.classifier_place else None
+
     def check_exit(self, exit: int) -> None:
         """Raise ConfigError if there is no such exit."""
         if exit not in range(1, self.num_exits + 1):
@@ -119,6 +134,9 @@ def multi_exit(
     ]
     made = MultiExit(trunk, branches)
     made.last_place = _last_after(network, places)
+    made.classifier_place = next(
+        name for name, module in network.named_modules() if module is trunk.classifier
+    )
     return made
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from cohort.models.features import features_of
 from cohort.models.modules import in_mode
+from cohort.models.pixels import check_pixels
 
 
 class Normalised(nn.Module):
@@ -18,6 +19,8 @@ class Normalised(nn.Module):
 
     scale: Tensor
     offset: Tensor
+    checks = False
+    """Whether pixels are looked at first: for a stranger's, not in training, which it would slow down."""
 
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
@@ -40,13 +43,19 @@ class Normalised(nn.Module):
             return features_of(self.network, self.normalise(x_BCHW))
 
     def normalise(self, x_BCHW: Tensor) -> Tensor:
-        """What ``network`` is given for pixels in [0, 1]."""
+        """What ``network`` is given for pixels in [0, 1]; if it ``checks``, uint8 ones are scaled.
+
+        And whatever are no pixels raise ConfigError.
+        """
+        if self.checks:
+            x_BCHW = check_pixels(x_BCHW, channels=len(self.scale))
         return x_BCHW * self.scale - self.offset
 
     def around(self, network: nn.Module) -> "Normalised":
         """Another network behind the same normalisation."""
         other = Normalised(network, (), ())  # the same buffers, not equal ones computed again
-        other.scale, other.offset, other.training = self.scale, self.offset, self.training
+        other.scale, other.offset = self.scale, self.offset
+        other.training, other.checks = self.training, self.checks
         return other
 
 

@@ -1,4 +1,4 @@
-"""From what stands after ``--students`` to a network: ours, torchvision's, or the user's own."""
+"""From what stands after ``--students`` to a network: ours, torchvision's, timm's, or the user's own."""
 
 from collections.abc import Sequence
 
@@ -12,6 +12,7 @@ from cohort.models.cut import candidates, default_places
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.factory import call_factory, check_network
 from cohort.models.families import ImageShape, build_own
+from cohort.models.from_timm import PREFIX, build_timm
 from cohort.models.from_torchvision import build_torchvision
 from cohort.models.member_layers import member_biases
 from cohort.models.members import MembersStudent
@@ -53,7 +54,7 @@ def build_network(
     """A freshly initialised network for images (C, H, W), checked to give ``num_classes`` logits.
 
     Args:
-        spec: one of ``known_networks()``, a torchvision classifier's name, one's own
+        spec: one of ``known_networks()``, a torchvision classifier's name, ``timm:NAME``, one's own
             ``package.module:function``, or a callable. One's own is called with ``num_classes``,
             and with ``image_shape`` if it has a parameter of that name. Any of these with
             ``+exits`` or ``+exits=PLACE/PLACE`` behind it, or in ``WithExits``, is a MultiExit;
@@ -72,16 +73,23 @@ def build_network(
         network = build_with_members(spec, num_classes, image_shape, flag=flag)
     elif not isinstance(spec, str):
         network = call_factory(spec, spec, num_classes, image_shape, flag=flag)
-    elif ":" in spec:
+    elif ":" in spec and not spec.startswith(PREFIX):
         factory = import_object(spec, flag)
         network = call_factory(factory, spec, num_classes, image_shape, flag=flag)
     else:
-        own = build_own(spec, num_classes, image_shape, flag=flag)
-        network = own or build_torchvision(spec, num_classes, image_shape, flag=flag)
+        network = build_by_name(spec, num_classes, image_shape, flag=flag)
         # Convolutions are a fifth faster so, on CPU and GPU; a user's own may `view` its maps.
         network = network.to(memory_format=torch.channels_last)
     check_network(network, num_classes, image_shape, spec, flag=flag)
     return network
+
+
+def build_by_name(name: str, num_classes: int, image_shape: ImageShape, *, flag: str) -> nn.Module:
+    """A network that this package, torchvision or timm has; raises ConfigError if none of them."""
+    if name.startswith(PREFIX):
+        return build_timm(name, num_classes, image_shape, flag=flag)
+    own = build_own(name, num_classes, image_shape, flag=flag)
+    return own or build_torchvision(name, num_classes, image_shape, flag=flag)
 
 
 def build_with_exits(

@@ -13,6 +13,7 @@ from cohort.learning.learner import WEIGHTS_FILE
 from cohort.learning.student_files import CARD_FILE, ModelCard
 from cohort.run.folder import RunFolder
 from cohort.run.owner import Owner
+from cohort.run.pretrained import read_report
 from cohort.version import versions
 
 
@@ -42,6 +43,7 @@ def conclude(owner: Owner, training: Training) -> dict[str, Any]:
         summary = _head(owner, training, "finished" if finished else "interrupted")
         if finished:
             summary |= training.finish()
+            _tell_starts(summary["students"], owner.folder)
         owner.folder.write_summary(summary)
     except Exception as error:
         reason = _write_reason(owner.folder, error)
@@ -61,6 +63,14 @@ def write_student(folder: Path, weights: bytes, card: ModelCard) -> None:
 def prefixed(measurements: Mapping[str, Any]) -> dict[str, Any]:
     """Test measurements under the names that ``summary.json`` gives them."""
     return {f"test_{name}": value for name, value in measurements.items()}
+
+
+def _tell_starts(lines: list[dict[str, Any]], folder: RunFolder) -> None:
+    """Add to the students' lines what weights they started from."""
+    for student, report in read_report(folder).items():
+        for line in lines:
+            if line["student"] == student:
+                line["pretrained"] = report
 
 
 def _head(owner: Owner, training: Training, status: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Runs that ended, read again: their students, their teachers, and the data they learned from."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -9,10 +10,11 @@ from torch import nn
 
 from cohort.config import DataConfig
 from cohort.config_file import read_config, validate
-from cohort.data.dataset import ImageDataset
+from cohort.data.class_names import in_order_of
+from cohort.data.dataset import ImageDataset, Search
 from cohort.data.registry import load_dataset
 from cohort.errors import ConfigError
-from cohort.learning.student_files import load_student, read_card
+from cohort.learning.student_files import ModelCard, read_card, trained_student
 from cohort.run.folder import RunFolder
 
 
@@ -56,22 +58,39 @@ def load_students(
 ) -> tuple[list[tuple[int, str, nn.Module]], ImageDataset]:
     """Number, network and module of every student of a finished run of any kind, and its data.
 
-    ``data_root`` says where the data lie now, if elsewhere. Raises ConfigError if the folder holds
-    no trained students, or the data are not there.
+    ``data_root`` says where the data lie now, if elsewhere; their labels are as the students count
+    their classes. Raises ConfigError if the folder holds no trained students, or the data are not
+    there, or are of other classes.
     """
     folder = RunFolder.open(run_dir)
     found = student_folders(folder)
     config = read_run_data(folder, data_root)
+    cards = {number: read_card(path) for number, path in found.items()}
     students: list[tuple[int, str, nn.Module]] = [
-        (number, read_card(path).network, load_student(path)) for number, path in found.items()
+        (number, cards[number].network, trained_student(path)) for number, path in found.items()
     ]
-    return students, load_dataset(config, config.seed)
+    dataset = load_dataset(config, config.seed)
+    if isinstance(dataset.test, Search):  # whose people no network learned
+        return students, dataset
+    return students, in_order_of(dataset, _common_classes(cards, folder), f"the run in {run_dir}")
+
+
+def _common_classes(cards: Mapping[int, ModelCard], folder: RunFolder) -> tuple[str, ...]:
+    """The classes of all students. Raises ConfigError if they count them differently."""
+    first, *others = {card.classes: number for number, card in cards.items()}
+    if others:
+        raise ConfigError(
+            f"{folder.path} has students that know other classes than each other, or in another order, "
+            "which no run leaves; look at students/*/model.json"
+        )
+    return first
 
 
 def load_teachers(folder: RunFolder) -> tuple[nn.Module, ...]:
     """The networks that taught a run, in evaluation mode and in the order of its members.
 
-    Raises ConfigError if its config names no run of teachers, or that run has not these students.
+    Raises ConfigError if its config names no run of teachers, or that run has not these students, or
+    they know other classes than the run's own.
     """
     config, file = read_run_data(folder, None), folder.config
     if config.teachers is None:
@@ -86,7 +105,13 @@ def load_teachers(folder: RunFolder) -> tuple[nn.Module, ...]:
             f"{file} chooses teacher {missing[0]}, but {config.teachers} has only "
             f"{', '.join(map(str, found))}"
         )
-    return tuple(load_student(found[number]) for number in chosen)
+    own = read_card(next(iter(student_folders(folder).values()))).classes
+    if any(read_card(found[number]).classes != own for number in chosen):
+        raise ConfigError(
+            f"{file} names teachers: {config.teachers}, but they know other classes now, or in another "
+            f"order, than the students of {folder.path}"
+        )
+    return tuple(trained_student(found[number]) for number in chosen)
 
 
 def student_folders(folder: RunFolder) -> dict[int, Path]:

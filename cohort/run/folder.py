@@ -101,6 +101,11 @@ class RunFolder:
         return self.path / "data.json"
 
     @property
+    def pretrained(self) -> Path:
+        """What students were given to start from; see ``cohort.run.pretrained``."""
+        return self.path / "pretrained.json"
+
+    @property
     def metrics(self) -> Path:
         """One JSON object a line; see ``cohort.reporting.records``."""
         return self.path / "metrics.jsonl"

@@ -1,12 +1,13 @@
 """Who owns a run while it trains: saves it, counts what happens to it, measures its time, and may end it."""
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from cohort.errors import ConfigError, RunError
 from cohort.learning.learner import Files
 from cohort.learning.plan import TrainingPlan
+from cohort.learning.pretrained import Pretrained
 from cohort.run.checkpoint import Checkpoint, Progress, newest_checkpoint, write_checkpoint
 from cohort.run.folder import RunFolder
 from cohort.run.journal import Journal
@@ -24,6 +25,7 @@ class Owner:
         checkpoint: from where the run goes on; None for a new run.
         asked: whether somebody asked the run to stop.
         watcher: told of checkpoints, and may stop the run too.
+        start: the weights that students of a new run start from, if not from random numbers.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Owner:
         checkpoint: Checkpoint | None,
         asked: Callable[[], bool],
         watcher: Watcher,
+        start: Mapping[int, Pretrained] | None = None,
     ) -> None:
         self.folder = folder
         self.journal = journal
@@ -45,6 +48,7 @@ class Owner:
         self._keep = keep
         self._asked = asked
         self._watcher = watcher
+        self.start = start or {}
 
     @property
     def step(self) -> int:
@@ -68,6 +72,10 @@ class Owner:
             self.folder.checkpoints, step, snapshots, progress=progress, keep=self._keep
         )
         self._watcher.saved(step, self.plan.total_steps)
+
+    def fresh(self, student: int, files: Files) -> Files:
+        """A student's files at step 0, from those of its random numbers."""
+        return self.start[student].into(files) if student in self.start else files
 
     def go_back(self) -> Checkpoint:
         """The newest checkpoint that is whole on disk. Raises RunError if there is none."""

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from cohort.config import RunConfig
 from cohort.data.dataset import ImageDataset
 from cohort.learning.plan import TrainingPlan
+from cohort.learning.pretrained import Pretrained, fit, read_weights
+from cohort.models.normalised import Normalised
 from cohort.models.spec import Network
 from cohort.run.checkpoint import Checkpoint
 from cohort.run.ending import Training
@@ -47,6 +49,25 @@ class Run(ABC):
     @abstractmethod
     def check_restores(self, checkpoint: Checkpoint) -> None:
         """Raise ConfigError if a checkpoint is of other students than these."""
+
+    @abstractmethod
+    def student(self, number: int) -> Normalised:
+        """A student at step 0, freshly initialised, on the CPU."""
+
+    def start(self) -> dict[int, Pretrained]:
+        """The weights that students start from who do not start anew, read from the files of the config.
+
+        Raises ConfigError if a file is none of weights, or does not fit its student.
+        """
+        given = self.config.pretrained_files
+        per_student = given * len(self.names) if len(given) == 1 else given
+        chosen = {k: file for k, file in zip(self.names, per_student, strict=True) if file}
+        files = {file: read_weights(file) for file in dict.fromkeys(chosen.values())}
+        dataset = self.dataset
+        return {
+            k: fit(files[file], self.student(k), dataset.classes, dataset.image_shape)
+            for k, file in chosen.items()
+        }
 
     @abstractmethod
     def session(self) -> AbstractContextManager[None]:

@@ -23,7 +23,9 @@ from cohort.run.folder import RunFolder, default_path
 from cohort.run.interruption import Interruption
 from cohort.run.journal import Journal, OnStep
 from cohort.run.owner import Owner
+from cohort.run.pretrained import notices, write_report
 from cohort.run.ready import Run
+from cohort.run.same_classes import with_its_classes
 from cohort.run.watcher import Nobody, Watcher
 
 
@@ -109,6 +111,7 @@ def resume_run(
     # Resolved once more: it may be the teachers that were given anew.
     run = command.prepare(command.resolve(config))
     check_as_many(folder, run.dataset)
+    run = with_its_classes(command, run, folder)
     _check_extends(checkpoint, run)
     run.check_restores(checkpoint)
     return _train(command, run, checkpoint, on_step, verbose, watcher, places)
@@ -124,6 +127,7 @@ def _train(
     places: Any,
 ) -> Result:
     config = run.config
+    start = {} if checkpoint else run.start()
     if verbose:
         print(run.greeting, flush=True)  # it takes seconds
     with run.session(), Interruption().listening() as interruption:
@@ -142,7 +146,8 @@ def _train(
             ):
                 write_config(folder, ready.config)
                 write_data_card(folder, run.dataset)
-                for notice in (*run.dataset.notes, ready.notice):
+                write_report(folder, start)
+                for notice in (*run.dataset.notes, ready.notice, *notices(start)):
                     if notice:
                         journal.notice(notice)
                 owner = Owner(
@@ -153,6 +158,7 @@ def _train(
                     checkpoint=checkpoint,
                     asked=interruption.requested,
                     watcher=watcher or Nobody(),
+                    start=start,
                 )
                 summary = conclude(owner, ready.training(owner))
         result = Result(folder.path, summary, run.networks)

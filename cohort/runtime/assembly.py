@@ -12,6 +12,7 @@ import torch
 from cohort.data.dataset import ImageDataset
 from cohort.errors import ConfigError
 from cohort.learning.plan import TrainingPlan
+from cohort.models.auxiliary import auxiliary_of
 from cohort.models.families import ImageShape
 from cohort.models.modules import count_parameters
 from cohort.models.registry import build_network
@@ -124,7 +125,10 @@ def _device_in_process(config: CohortConfig) -> torch.device:
 
 
 def parameters_of(network: Network, dataset: ImageDataset) -> int:
-    """How many parameters a network has for this data. Raises ConfigError if it does not fit it."""
+    """How many parameters are trained of a network for this data, auxiliary heads included.
+
+    Raises ConfigError if it does not fit it.
+    """
     return _parameters(network, dataset.num_classes, dataset.image_shape)
 
 
@@ -132,4 +136,9 @@ def parameters_of(network: Network, dataset: ImageDataset) -> int:
 def _parameters(network: Network, num_classes: int, image_shape: ImageShape) -> int:
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers are his own
         module = build_network(network, num_classes=num_classes, image_shape=image_shape)
-    return count_parameters(module)
+    heads = auxiliary_of(network, image_shape)
+    if heads is None:
+        return count_parameters(module)
+    assert isinstance(network, str)
+    with torch.device("meta"):
+        return count_parameters(module) + count_parameters(heads.build(network, num_classes))

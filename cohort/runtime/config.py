@@ -34,7 +34,7 @@ class CohortConfig(RunConfig):
     gpus: int | None = None
     """GPUs for the cohort in total; fewer than K are shared. Default: all that Ray sees, 0 if none."""
     students: Network | tuple[Network, ...] | None = None
-    """One network for all students, or K of them with commas between: a name (resnet32, wrn_28_10, mobilenet, inception_v1, any torchvision classifier) or package.module:function, each with +exits or +exits=PLACE/PLACE behind it to have exits that learn from its deepest one. Default: the data set's recipe."""  # noqa: E501
+    """One network for all students, or K of them with commas between: a name (resnet32, wrn_28_10, mobilenet, inception_v1, any torchvision classifier, timm:NAME) or package.module:function, each with +exits or +exits=PLACE/PLACE behind it to have exits that learn from its deepest one. Default: the data set's recipe."""  # noqa: E501
     teacher: Teacher = "peers"
     """What a student mimics: each of its K-1 peers, the ensemble of their posteriors, the ensemble_logits (softmax of their mean logit), or none."""  # noqa: E501
     schedule: Schedule = "simultaneous"
@@ -94,6 +94,11 @@ def _check_cohort(config: CohortConfig) -> None:
         raise ConfigError(
             f"--students names {len(config.networks)} networks; "
             f"it must name 1, for all students, or --k = {config.k}"
+        )
+    if len(config.pretrained_files) not in (1, config.k):
+        raise ConfigError(
+            f"--pretrained names {len(config.pretrained_files)} files; it must name 1, for all students, "
+            f"or --k = {config.k}, - for a student that starts anew"
         )
     for spec in map(partial(parse_spec, flag="--students"), config.networks):
         if isinstance(spec, WithMembers):

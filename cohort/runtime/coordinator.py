@@ -1,12 +1,12 @@
 """The training loop of a cohort: advance, evaluate, save, and recover when students die."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cohort.data.dataset import ImageDataset, Split
 from cohort.errors import RunError
 from cohort.imports import written_name
-from cohort.learning.learner import WEIGHTS_FILE
+from cohort.learning.learner import WEIGHTS_FILE, Files
 from cohort.learning.measuring import Measuring, together
 from cohort.learning.student_files import ModelCard
 from cohort.models.registry import with_places
@@ -110,13 +110,20 @@ class Coordinator:
         """Put the cohort where the owner's checkpoint is, else save step 0; returns the step."""
         checkpoint = self.owner.checkpoint
         if checkpoint is None:
-            self.owner.save(0, self.cohort.snapshots())
+            self.owner.save(0, self._fresh())
+            if self.owner.start:
+                self.cohort.restore(self.owner.go_back().load)
             return 0
         gone = [student for student in self.cohort.students if student not in checkpoint.students]
         self.cohort.drop(gone)
         self.cohort.restore(checkpoint.load)
         self.journal.rewind(checkpoint.step, self.cohort.students)
         return checkpoint.step
+
+    def _fresh(self) -> Iterator[tuple[int, Files]]:
+        """Every student's files at step 0, with the weights that it is to start from."""
+        for student, files in self.cohort.snapshots():
+            yield student, self.owner.fresh(student, files)
 
     def _train_to(self, step: int, stop: int) -> int:
         step = self.cohort.advance(step, stop, self.journal.trained, self.owner.stopping)

@@ -15,6 +15,7 @@ from cohort.imports import written_name
 from cohort.learning.build import build_learner, student_for
 from cohort.learning.measuring import Measuring, check_measurable
 from cohort.learning.plan import plan_training
+from cohort.models.normalised import Normalised
 from cohort.objectives.mutual import MutualLearning
 from cohort.reporting.tensorboard import summary_writer
 from cohort.run.checkpoint import Checkpoint
@@ -52,6 +53,10 @@ class CohortRun(Ingredients, Run):
                 device=torch.device("cpu"),
             )
             check_restores(checkpoint, student, learner, self.config.run_dir)
+
+    def student(self, number: int) -> Normalised:
+        """A student at step 0."""
+        return student_for(self.dataset, self.networks[number], seed=self.plan.seed, student=number)
 
     def session(self) -> AbstractContextManager[None]:
         """The Ray of students that are actors."""

@@ -5,8 +5,10 @@ import multiprocessing
 
 import psutil
 import pytest
+import torch
 
 from cohort import CohortConfig, RunError, train_cohort
+from cohort.models.registry import build_network
 from cohort.reporting.records import read_metrics
 from cohort.run.checkpoint import newest_checkpoint
 from cohort.run.folder import RunFolder
@@ -39,10 +41,21 @@ def config(run_dir, **options):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
+def weights(tmp_path_factory):
+    """A file that students start from."""
+    file = tmp_path_factory.mktemp("weights") / "resnet8.pt"
+    torch.manual_seed(1)
+    network = build_network("resnet8", num_classes=7, image_shape=(1, 8, 8))
+    torch.save(network.state_dict(), file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, weights):
     """Summary and records of the run whose fuse is not armed."""
     run_dir = tmp_path_factory.mktemp("undisturbed") / "run"
-    summary = train_cohort(config(run_dir, exchange="in_process")).summary
+    options = {"exchange": "in_process", "pretrained": str(weights)}
+    summary = train_cohort(config(run_dir, **options)).summary
     return hashes(summary), losses(run_dir)
 
 
@@ -55,20 +68,26 @@ def losses(run_dir):
     return sorted((r["step"], r["student"], r["loss"]) for r in records)
 
 
-def test_a_cohort_whose_students_die_equals_an_undisturbed_one(ray_and_fuse, undisturbed, tmp_path):
-    """One in the middle of a step, before there is a checkpoint of a later one, then all at once."""
+def test_a_cohort_whose_students_die_equals_an_undisturbed_one(
+    ray_and_fuse, undisturbed, weights, tmp_path
+):
+    """One in the middle of a step, before there is a checkpoint of a later one, then all at once.
+
+    The weights that they started from are gone by then.
+    """
     ray_and_fuse.touch()
     first, victims = [], []
 
     def kill_everybody(record):
         """Even survivors need not exist: the checkpoint is the whole cohort."""
+        weights.unlink(missing_ok=True)
         if record["step"] == STEPS - 4 and not victims:
             first.append(ray_and_fuse.exists())
             victims.extend(p.pid for p in students_of_this_run())
             for pid in victims:
                 multiprocessing.process.os.kill(pid, 9)
 
-    options = {"exchange": "collective", "checkpoint_every": 14}
+    options = {"exchange": "collective", "checkpoint_every": 14, "pretrained": str(weights)}
     result = train_cohort(config(tmp_path / "run", **options), on_step=kill_everybody)
     assert first == [False], "the first fault did not fire"
     assert len(victims) == 2

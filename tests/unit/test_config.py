@@ -50,6 +50,7 @@ FLAGS = {
     "--clip-grad-norm": None,
     "--precision": "fp32",
     "--threads": None,
+    "--pretrained": None,
     "--checkpoint-every": None,
     "--keep": 2,
     "--eval-every": None,

@@ -25,6 +25,7 @@ FOUR_EXITS = [
     "vgg11_bn",
     "vgg16_bn",
     "mobilenet",
+    "mobilenet_v1",
     "inception_v1",
 ]
 
@@ -74,6 +75,7 @@ def decimals(number: float) -> int:
         ("inception_v1", 100, 7_786_596, 7.8),
         ("wrn_28_10", 100, 36_536_884, 36.5),
         ("resnext29_8x64d", 10, 34_426_698, 34.4),  # Xie et al., Table 7
+        ("mobilenet_v1", 1000, 4_231_976, 4.2),  # Howard et al., Table 8
     ],
 )
 def test_parameter_counts_are_the_published_ones(name, num_classes, exact, published):
@@ -180,6 +182,26 @@ def test_pyramid_widens_block_by_block():
     assert [b.out_channels for stage in network.stages for b in stage] == [76, 88, 100]
 
 
+def test_mobilenet_v1_has_the_sizes_of_its_table():
+    """Howard et al., Table 1: what each row is given, without the stem's 224."""
+    network, sizes = on_meta("mobilenet_v1", num_classes=1000, image_shape=IMAGENET), []
+    for block in network.features:
+        block.register_forward_hook(lambda m, given, map_BCHW: sizes.append(map_BCHW.shape[1:3]))
+    network.eval()(torch.rand(2, *IMAGENET, device="meta"))
+    table = [
+        *[(32, 112), (64, 112), (128, 56), (128, 56), (256, 28), (256, 28), (512, 14)],
+        *[(512, 14)] * 5,
+        *[(1024, 7), (1024, 7)],
+    ]
+    assert [tuple(size) for size in sizes] == table
+
+
+def test_mobilenet_v1_is_not_for_small_pictures():
+    with pytest.raises(ConfigError) as caught:
+        on_meta("mobilenet_v1", image_shape=(3, 31, 224))
+    assert "shrinks images 32 times, but these are 31x224" in str(caught.value)
+
+
 # torchvision's
 
 
@@ -239,7 +261,9 @@ def test_a_network_has_four_exits_one_after_another(name):
     assert calls[-1] == "classifier"
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vgg11_bn", "mobilenet", "inception_v1"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "vgg11_bn", "mobilenet", "mobilenet_v1", "inception_v1"]
+)
 def test_maps_at_exits_get_smaller(name):
     network = on_meta(name)
     sizes = []
@@ -252,6 +276,7 @@ def test_maps_at_exits_get_smaller(name):
         "resnet18": [32, 16, 8],
         "vgg11_bn": [8, 4, 2],
         "mobilenet": [16, 8, 4],
+        "mobilenet_v1": [8, 4, 2],
         "inception_v1": [16, 8, 8],
     }
     assert sizes == expected[name]

@@ -17,7 +17,7 @@ SHARED = """
 TRAINS = f"""{SHARED}
     --epochs --steps --batch-size --lr --weight-decay --decay-on --optimizer --lr-schedule
     --warmup-epochs --label-smoothing --clip-grad-norm --seed --precision
-    --checkpoint-every --keep --eval-every --log-every --tensorboard --no-tensorboard --run-dir
+    --pretrained --checkpoint-every --keep --eval-every --log-every --tensorboard --no-tensorboard --run-dir
     --config --resume
     --threads --gpus --max-failures --address
 """

@@ -168,11 +168,18 @@ def test_lazy_layers_are_initialised_from_the_seed():
     assert equal(student("own_nets:lazy"), student("own_nets:lazy"))
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v3_small", "googlenet"])
-def test_torchvision_network(name):
-    network = build(name, num_classes=6, image_shape=(3, 64, 64))
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        *[("mobilenet_v3_small", 64), ("googlenet", 64), ("shufflenet_v2_x0_5", 64)],
+        *[("squeezenet1_1", 64), ("mnasnet0_5", 64), ("alexnet", 64), ("efficientnet_b0", 64)],
+        *[("resnet18", 224), ("mobilenet_v3_small", 224)],
+    ],
+)
+def test_torchvision_network(name, side):
+    network = build(name, num_classes=6, image_shape=(3, side, side))
     assert network.training
-    assert network(torch.rand(2, 3, 64, 64)).shape == (2, 6)  # a tensor in training mode too
+    assert network(torch.rand(2, 3, side, side)).shape == (2, 6)  # a tensor in training mode too
 
 
 def test_neither_ray_nor_torchvision_is_imported_for_our_own():

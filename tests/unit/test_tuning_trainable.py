@@ -44,6 +44,14 @@ def test_the_teachers_know_where_their_data_lie():
     assert placed(OdsConfig(), setting_of(data_root="there")).data_root == f"{HOME}/there"
 
 
+def test_weights_lie_where_the_study_was_started():
+    config = placed(CohortConfig(pretrained="a.pt, -,/b.pt", k=3), setting_of())
+    assert config.pretrained == f"{HOME}/a.pt,-,/b.pt"
+    assert (
+        placed(OdsConfig(student="single", pretrained="a"), setting_of()).pretrained == f"{HOME}/a"
+    )
+
+
 @pytest.mark.parametrize(
     ("config", "here"),
     [

@@ -92,6 +92,11 @@ class OdsConfig(JobConfig):
                 f"--model is {name!r}; here it is the network's name alone: its members come "
                 "from --student be --members N"
             )
+        if self.student == "be" and self.pretrained is not None:
+            raise ConfigError(
+                f"--pretrained is {self.pretrained!r} with --student be, whose members multiply the weights "
+                "by random factors of their own; leave it out, or use --student single"
+            )
         if self.student == "single":
             for key, default in (("members", None), ("init", "normal")):
                 if getattr(self, key) != default:

@@ -1,5 +1,6 @@
 """ODS distillation's run: data, teachers and network are read and tried out."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from cohort.jobs.ods.resolve import check_validation, teacher_folders
 from cohort.jobs.ods.resolve import resolve as resolve
 from cohort.jobs.placement import Placement, check_divides
 from cohort.jobs.run import JobRun
-from cohort.jobs.teacher import read_student
+from cohort.jobs.teacher import TeacherFiles, read_student
 from cohort.learning.plan import plan_training
 from cohort.models.members import MembersStudent
 from cohort.models.members_apart import check_members_apart
@@ -64,6 +65,7 @@ def prepare_job(config: OdsConfig, dataset: ImageDataset | None = None) -> OdsJo
     check_divides(config, plan, dataset)
     given = f"--teachers {config.teachers}"
     teachers = tuple(read_student(folder, dataset, given) for folder in teacher_folders(config))
+    dataset = dataset.in_order_of(_classes(config, teachers))
     check_validation(config)
     _check_pool(config, len(teachers))
     job = OdsJob(config, dataset, plan, "", 0, teachers)
@@ -72,6 +74,17 @@ def prepare_job(config: OdsConfig, dataset: ImageDataset | None = None) -> OdsJo
     if isinstance(student, MembersStudent):
         check_members_apart(student.network, dataset.image_shape, "--model")
     return replace(job, network=_written_name(config), parameters=count_parameters(student))
+
+
+def _classes(config: OdsConfig, teachers: Sequence[TeacherFiles]) -> tuple[str, ...]:
+    """The teachers' classes in their order. Raises ConfigError if it is not the same for all."""
+    first, *others = dict.fromkeys(teacher.card.classes for teacher in teachers)
+    if others:
+        raise ConfigError(
+            f"--teachers {config.teachers} has students that know their classes in different orders, "
+            "whose posteriors cannot be compared; take one run's own"
+        )
+    return first
 
 
 def _check_pool(config: OdsConfig, teachers: int) -> None:

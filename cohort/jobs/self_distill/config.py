@@ -36,7 +36,7 @@ class SelfDistillConfig(JobConfig):
     EXTENDABLE: ClassVar[tuple[str, ...]] = (*JobConfig.EXTENDABLE, "teacher")
 
     model: PlainNetwork | None = None
-    """The network: a name (resnet18, wrn_20_8, pyramidnet_110_84, resnext29_8x64d, vgg16_bn, ..., any torchvision classifier) or package.module:function. Default: the data set's recipe."""  # noqa: E501
+    """The network: a name (resnet18, wrn_20_8, pyramidnet_110_84, resnext29_8x64d, vgg16_bn, ..., any torchvision classifier, timm:NAME) or package.module:function. Default: the data set's recipe."""  # noqa: E501
     exits: str | tuple[str, ...] | None = None
     """Modules after which exits stand, or hints are taken, with commas between, such as stages.0,stages.1. Default: the network's own places."""  # noqa: E501
     method: Method = "byot"

@@ -14,18 +14,19 @@ from cohort.jobs.job import STUDENT, Evaluation, Job
 from cohort.jobs.self_distill.config import WITH_EXITS, Method, SelfDistillConfig
 from cohort.jobs.self_distill.hints import beside_teacher
 from cohort.jobs.teacher import TeacherFiles
-from cohort.learning.beside_teacher import AllExits
-from cohort.learning.build import student_for
+from cohort.learning.beside_heads import TrainedWithHeads
+from cohort.learning.beside_teacher import AllExits, BesideFrozenTeacher
+from cohort.learning.build import heads_for, student_for
 from cohort.learning.data_parallel import Workers
 from cohort.learning.learner import Learner
-from cohort.learning.student_files import load_student, own_factory
+from cohort.learning.student_files import own_factory, trained_student
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.normalised import Normalised
 from cohort.models.spec import WithExits
+from cohort.objectives.auxiliary import WithAuxiliary
 from cohort.objectives.classic import ClassicDistillation, Hint
-from cohort.objectives.mutual import MutualLearning
 from cohort.objectives.objective import Objective
-from cohort.objectives.self_distillation import DEEP_SUPERVISION, SelfDistillation
+from cohort.objectives.self_distillation import DEEP_SUPERVISION, LABELS_ONLY, SelfDistillation
 from cohort.run.ending import prefixed
 
 HINTS: Mapping[Method, Hint] = {"kd": "none", "fitnet": "maps", "at": "attention"}
@@ -46,10 +47,10 @@ class SelfDistillJob(Job):
             student,
             self.plan,
             self.dataset,
-            _objective(self.config),
+            _objective(self.config, module),
             student=STUDENT,
             forward=module,
-            adapters=getattr(module, "regressors", None),
+            adapters=_adapters(module),
             workers=workers,
         )
 
@@ -62,11 +63,14 @@ class SelfDistillJob(Job):
         return student_for(dataset, spec, seed=config.seed, student=STUDENT, flag="--model")
 
     def training_module(self, student: Normalised) -> nn.Module:
-        """What is run on a training batch: the student, all its exits, or a teacher beside it."""
+        """What is run on a training batch: the student, its exits or heads, or a teacher beside it."""
         if isinstance(student, MultiExitStudent):
             return AllExits(student)
         if self.teacher is None:
-            return student
+            assert self.config.model is not None, "the config is not resolved"
+            network, seed = self.config.model, self.config.seed
+            heads = heads_for(self.dataset, network, student, seed=seed, student=STUDENT)
+            return student if heads is None else heads
         teacher = self.teacher.build()
         return beside_teacher(self.config, student, teacher, self.dataset.image_shape)
 
@@ -101,7 +105,7 @@ class SelfDistillJob(Job):
         exits = measured.pop("exits", None)
         if exits is None:
             return {}
-        student = load_student(folder, own_factory(self.config.model))
+        student = trained_student(folder, own_factory(self.config.model))
         assert isinstance(student, MultiExitStudent)
         by_exit = [
             {name: values[index] for name, values in exits.items()}
@@ -116,9 +120,18 @@ class SelfDistillJob(Job):
         return {name: prefixed(evaluation[name]) for name in ensembles if name in evaluation}
 
 
-def _objective(config: SelfDistillConfig) -> Objective:
+def _adapters(module: nn.Module) -> nn.Module | None:
+    """What is trained with the student and not kept, if anything is."""
+    if isinstance(module, TrainedWithHeads):
+        return module.heads
+    return module.regressors if isinstance(module, BesideFrozenTeacher) else None
+
+
+def _objective(config: SelfDistillConfig, module: nn.Module) -> Objective:
+    if isinstance(module, TrainedWithHeads):
+        return WithAuxiliary(main=LABELS_ONLY, weight=module.weight)
     if config.method == "none":
-        return MutualLearning(teacher="none")
+        return LABELS_ONLY
     if config.method == "dsn":
         return DEEP_SUPERVISION
     assert config.alpha is not None, "the config is not resolved"

@@ -44,6 +44,7 @@ def prepare_job(
     check_divides(config, plan, dataset)
     if config.teacher is not None and teacher is None:
         teacher = read_teacher(config.teacher, dataset)
+        dataset = dataset.in_order_of(teacher.card.classes)
     job = SelfDistillJob(config, dataset, plan, "", 0, teacher)
     student = job.student()
     check_measurable(student, dataset, config.model, flag="--model")

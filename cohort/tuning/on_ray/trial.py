@@ -87,10 +87,13 @@ def _train_and_report(
 
 
 def placed(config: RunConfig, setting: Setting) -> RunConfig:
-    """The config with the place of its data, wherever the trial's process runs.
+    """The config with the places of its data and weights, wherever the trial's process runs.
 
     Where the data of an ensemble of teachers lie is known to the teachers' run.
     """
+    if config.pretrained is not None:
+        files = (file and str(setting.home / file) for file in config.pretrained_files)
+        config = dataclasses.replace(config, pretrained=",".join(file or "-" for file in files))
     of_teachers = isinstance(config, OdsConfig) and config.data_root == OdsConfig.data_root
     if of_teachers and setting.data_root is None:
         return config
