@@ -140,7 +140,15 @@ class TrainingConfig:
 class RunConfig(DataConfig, TrainingConfig):
     """Data, training, and where the run is written."""
 
-    EXTENDABLE: ClassVar[tuple[str, ...]] = ("epochs", "steps", "keep", "data_root", "tensorboard")
+    EXTENDABLE: ClassVar[tuple[str, ...]] = (
+        "epochs",
+        "steps",
+        "keep",
+        "data_root",
+        "feed",
+        "decoders",
+        "tensorboard",
+    )
     """Keys that may differ when a run is resumed: how far it goes, and where and how it is run."""
 
     pretrained: str | None = None

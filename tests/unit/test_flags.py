@@ -44,6 +44,7 @@ FLAGS = {
         --k --students --teacher --schedule --warmup-rounds --steps-per-round --startup --no-startup
     """,
     "bench self-distill": f"{SHARED} {BENCHMARK} --model --steps",
+    "bench feed": f"-h --help {BENCHMARK} --k --students --image-size --images --decoders --steps",
     "bench ods": f"""-h --help {BENCHMARK}
         --model --members --image-size --classes --steps --stacked-teachers --no-stacked-teachers
     """,
