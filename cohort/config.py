@@ -31,7 +31,7 @@ class DataConfig:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # for cohort.config_file
 
     dataset: str | Callable[..., Any] = "digits"
-    """digits, cifar10, cifar100, tiny-imagenet, imagenet, market1501, folder (class per directory), synthetic, or package.module:function."""  # noqa: E501
+    """digits, cifar10, cifar100, tiny-imagenet, imagenet, market1501, folder (class per directory), synthetic, synthetic-people, or package.module:function."""  # noqa: E501
     data_root: str = "data"
     """Directory where the data set lies, or is downloaded to."""
     download: bool = False
