@@ -60,6 +60,16 @@ def test_without_augmentation_nothing_changes():
     assert torch.equal(augment(images, Augmentation(), torch.Generator()), images)
 
 
+@pytest.mark.parametrize("crop", ["none", "resized"])
+def test_what_is_not_to_be_shifted_stays(crop):
+    images = torch.randint(0, 256, (8, 3, 6, 5), dtype=torch.uint8)
+    still = Augmentation(crop=crop, padding=3)
+    assert torch.equal(augment(images, still, torch.Generator()), images)
+    mirrored = augment(images, Augmentation(crop=crop, padding=3, flip=True), torch.Generator())
+    same, other = ((mirrored == each).flatten(1).all(1) for each in (images, images.flip(3)))
+    assert (same ^ other).all()
+
+
 def test_the_input_is_left_alone():
     images = torch.randint(0, 256, (4, 3, 6, 5), dtype=torch.uint8)
     before = images.clone()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cohort.config import DataConfig
-from cohort.data.dataset import Augmentation, ImageDataset, Split
+from cohort.data.dataset import GALLERY, QUERY, Augmentation, ImageDataset, Search, Split
 from cohort.data.recipes import RECIPES
 from cohort.data.registry import known_datasets, load_dataset
 from cohort.errors import ConfigError
@@ -60,6 +60,40 @@ def test_flags_that_would_do_nothing_are_refused():
     expect_refused("--image-size is 9; --dataset .*mine ", dataset=mine, image_size=9)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"feed": "node"}, "--feed is node; --dataset digits has its images in memory"),
+        ({"decoders": 2}, "--decoders is 2; --dataset digits has its images in memory"),
+        (
+            {"skip_broken": True},
+            "--skip-broken was given; --dataset digits has its images in memory",
+        ),
+        ({"distance": "cosine"}, "--distance is cosine; --dataset digits is tested by its classes"),
+        ({"crop": "resized"}, "--crop is resized, which cuts .* in memory, so use shift or none"),
+        (
+            {"crop": "shift", "dataset": mine},
+            "--crop is shift; --dataset .*mine does not say by how",
+        ),
+    ],
+)
+def test_flags_that_would_do_nothing_for_what_was_read_are_refused(options, message):
+    expect_refused(f"^{message}", **options)
+
+
+def test_a_crop_of_ones_own_that_needs_files():
+    def cut():
+        return replace(mine(), augmentation=Augmentation(crop="resized"))
+
+    expect_refused("^--dataset mine has the crop resized, which cuts .* so use shift", dataset=cut)
+    assert load(dataset=cut, crop="none").augmentation.crop == "none"
+
+
+def test_sizes_are_of_files_height_by_width():
+    message = "^--image-size is 8x16; synthetic pictures are square, so it must be N$"
+    expect_refused(message, dataset="synthetic", image_size="8x16")
+
+
 def test_subsets_are_the_first_of_a_seeded_shuffle():
     everything = load()
     half, quarter = load(train_subset=700), load(train_subset=350, test_subset=10)
@@ -81,6 +115,8 @@ def test_augmentation_flags_come_on_top_of_the_data_sets_own():
     assert (own.autoaugment, own.cutout) == (False, 0)
     assert load(autoaugment=True).augmentation == replace(own, autoaugment=True)
     assert load(cutout=8).augmentation == replace(own, cutout=8)
+    more = {"color_jitter": 0.4, "erasing": 0.5, "crop": "none"}
+    assert load(**more).augmentation == replace(own, **more)
     theirs = Augmentation(padding=1, autoaugment=True, cutout=2)
     dataset = lambda: replace(mine(), augmentation=theirs)  # noqa: E731
     assert load(dataset=dataset).augmentation == theirs
@@ -96,6 +132,8 @@ def test_augmentation_flags_that_do_not_fit_the_images_are_refused():
 
     message = "^--autoaugment was given; it takes images of 1 or 3 channels, .* have 4$"
     expect_refused(message, dataset=of_four_channels, autoaugment=True)
+    message = "^--color-jitter is 0.4; it takes images of 1 or 3 channels, and those of .* have 4$"
+    expect_refused(message, dataset=of_four_channels, color_jitter=0.4)
 
     def always():
         return replace(of_four_channels(), augmentation=Augmentation(autoaugment=True))
@@ -171,7 +209,41 @@ def with_train(**arrays):
         ({"augmentation": Augmentation(padding_mode="wrap")}, "padding_mode reflect or zeros"),
         ({"augmentation": Augmentation(cutout=7)}, "cutout is 7; it must be at most .* 6 x 6"),
         ({"augmentation": Augmentation(cutout=-1)}, "cutout must be 0 or more"),
+        ({"augmentation": Augmentation(erasing=1.0)}, "erasing and color_jitter must be from 0 to"),
     ],
 )
 def test_ones_own_is_validated(changes, message):
     expect_refused(f"^--dataset .*mine .*{message}", dataset=lambda: replace(mine(), **changes))
+
+
+def search(**changes):
+    images, people = np.zeros((4, 3, 6, 6), np.uint8), np.array([7, 7, 0, -1])
+    arrays = {
+        "cameras": np.array([1, 2, 3, 4]),
+        "roles": np.array([QUERY, GALLERY, GALLERY, GALLERY], np.int8),
+    }
+    return Search(images, people, **arrays) if not changes else replace(search(), **changes)
+
+
+def test_identities_to_look_for_are_no_classes():
+    dataset = load(dataset=lambda: replace(mine(), test=search()), distance="cosine")
+    assert dataset.test.labels.tolist() == [7, 7, 0, -1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"cameras": np.zeros(4)}, r"test.cameras float64 \(4,\); it must be a NumPy array int64"),
+        ({"cameras": np.zeros(3, int)}, r"test.cameras int64 \(3,\); it must be .* int64 \(4,\)"),
+        ({"roles": np.zeros(4, int)}, "test.roles int64 .*; it must be a NumPy array int8"),
+        ({"roles": np.full(4, QUERY, np.int8)}, "has no gallery images in test"),
+        ({"roles": np.full(4, GALLERY, np.int8)}, "has no queries in test"),
+        ({"roles": np.array([1, 0, 0, 3], np.int8)}, "has other roles in test than GALLERY"),
+        ({"labels": np.array([7, 7, 0, -2])}, "has the identity -2 in test"),
+        ({"labels": np.array([0, 7, 0, -1])}, "looks for nobody in test: a query's identity"),
+        ({"labels": np.arange(3)}, "4 images and 3 labels in test"),
+    ],
+)
+def test_a_search_of_ones_own_is_validated(changes, message):
+    test = search(**changes)
+    expect_refused(f"^--dataset .*mine .*{message}", dataset=lambda: replace(mine(), test=test))

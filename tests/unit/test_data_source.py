@@ -14,7 +14,9 @@ from cohort.errors import ConfigError
 
 N, B = 23, 4
 AUGMENTATION = Augmentation(padding=2, flip=True)
-EVERYTHING = Augmentation(padding=2, flip=True, autoaugment=True, cutout=3)
+EVERYTHING = Augmentation(
+    padding=2, flip=True, autoaugment=True, color_jitter=0.4, cutout=3, erasing=0.5
+)
 
 
 def make_split(count=N, size=6):
@@ -134,6 +136,8 @@ def test_batches_of_older_versions_are_still_the_same():
         Augmentation(padding=1, padding_mode="zeros"),
         Augmentation(autoaugment=True),
         Augmentation(cutout=2),
+        Augmentation(color_jitter=0.4),
+        Augmentation(erasing=0.5),
         EVERYTHING,
     ],
 )
@@ -196,7 +200,10 @@ def test_autoaugment_differs_from_step_to_step_and_place_to_place():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("options", [{}, {"cutout": 3}, {"autoaugment": True, "cutout": 3}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"cutout": 3}, {"color_jitter": 0.4, "erasing": 0.5}, {"autoaugment": True, "cutout": 3}],
+)
 @pytest.mark.parametrize("mode", ["reflect", "zeros"])
 def test_a_gpu_gets_the_same_bits(mode, options):
     augmentation = Augmentation(padding=2, padding_mode=mode, flip=True, **options)

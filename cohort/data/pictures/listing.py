@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -86,8 +87,8 @@ def check_none_empty(
 
 def find_classes(directory: Path) -> list[str]:
     """Names of the class folders, sorted. Raises ConfigError if there are none."""
-    with os.scandir(directory) as entries:
-        names = [entry.name for entry in entries if entry.is_dir() and not _hidden(entry.name)]
+    folders = (name for name in _listed(directory) if (directory / name).is_dir())
+    names = [name for name in folders if not _hidden(name)]
     if not names:
         raise ConfigError(
             f"{directory} holds no class directories; it must have one for each class, with its pictures"
@@ -97,7 +98,7 @@ def find_classes(directory: Path) -> list[str]:
 
 def pictures_in(directory: Path) -> list[str]:
     """Names of the pictures that lie in a folder itself, sorted."""
-    return sorted(name for name in os.listdir(directory) if is_picture(name))
+    return sorted(name for name in _listed(directory) if is_picture(name))
 
 
 def is_picture(name: str) -> bool:
@@ -145,9 +146,20 @@ def _below(directory: Path, name: str) -> tuple[list[str], Counter[str]]:
 
 def _walk(top: Path) -> Iterator[tuple[str, list[str]]]:
     """Folders and the files in them, links followed, but nothing whose name begins with a dot."""
-    for folder, inner, files in os.walk(top, followlinks=True):
+    for folder, inner, files in os.walk(top, onerror=_refuse, followlinks=True):
         inner[:] = [name for name in inner if not _hidden(name)]
         yield folder, files
+
+
+def _listed(directory: Path) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError as error:
+        _refuse(error)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise ConfigError(f"{error.filename} cannot be read: {error.strerror}") from error
 
 
 def _hidden(name: str) -> bool:

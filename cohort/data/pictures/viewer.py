@@ -91,10 +91,12 @@ def as_shown(picture: "Picture") -> "Picture":
 def pillow() -> Any:
     """Its module Image, imported here because that is slow and most runs do without.
 
-    From now on it raises for pictures of so many pixels that it would warn.
+    From now on it raises for pictures of so many pixels that it would warn, and does not warn of
+    tags that are cut off.
     """
     from PIL import Image
 
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     return Image
 
@@ -115,7 +117,8 @@ def _scaled(picture: "Picture") -> "Picture":
     if white is None:
         raise ValueError(f"its values reach {values.max():g}, and at most {whites[-1]} is white")
     grey = np.rint(values.clip(0) * (255 / white)).astype(np.uint8)
-    grey[values == picture.info.get("transparency", -1)] = 255
+    if "transparency" in picture.info:
+        grey[values == picture.info["transparency"]] = 255
     shown: Picture = pillow().fromarray(grey).convert("RGB")
     return shown
 
