@@ -31,7 +31,7 @@ class DataConfig:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}  # for cohort.config_file
 
     dataset: str | Callable[..., Any] = "digits"
-    """digits, cifar10, cifar100, tiny-imagenet, imagenet, market1501, folder (class per directory), synthetic, or package.module:function."""  # noqa: E501
+    """digits, cifar10, cifar100, tiny-imagenet, imagenet, market1501, folder (class per directory), synthetic, synthetic-people, or package.module:function."""  # noqa: E501
     data_root: str = "data"
     """Directory where the data set lies, or is downloaded to."""
     download: bool = False
@@ -140,7 +140,15 @@ class TrainingConfig:
 class RunConfig(DataConfig, TrainingConfig):
     """Data, training, and where the run is written."""
 
-    EXTENDABLE: ClassVar[tuple[str, ...]] = ("epochs", "steps", "keep", "data_root", "tensorboard")
+    EXTENDABLE: ClassVar[tuple[str, ...]] = (
+        "epochs",
+        "steps",
+        "keep",
+        "data_root",
+        "feed",
+        "decoders",
+        "tensorboard",
+    )
     """Keys that may differ when a run is resumed: how far it goes, and where and how it is run."""
 
     pretrained: str | None = None

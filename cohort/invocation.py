@@ -16,6 +16,7 @@ SCRIPTS = {
     "bench exchange": "bench_cohort.py",
     "bench self-distill": "bench_self_distill.py",
     "bench ods": "bench_ods.py",
+    "bench feed": "bench_feed.py",
 }
 """The script in ``scripts/`` of a checkout that runs a command."""
 PACKAGE = Path(__file__).resolve().parent

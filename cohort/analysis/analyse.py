@@ -14,6 +14,7 @@ from cohort.analysis.ods import analyse_diversity, analyse_jacobian, analyse_tra
 from cohort.analysis.options import (
     ANALYSES,
     EXITS,
+    KNOWN,
     PAIR,
     SCATTER,
     TRIO,
@@ -28,6 +29,7 @@ from cohort.analysis.self_distillation import (
     analyse_separability,
 )
 from cohort.analysis.weight_noise import analyse_noise
+from cohort.data.dataset import Search
 from cohort.errors import ConfigError
 from cohort.models.early_exit import MultiExitStudent
 from cohort.run.finished import LoadedRun, load_run, load_teachers
@@ -86,6 +88,8 @@ def lacking(run: LoadedRun) -> dict[str, str]:
         wants["diversity"] = PAIR
     if members < 3:
         wants["transfer"] = TRIO
+    if isinstance(run.dataset.test, Search):
+        wants |= dict.fromkeys(("separability", "early_exit", "diversity"), KNOWN)
     try:
         load_teachers(run.folder)
     except ConfigError as error:

@@ -17,7 +17,10 @@ from cohort.analysis.ensembles import (
     member_lines,
 )
 from cohort.analysis.exits import ExitsReport, exit_lines, report_exits
-from cohort.data.dataset import ImageDataset
+from cohort.analysis.people import evaluate_people
+from cohort.analysis.ranking import check_file
+from cohort.config import Distance
+from cohort.data.dataset import ImageDataset, Search
 from cohort.errors import ConfigError
 from cohort.learning.evaluation import log_posterior_over
 from cohort.learning.student_files import weights_sha256
@@ -26,7 +29,8 @@ from cohort.models.early_exit import MultiExitStudent
 from cohort.models.members import MembersStudent
 from cohort.models.modules import count_parameters
 from cohort.run.ending import prefixed
-from cohort.run.finished import load_students
+from cohort.run.finished import load_students, read_run_data
+from cohort.run.folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +62,8 @@ def evaluate_run(
     data_root: str | None = None,
     weights: Sequence[float] | None = None,
     latency_rounds: int = 0,
+    distance: Distance | None = None,
+    ranking: str | None = None,
 ) -> RunEvaluation:
     """Students and ensemble of a run of any kind; every exit of students that have some.
 
@@ -66,13 +72,23 @@ def evaluate_run(
         data_root: where the data lie now, if not where they lay.
         weights: of the exits in an ensemble of one's own; see ``report_exits``.
         latency_rounds: how often each exit is timed, on one image at a time; 0 for not at all.
+        distance: between features, where people are found again; by default the run's own.
+        ranking: file of a picture of whom they find, if there is to be one.
 
-    Raises ConfigError if the folder holds no trained students, or the data are not there.
+    Raises ConfigError if the folder holds no trained students, or the data are not there, or for an
+    argument that would do nothing.
     """
+    file = None if ranking is None else check_file(ranking)
     students, dataset = load_students(run_dir, data_root)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if isinstance(dataset.test, Search):
+        _refuse_flags_of_classes(run_dir, weights, latency_rounds)
+        used = distance or read_run_data(RunFolder(run_dir), None).distance
+        summary = evaluate_people(students, dataset, used, device, file)
+        return RunEvaluation(summary=summary, exits={})
+    _refuse_flags_of_people(run_dir, distance, ranking)
     if not any(isinstance(module, MultiExitStudent) for _, _, module in students):
         _refuse_flags_of_exits(run_dir, weights, latency_rounds)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     labels_N = torch.from_numpy(dataset.test.labels)
     rows, answers, exits = [], [], {}
     for number, network, module in students:
@@ -106,9 +122,34 @@ def evaluate_run(
 def _refuse_flags_of_exits(
     run_dir: str | Path, weights: Sequence[float] | None, latency_rounds: int
 ) -> None:
-    flags = {"--ensemble-weights": weights is not None, "--latency": latency_rounds > 0}
-    if given := [flag for flag, is_given in flags.items() if is_given]:
+    if given := _given(weights, latency_rounds):
         raise ConfigError(f"{given[0]} was given, but no student of {run_dir} has exits")
+
+
+def _refuse_flags_of_classes(
+    run_dir: str | Path, weights: Sequence[float] | None, latency_rounds: int
+) -> None:
+    if given := _given(weights, latency_rounds):
+        raise ConfigError(
+            f"{given[0]} was given, but the students of {run_dir} find people again, by the features of "
+            "the whole network; leave it out"
+        )
+
+
+def _given(weights: Sequence[float] | None, latency_rounds: int) -> list[str]:
+    flags = {"--ensemble-weights": weights is not None, "--latency": latency_rounds > 0}
+    return [flag for flag, is_given in flags.items() if is_given]
+
+
+def _refuse_flags_of_people(
+    run_dir: str | Path, distance: Distance | None, ranking: str | None
+) -> None:
+    flags = {"--distance": distance is not None, "--ranking": ranking is not None}
+    if given := [flag for flag, is_given in flags.items() if is_given]:
+        raise ConfigError(
+            f"{given[0]} was given, but the students of {run_dir} tell classes apart, and nobody is "
+            "looked for by features; leave it out"
+        )
 
 
 def _row(

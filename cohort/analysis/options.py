@@ -13,6 +13,7 @@ ANALYSES = ("noise", "gradients", "separability", "early_exit", "diversity", "tr
 EXITS = "a student with exits"
 SCATTER = "two test images"
 PAIR = "two students, or a student with two members"
+KNOWN = "test images of the classes that are learned"
 TRIO = "three students, or a student with three members"
 
 

@@ -1,1 +1,1 @@
-"""What learning costs, measured in turns: exchanges of a cohort, self-distillation, ODS distillation."""
+"""What learning costs, measured in turns: exchanges of a cohort, decoding, methods of distillation."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from cohort.benchmark.exchange.config import BenchConfig
+from cohort.benchmark.feed.config import FeedBenchConfig
 from cohort.benchmark.ods.config import OdsBenchConfig
 from cohort.benchmark.self_distill.config import StepBenchConfig
 from cohort.cli.parser import Config, parse
@@ -46,6 +47,19 @@ def ods(argv: Sequence[str]) -> int:
     if config.output:
         write_json(config.output, config, measured)
     return _show(*tables(config, measured))
+
+
+def feed(argv: Sequence[str]) -> int:
+    """Measure what it costs to decode pictures once for all students, or once for each."""
+    config = _parse(FeedBenchConfig, feed.__doc__, argv, "bench feed")
+
+    from cohort.benchmark.feed.measure import measure
+    from cohort.benchmark.feed.results import table, write_json
+
+    measured = measure(config)
+    if config.output:
+        write_json(config.output, config, measured)
+    return _show(table(config, measured))
 
 
 def _parse(cls: type[Config], description: str | None, argv: Sequence[str], command: str) -> Config:

@@ -1,9 +1,11 @@
 """``cohort evaluate``: a finished run measured again on its data, its exits and ensembles too."""
 
 from collections.abc import Sequence
+from typing import get_args
 
 from cohort.analysis.options import numbers
 from cohort.cli.parser import Parser
+from cohort.config import Distance
 from cohort.errors import SUCCESS, ConfigError
 
 
@@ -22,7 +24,12 @@ def evaluate(argv: Sequence[str]) -> int:
     from cohort.reporting.table import print_table
 
     evaluation = evaluate_run(
-        given.run_dir, data_root=given.data_root, weights=weights, latency_rounds=given.latency
+        given.run_dir,
+        data_root=given.data_root,
+        weights=weights,
+        latency_rounds=given.latency,
+        distance=given.distance,
+        ranking=given.ranking,
     )
     console = Console()
     print_table(console, evaluation.summary)
@@ -50,5 +57,15 @@ def _parser() -> Parser:
         type=int,
         default=0,
         help="Time each exit on one image so often, in turn. Default: not at all.",
+    )
+    parser.add_argument(
+        "--distance",
+        choices=get_args(Distance),
+        help="Between features, where people are looked for. Default: as then.",
+    )
+    parser.add_argument(
+        "--ranking",
+        metavar="FILE",
+        help="Draw some people who are looked for, and who is found: a .png, .svg or .pdf.",
     )
     return parser

@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "bench exchange": bench.exchange,
     "bench self-distill": bench.self_distill,
     "bench ods": bench.ods,
+    "bench feed": bench.feed,
 }
 """From the words after ``cohort`` to what takes the flags behind them and returns an exit code."""
 

@@ -3,6 +3,7 @@
 B batch, C channels, H and W height and width.
 """
 
+import copy
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -20,17 +21,26 @@ CHANNELS = (1, 3)
 def auto_augment(images_BCHW: Tensor, seeds: Sequence[int]) -> Tensor:
     """Each image changed by a sub-policy of CIFAR-10's 25, drawn from its own seed.
 
-    Images are uint8 [B, C, H, W], and on the CPU: a GPU would round some pixels differently. The
-    caller's random state is left as it was.
+    Images are uint8 [B, C, H, W], and on the CPU: a GPU would round some pixels differently. No
+    global random state is used: other threads may be drawing from it.
     """
     policy, changed = cifar10_policy(), torch.empty_like(images_BCHW)
-    with torch.random.fork_rng(devices=[]):
-        for index, seed in enumerate(seeds):
-            # torchvision draws from the global generator only. Not torch.manual_seed, which would
-            # also reseed the GPUs.
-            torch.default_generator.manual_seed(seed)
-            changed[index] = policy(images_BCHW[index])
+    for index, seed in enumerate(seeds):
+        changed[index] = _drawing(policy, seed)(images_BCHW[index])
     return changed
+
+
+def _drawing(policy: Any, seed: int) -> Any:
+    """The policy, drawing as torchvision does, but from a generator of its own."""
+    random = torch.Generator().manual_seed(seed)
+
+    def get_params(policies: int) -> tuple[int, Tensor, Tensor]:
+        chosen = int(torch.randint(policies, (1,), generator=random))
+        return chosen, torch.rand(2, generator=random), torch.randint(2, (2,), generator=random)
+
+    own = copy.copy(policy)
+    own.get_params = get_params
+    return own
 
 
 @cache

@@ -68,6 +68,7 @@ GENERAL = replace(CIFAR, epochs=100, lr=0.05, lr_schedule="cosine")
 
 DIGITS = replace(GENERAL, network="resnet8", epochs=20)
 SYNTHETIC = replace(GENERAL, epochs=10)
+SYNTHETIC_PEOPLE = replace(DIGITS, batch_size=32)
 
 SELF_DISTILLATION = replace(
     CIFAR,
@@ -92,7 +93,12 @@ RECIPES = {
     "market1501": MARKET,
     "digits": DIGITS,
     "synthetic": SYNTHETIC,
+    "synthetic-people": SYNTHETIC_PEOPLE,
 }
+
+
+SEARCHED = ("market1501", "synthetic-people")
+"""The data sets whose test split is a ``Search``, for whoever has not read them."""
 
 
 def recipe_for(dataset: str | Callable[..., Any]) -> Recipe:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from cohort.config import DataConfig
 from cohort.data import autoaugment, color_jitter
-from cohort.data.dataset import Augmentation, ImageDataset
+from cohort.data.dataset import Augmentation, ImageDataset, Search
 from cohort.data.hold_out import hold_out
 from cohort.data.idle_flags import refuse_idle_flags
 from cohort.data.pictures.feed import fed
@@ -16,11 +16,12 @@ from cohort.data.readers import (
     imagenet,
     market1501,
     synthetic,
+    synthetic_people,
     tiny_imagenet,
 )
 from cohort.data.statistics import channel_statistics, notes_on
 from cohort.data.subset import subset
-from cohort.data.validate import validate
+from cohort.data.validate import check_matches, validate
 from cohort.errors import ConfigError, did_you_mean
 from cohort.imports import import_object, takes, written_name
 
@@ -47,6 +48,7 @@ READERS = {
     "market1501": Reader(read=market1501.read, resizes=True),
     "folder": Reader(read=folder.read, resizes=True),
     "synthetic": Reader(read=synthetic.read, resizes=True),
+    "synthetic-people": Reader(read=synthetic_people.read, resizes=True),
 }
 
 
@@ -77,12 +79,15 @@ def load_dataset(config: DataConfig, seed: int) -> ImageDataset:
         dataset = hold_out(dataset, config.validation, measured=reader.measured)
         without = f" without the {config.validation} of --validation"
     seed = seed if config.data_seed is None else config.data_seed
-    return replace(
+    dataset = replace(
         dataset,
         augmentation=augmentation_of(config, dataset),
         train=subset(dataset.train, config.train_subset, "train_subset", seed, without),
         test=subset(dataset.test, config.test_subset, "test_subset", seed),
     )
+    if isinstance(dataset.test, Search):
+        check_matches(dataset, dataset.test)  # of the subset
+    return dataset
 
 
 def augmentation_of(config: DataConfig, dataset: ImageDataset) -> Augmentation:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,6 +41,8 @@ class BatchSource:
 
     A ``shard`` (rank, size) sees only part number ``rank`` of each batch, with the pixels that it
     has in the whole: B·rank/size up to B·(rank+1)/size.
+
+    ``decoders`` read pictures in files; by default threads of this process.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class BatchSource:
         augmentation: Augmentation,
         device: torch.device | str,
         shard: Shard = (0, 1),
+        decoders: Executor | None = None,
     ) -> None:
         assert batch_size % shard[1] == 0, f"{batch_size} images do not divide by {shard[1]}"
         if batch_size > len(split):
@@ -65,6 +69,7 @@ class BatchSource:
         self._rows = rows_of(batch_size // shard[1], shard)
         self.shard = shard
         self._device = device
+        self._decoders = decoders
         home = "cpu" if augmentation.autoaugment else device
         self._images: Tensor | PictureFiles = (
             split.images
@@ -93,7 +98,7 @@ class BatchSource:
         if isinstance(self._images, Tensor):
             images = self._images[chosen_B]
             return lambda: (self._augmented(images, step), labels_B)
-        decoded = self._images[chosen_B.cpu().numpy()].begin(self._cuts(step))
+        decoded = self._images[chosen_B.cpu().numpy()].begin(self._cuts(step), self._decoders)
         return lambda: (self._augmented(as_tensor(decoded()), step), labels_B)
 
     def _cuts(self, step: int) -> npt.NDArray[np.float64] | None:

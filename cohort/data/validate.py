@@ -77,6 +77,20 @@ def check_search(dataset: ImageDataset, split: Search) -> None:
         wrong(dataset, "looks for nobody in test: a query's identity must be 1 or more")
 
 
+def check_matches(dataset: ImageDataset, split: Search) -> None:
+    """Raise ConfigError unless another camera saw the person of a query, in the gallery."""
+    gallery, query = (split.part(split.roles == role) for role in (GALLERY, QUERY))
+    if not any(
+        ((gallery.labels == person) & (gallery.cameras != camera)).any()
+        for person, camera in zip(query.labels, query.cameras, strict=True)
+    ):
+        wrong(
+            dataset,
+            "has nobody in test who is looked for and was seen by another camera; use a larger "
+            "--test-subset, or look at its cameras",
+        )
+
+
 def check_shape(dataset: ImageDataset, split: Split, which: str) -> None:
     """Raise ConfigError unless a split's images are as large as those of train."""
     wanted, found = dataset.train.images.shape[1:], split.images.shape[1:]

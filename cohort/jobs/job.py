@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cohort.data.dataset import ImageDataset
+from cohort.data.dataset import ImageDataset, Search, Split
 from cohort.jobs.config import JobConfig
 from cohort.learning.data_parallel import Workers
 from cohort.learning.learner import Learner
+from cohort.learning.measuring import Measuring
 from cohort.learning.plan import TrainingPlan
 from cohort.models.normalised import Normalised
 
@@ -47,6 +48,23 @@ class Job(ABC):
     @abstractmethod
     def answer(self, outputs: Sequence[Tensor]) -> Tensor:
         """The student's log-posterior [N, C], from those of all its exits or members."""
+
+    def evaluate(
+        self,
+        split: Split,
+        answers: Sequence[Tensor],
+        held_out: Sequence[Tensor] | None,
+        device: torch.device,
+    ) -> Evaluation:
+        """Measurements of the answers to a split, log-posteriors [N, C], or features [N, D] of a ``Search``.
+
+        ``held_out`` are those to the validation split, if there is one. Features are compared on
+        ``device``; the student alone has some, so they are its ensemble's too.
+        """
+        if isinstance(split, Search):
+            measured = Measuring(self.config.distance, device).of(split, answers[-1])
+            return {STUDENT: measured, "ensemble": measured}
+        return self.measure(answers, torch.from_numpy(split.labels), held_out)
 
     @abstractmethod
     def measure(

@@ -17,6 +17,7 @@ from ray.actor import ActorProxy
 
 from cohort.data.dataset import ImageDataset
 from cohort.errors import RunError
+from cohort.runtime.feeding import NodeFeeder, kill, new_feeder
 
 if TYPE_CHECKING:  # the actor imports no torch, and so starts in a second
     from cohort.jobs.job import Job
@@ -62,6 +63,7 @@ class Mailbox:
         self._stopping = False
         self._failed = False
         self._kept: Sequence[ray.ObjectRef[Any]] = ()
+        self._feeders: dict[str, ActorProxy[NodeFeeder]] = {}
 
     @ray.method
     async def begin(self, leads: bool) -> Beginning | None:
@@ -81,6 +83,19 @@ class Mailbox:
     async def kept(self) -> "Sequence[ray.ObjectRef[Any]]":
         """What ``keep`` was given, which actors need to start again."""
         return self._kept
+
+    @ray.method
+    async def feeder(self, node: str) -> ActorProxy[NodeFeeder]:
+        """The feeder of a node, created for whoever asks first; it lives as long as the driver."""
+        if node not in self._feeders:
+            self._feeders[node] = new_feeder(node)
+        return self._feeders[node]
+
+    @ray.method
+    async def end_feeders(self) -> None:
+        """End the feeders of all nodes."""
+        while self._feeders:
+            kill(self._feeders.popitem()[1])
 
     @ray.method
     async def tell(self, message: bytes) -> None:

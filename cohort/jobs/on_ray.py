@@ -23,6 +23,7 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
 from cohort.errors import RunError
 from cohort.imports import one_line
+from cohort.jobs.feeding import fed
 from cohort.jobs.job import Job
 from cohort.jobs.mailbox import (
     Beside,
@@ -73,9 +74,10 @@ def run_on_ray(job: Job, recorder: Recorder, placement: Placement, beside: Besid
 class _Fit:
     """``TorchTrainer.fit`` in a thread: the main one listens to signals and writes records."""
 
-    def __init__(self, trainer: TorchTrainer) -> None:
+    def __init__(self, trainer: TorchTrainer, mailbox: ActorProxy[Mailbox]) -> None:
         self.error: Exception | None = None
         self._trainer = trainer
+        self._mailbox = mailbox
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -89,6 +91,9 @@ class _Fit:
             self._trainer.fit()
         except Exception as error:
             self.error = error
+        finally:
+            with contextlib.suppress(Exception):  # Ray may be gone, and the feeders with it
+                ray.get(self._mailbox.end_feeders.remote())
 
 
 @contextlib.contextmanager
@@ -116,7 +121,7 @@ def _fitting(job: Job, common: Common, placement: Placement) -> Iterator[_Fit]:
             ),
         ),
     )
-    fit = _Fit(trainer)
+    fit = _Fit(trainer, common.mailbox)
     try:
         yield fit
     finally:
@@ -134,7 +139,8 @@ def _train_loop(config: Mapping[str, Any]) -> None:
     if beginning is None:
         return
     stored: StoredJob[Job] = config["job"]
-    job = stored.take()
+    busy = context.get_local_world_size() * config["threads"]
+    job = fed(stored.take(), mailbox, stored.dataset, busy=busy)
     torch.set_num_threads(config["threads"])
     post = Post(mailbox, beginning)
     try:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,6 +17,7 @@ from cohort.jobs.placement import Placement, place
 from cohort.jobs.recorder import Recorder
 from cohort.jobs.worker import Best, work
 from cohort.learning.data_parallel import Workers
+from cohort.learning.feeding import fed_here
 from cohort.learning.learner import WEIGHTS_FILE
 from cohort.learning.student_files import ModelCard
 from cohort.models.normalised import Normalised
@@ -169,9 +170,11 @@ def _train_here(job: Job, recorder: Recorder, placement: Placement) -> None:
     """In this process, which gets its torch threads and random state back."""
     threads, random_state = torch.get_num_threads(), torch.get_rng_state()
     torch.set_num_threads(placement.threads)
+    decoders, busy = job.config.decoders, placement.threads
     try:
         device = torch.device("cuda" if placement.gpus else "cpu")
-        work(job, Workers(), device, recorder)
+        with fed_here(job.dataset, job.plan, decoders=decoders, busy=busy) as dataset:
+            work(replace(job, dataset=dataset), Workers(), device, recorder)
     finally:
         torch.set_num_threads(threads)
         torch.set_rng_state(random_state)

@@ -145,15 +145,15 @@ class Worker:
         """Measure on the test split, and on the validation split if any; each worker its part."""
         self.evaluated_at = step
         self.workers.synchronise_buffers(self.learner.network)
-        tested = self._outputs_over(self.dataset.test)
-        validation = self.dataset.validation
-        held_out = None if validation is None else self._outputs_over(validation)
+        test, validation = self.dataset.test, self.dataset.validation
+        tested = self._answers_over(test)
+        held_out = None if validation is None else self._answers_over(validation)
         if not self.workers.leads:
             return
-        of_test = self.job.measure(tested, labels_of(self.dataset.test), held_out)
+        of_test = self.job.evaluate(test, tested, held_out, self.learner.device)
         self.channel.evaluated(step, of_test, "test")
         if validation is not None and held_out is not None:
-            of_validation = self.job.measure(held_out, labels_of(validation), held_out)
+            of_validation = self.job.evaluate(validation, held_out, held_out, self.learner.device)
             self.channel.evaluated(step, of_validation, "validation")
             self._keep_best(step, of_validation[STUDENT], of_test[STUDENT])
 
@@ -193,14 +193,14 @@ class Worker:
         if self.workers.leads:
             self.channel.pause(pausing=pausing)
 
-    def _outputs_over(self, split: Split) -> list[torch.Tensor]:
-        parts = self.learner.log_posteriors_over(self.workers.part_of(split))
+    def _answers_over(self, split: Split) -> list[torch.Tensor]:
+        parts = self.learner.answers_over(self.workers.part_of(split))
         return [self.workers.gather(part) for part in parts]
 
     def _finish(self, step: int) -> None:
         if self.evaluated_at != step:  # a run that was resumed when all was done
             self.evaluate(step)
-        answers_NC = self.job.answer(self._outputs_over(self.dataset.train))
+        answers_NC = self.job.answer(self._answers_over(self.dataset.train))
         concluded = self.job.conclude(self.learner, self.workers)
         if self.workers.leads:
             final = Final(
@@ -211,11 +211,6 @@ class Worker:
                 concluded,
             )
             self.channel.finished(final)
-
-
-def labels_of(split: Split) -> torch.Tensor:
-    """The right classes of a split, int64 [N]."""
-    return torch.from_numpy(split.labels)
 
 
 def work(job: Job, workers: Workers, device: torch.device, channel: Channel) -> None:

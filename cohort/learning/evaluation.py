@@ -1,4 +1,4 @@
-"""The network's posterior over a whole split, leaving the network as it was."""
+"""What the network says of a whole split, leaving the network as it was."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -6,12 +6,13 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
-from cohort.data.dataset import Split
+from cohort.data.dataset import Search, Split
 from cohort.data.source import whole
 from cohort.metrics.classification import mean_posterior
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.members import MembersStudent
 from cohort.models.modules import in_mode
+from cohort.models.normalised import Normalised
 from cohort.objectives.mutual import log_posterior
 
 EVALUATION_BATCH = 250
@@ -40,11 +41,23 @@ def log_posteriors_over(
     return _over(network, lambda images: _logits(network, images), split, device, autocast)
 
 
-def combined(network: nn.Module, log_posteriors: Sequence[Tensor]) -> Tensor:
-    """What the network answers, [N, C]: of those posteriors, the deepest exit's or the members' mean."""
+def answers_over(
+    network: nn.Module, split: Split, device: torch.device, autocast: torch.autocast | None = None
+) -> list[Tensor]:
+    """What a split asks of a network: the features [N, D] of a ``Search``, else ``log_posteriors_over``."""
+    if not isinstance(split, Search):
+        return log_posteriors_over(network, split, device, autocast)
+    assert isinstance(network, Normalised)
+    return _over(
+        network, lambda images: [network.features(images)], split, device, autocast, Tensor.cpu
+    )
+
+
+def combined(network: nn.Module, answers: Sequence[Tensor]) -> Tensor:
+    """The one answer [N, C] of several, or [N, D]: the deepest exit's, or the members' mean posterior."""
     if isinstance(network, MembersStudent):
-        return mean_posterior(log_posteriors)
-    return log_posteriors[-1]
+        return mean_posterior(answers)
+    return answers[-1]
 
 
 def _logits(network: nn.Module, images: Tensor) -> list[Tensor]:
@@ -62,11 +75,12 @@ def _over(
     split: Split,
     device: torch.device,
     autocast: torch.autocast | None,
+    answer: Callable[[Tensor], Tensor] = log_posterior,
 ) -> list[Tensor]:
     parts = []
     with evaluating(network):
         for images, _ in whole(split, device=device, batch_size=EVALUATION_BATCH):
             with autocast or torch.autocast(device.type, enabled=False):
-                logits = forward(images)
-            parts.append([log_posterior(logits_BC).cpu() for logits_BC in logits])
+                outputs = forward(images)
+            parts.append([answer(output).cpu() for output in outputs])
     return [torch.cat(of_one) for of_one in zip(*parts, strict=True)]

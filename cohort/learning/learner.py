@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from cohort.data.dataset import ImageDataset, Split
-from cohort.data.source import BatchSource
+from cohort.data.fed import source_of
 from cohort.errors import RunError
 from cohort.learning.data_parallel import Workers
-from cohort.learning.evaluation import combined, log_posteriors_over
+from cohort.learning.evaluation import answers_over, combined
 from cohort.learning.optimizers import build_optimizer
 from cohort.learning.plan import TrainingPlan
 from cohort.learning.schedule import learning_rate
@@ -71,7 +71,7 @@ class Learner:
     Args:
         network: the student, pixels to logits, where it is to be trained; what is evaluated and kept.
         plan: how it is trained.
-        dataset: what it is trained on.
+        dataset: what it is trained on; its batches come through its feed, if it has one.
         objective: the loss of what ``forward`` gives, its labels smoothed as the plan says.
         student: number of the student; dropout draws from (seed, student, step).
         forward: what is run on a training batch, if more than the network: all exits of it, a teacher
@@ -106,14 +106,8 @@ class Learner:
         self.adapters = adapters or nn.Identity()
         self.optimizer = build_optimizer(nn.ModuleList([network, self.adapters]), plan)
         self.device = next(network.parameters()).device
-        self.source = BatchSource(
-            dataset.train,
-            batch_size=plan.batch_size,
-            seed=plan.seed,
-            augmentation=dataset.augmentation,
-            device=self.device,
-            shard=(workers.rank, workers.size),
-        )
+        self.workers = workers
+        self.read(dataset)
         self.windows = Windows(plan.log_every, workers.average)
         self._autocast = torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=plan.precision == "bf16"
@@ -123,6 +117,17 @@ class Learner:
         self._first_bad = torch.full((), -1, device=self.device)
         network.train()
         self.adapters.train()
+
+    def read(self, dataset: ImageDataset) -> None:
+        """Take the batches from now on from these data, through their feed if they have one."""
+        self.source = source_of(
+            dataset,
+            batch_size=self.plan.batch_size,
+            seed=self.plan.seed,
+            total_steps=self.plan.total_steps,
+            device=self.device,
+            shard=(self.workers.rank, self.workers.size),
+        )
 
     def predict(self, step: int) -> Tensor:
         """Forward on the batch of ``step``, kept for ``learn``; returns the log-posterior [B, C].
@@ -165,16 +170,17 @@ class Learner:
         self._check_finite()
         self.windows.close_window()
 
-    def log_posterior_over(self, split: Split) -> Tensor:
-        """Evaluation posterior at T = 1 over a split, [N, C] on the CPU.
+    def answer_over(self, split: Split) -> Tensor:
+        """What a split asks of the network, in evaluation mode and on the CPU.
 
-        Of the deepest exit, or the mean of a batch ensemble's members.
+        The log-posterior [N, C] at T = 1, of the deepest exit, or the mean of a batch ensemble's
+        members; of a ``Search`` the features [N, D].
         """
-        return combined(self.network, self.log_posteriors_over(split))
+        return combined(self.network, self.answers_over(split))
 
-    def log_posteriors_over(self, split: Split) -> list[Tensor]:
-        """Evaluation posteriors [N, C] of all exits, shallowest first, or all members, or the network."""
-        return log_posteriors_over(self.network, split, self.device, self._autocast)
+    def answers_over(self, split: Split) -> list[Tensor]:
+        """The same of all exits, shallowest first, or of all members; features are the network's alone."""
+        return answers_over(self.network, split, self.device, self._autocast)
 
     def snapshot(self) -> Files:
         """Everything that the next step depends on, as files. Not between predict and learn."""

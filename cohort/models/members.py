@@ -7,6 +7,7 @@ import math
 
 from torch import Tensor
 
+from cohort.errors import ConfigError
 from cohort.models.batch_ensemble import BatchEnsemble
 from cohort.models.normalised import Normalised
 
@@ -30,6 +31,13 @@ class MembersStudent(Normalised):
         """Logarithm of the members' mean posterior, [B, C] in float32: its softmax is that mean."""
         log_posterior_MBC = self.of_members(x_BCHW).float().log_softmax(dim=2)
         return log_posterior_MBC.logsumexp(dim=0) - math.log(self.num_members)
+
+    def features(self, x_BCHW: Tensor) -> Tensor:
+        """Refused with ConfigError: every member has features of its own."""
+        raise ConfigError(
+            f"a student with {self.num_members} members has no features of its own to compare people "
+            "by; take one of them, member_alone(m), or train a network without +members"
+        )
 
     def member_alone(self, member: int) -> Normalised:
         """A plain student that gives the logits of one member, 0 to M - 1, of copies of the modules.

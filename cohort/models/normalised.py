@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from cohort.models.features import features_of
+from cohort.models.modules import in_mode
 from cohort.models.pixels import check_pixels
 
 
@@ -30,6 +32,15 @@ class Normalised(nn.Module):
         """What ``network`` gives for normalised pixels: logits [B, num_classes]."""
         logits: Tensor = self.network(self.normalise(x_BCHW))
         return logits
+
+    def features(self, x_BCHW: Tensor) -> Tensor:
+        """What the layer that gives the logits reads, float32 [B, D], by which images are compared.
+
+        For pixels as ``forward`` takes them; in evaluation mode, without gradients. Of a network with
+        exits those of the deepest one. Raises ConfigError if no nn.Linear gives the logits.
+        """
+        with in_mode(self, training=False):
+            return features_of(self.network, self.normalise(x_BCHW))
 
     def normalise(self, x_BCHW: Tensor) -> Tensor:
         """What ``network`` is given for pixels in [0, 1]; if it ``checks``, uint8 ones are scaled.

@@ -11,6 +11,7 @@ from cohort.reporting.chronometer import Chronometer
 from cohort.reporting.display import Display, explain
 from cohort.reporting.formatting import duration, number, percent
 from cohort.reporting.records import Phase
+from cohort.reporting.scores import MAP, headline, in_short
 
 Row = Mapping[str, Any]
 """One student: student, model, loss, ce, kl, accuracy, images_per_second; any may be missing."""
@@ -19,6 +20,7 @@ Row = Mapping[str, Any]
 MEANINGS = {
     "CE, KL": "the loss by labels and by teachers; mean of --log-every steps",
     "test %": "accuracy at the newest evaluation",
+    "mAP %": "mean average precision at the newest evaluation",
 }
 
 
@@ -57,17 +59,13 @@ class Progress(Display):
         self._changed()
 
     def evaluated(self, step: int, rows: Sequence[Row], phase: Phase = "test") -> None:
-        """Show measurements of a split: accuracy, nll, brier, ece of students and of ``ensemble``.
+        """Show measurements of a split, of students and of ``ensemble``.
 
         The table has those of the test split only.
         """
         if phase == "test":
             self._tested.update({row["student"]: row for row in rows})
-        parts = [
-            f"{_name(row)}: acc {percent(row.get('accuracy'))} % nll {number(row.get('nll'))}"
-            + _several(row)
-            for row in rows
-        ]
+        parts = [f"{_name(row)}: {in_short(row)}{_several(row)}" for row in rows]
         self.notice(f"step {step} {phase}  " + " | ".join(parts))
 
     def _line(self) -> str:
@@ -83,7 +81,9 @@ class Progress(Display):
 
     def _table(self) -> Group:
         table = Table("student", "network", box=None, pad_edge=False)
-        for heading in ("step", "loss", "CE", "KL", "accuracy %", "images/s", "test %"):
+        found = any(headline(row) == MAP for row in self._tested.values())
+        tested = "mAP %" if found else "test %"
+        for heading in ("step", "loss", "CE", "KL", "accuracy %", "images/s", tested):
             table.add_column(heading, justify="right")
         for row in self._rows:
             table.add_row(*self._cells(row))
@@ -102,7 +102,7 @@ class Progress(Display):
             *(number(row.get(key)) for key in ("loss", "ce", "kl")),
             percent(row.get("accuracy")),
             number(row.get("images_per_second"), ".0f"),
-            percent(tested.get("accuracy")),
+            percent(tested.get(headline(tested))),
         )
 
 

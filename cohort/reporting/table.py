@@ -11,6 +11,7 @@ from rich.text import Text
 
 from cohort.reporting.display import console_for, explain
 from cohort.reporting.formatting import DASH, duration, number, percent
+from cohort.reporting.scores import MAP, headline
 
 Summary = Mapping[str, Any]
 """The contents of ``summary.json``, or one line of it."""
@@ -19,16 +20,44 @@ SCORES = {
     "NLL, Brier, ECE": "negative log-likelihood (nat), Brier score and expected calibration error on "
     "the test split; less is better"
 }
-MEANINGS = SCORES | {
-    "train entropy": "mean entropy (nat) of the posterior on training images",
-    "cNLL, cBrier, cECE": "NLL, Brier, ECE at the temperature that fits the validation split best",
-    "DEE": "deep-ensemble equivalent: so many teachers (DE-…) together have this cNLL",
-    "KL": "mean divergence (nat) between the posteriors of two members: their diversity",
-    "vs alone": "points of accuracy gained on the same row of students alone",
+FOUND = {
+    "mAP %, multi mAP %": "mean average precision of the queries, by one picture of each and, multi, "
+    "by all of the same person and camera",
+    "trapezoid %": "the same mAP by the area under the curve, as Market-1501's code has it",
+    "rank 1 %, rank 5 %, rank 10 %": "queries with a right picture among the nearest so many",
 }
+MEANINGS = (
+    SCORES
+    | FOUND
+    | {
+        "train entropy": "mean entropy (nat) of the posterior on training images",
+        "cNLL, cBrier, cECE": "NLL, Brier, ECE at the temperature that fits the validation split best",
+        "DEE": "deep-ensemble equivalent: so many teachers (DE-…) together have this cNLL",
+        "KL": "mean divergence (nat) between the posteriors of two members: their diversity",
+        "vs alone": "points of accuracy, or mAP, gained on the same row of students alone",
+    }
+)
 """What stands under the table of the columns that it has."""
 
-COLUMNS = ("parameters", "accuracy\n%", "NLL", "Brier", "ECE", "train\nentropy")
+Cell = Callable[[Any], str]
+CLASSIFIED: Mapping[str, tuple[str, Cell]] = {
+    "accuracy\n%": ("test_accuracy", partial(percent, digits=2)),
+    "NLL": ("test_nll", number),
+    "Brier": ("test_brier", number),
+    "ECE": ("test_ece", number),
+}
+"""Columns of runs that tell classes apart: by heading, the measurement and how it is written."""
+RETRIEVED: Mapping[str, tuple[str, Cell]] = {
+    "mAP\n%": ("test_map", partial(percent, digits=2)),
+    "trape-\nzoid %": ("test_map_trapezoid", partial(percent, digits=2)),
+    "multi\nmAP %": ("test_multi_map", partial(percent, digits=2)),
+    "rank\n1 %": ("test_rank1", percent),
+    "rank\n5 %": ("test_rank5", percent),
+    "rank\n10 %": ("test_rank10", percent),
+}
+"""Of runs that find people again; those that no row has are left out."""
+NARROW = ("rank\n5 %", "rank\n10 %")
+"""Left out beside a baseline, which needs their place."""
 CALIBRATED = {"cNLL": "test_cnll", "cBrier": "test_cbrier", "cECE": "test_cece"}
 """Columns of runs with a validation split, on which a temperature is fitted."""
 
@@ -47,18 +76,18 @@ def summary_table(summary: Summary, baseline: Summary | None = None) -> Table:
     for heading in ("student", "network"):
         table.add_column(heading, min_width=8)
     rows, alone = dict(_rows(summary)), dict(_rows(baseline or {}))
-    more = _further_columns(rows)
-    for heading in (*COLUMNS, *more):
+    measures, more = _measures(rows, compared=baseline is not None), _further_columns(rows)
+    for heading in ("parameters", *measures, "train\nentropy", *more):
         table.add_column(heading, justify="right", no_wrap=True)
     if baseline is not None:
         table.add_column("vs\nalone", justify="right", no_wrap=True)
     for who, row in rows.items():
         further = [cell(row) for cell in more.values()]
         gain = () if baseline is None else (_points(row, alone.get(who)),)
-        table.add_row(*_cells(who, row), *further, *gain)
+        table.add_row(*_cells(who, row, measures), *further, *gain)
     table.add_section()
     for who, row in alone.items():
-        table.add_row(*_cells(f"{who} alone", row))
+        table.add_row(*_cells(f"{who} alone", row, measures))
     explain(table, MEANINGS)
     return table
 
@@ -120,18 +149,30 @@ def _equivalent(most: int, row: Summary) -> str:
     return number(dee, ".2f")
 
 
-def _cells(who: str, row: Summary) -> tuple[str, ...]:
+def _measures(rows: Mapping[str, Summary], *, compared: bool) -> Mapping[str, tuple[str, Cell]]:
+    """The columns of what was measured of the test split."""
+    if not any(headline(row, "test_") == MAP for row in rows.values()):
+        return CLASSIFIED
+    return {
+        heading: (key, written)
+        for heading, (key, written) in RETRIEVED.items()
+        if any(key in row for row in rows.values()) and not (compared and heading in NARROW)
+    }
+
+
+def _cells(who: str, row: Summary, measures: Mapping[str, tuple[str, Cell]]) -> tuple[str, ...]:
     return (
         who,
         str(row.get("model") or DASH),
         number(row.get("parameters"), ",d"),
-        percent(row.get("test_accuracy"), digits=2),
-        *(number(row.get(key)) for key in ("test_nll", "test_brier", "test_ece", "train_entropy")),
+        *(written(row.get(key)) for key, written in measures.values()),
+        number(row.get("train_entropy")),
     )
 
 
 def _points(row: Summary, alone: Summary | None) -> str:
-    ours, theirs = row.get("test_accuracy"), (alone or {}).get("test_accuracy")
+    key = f"test_{headline(row, 'test_')}"
+    ours, theirs = row.get(key), (alone or {}).get(key)
     # Another network in the same place is no baseline.
     if ours is None or theirs is None or (alone or {}).get("model") != row.get("model"):
         return DASH

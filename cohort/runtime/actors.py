@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +13,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from torch import Tensor
 
 from cohort.data.dataset import ImageDataset
+from cohort.data.fed import in_files
 from cohort.errors import RunError
 from cohort.learning.learner import Files
 from cohort.learning.plan import TrainingPlan
@@ -20,6 +21,8 @@ from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.cohort import HeldOut, Load, OnRecords, Stopping
 from cohort.runtime.exchange import Exchange
+from cohort.runtime.feeding import Feeders, NodeFeed
+from cohort.runtime.in_flight import unwrapped
 from cohort.runtime.reservation import Reservation
 from cohort.runtime.student import Student
 
@@ -49,6 +52,7 @@ class RayCohort:
         exchange: Exchange,
         reservation: Reservation,
         threads: int,
+        decoders: int | None = None,
     ) -> None:
         self._networks = networks
         self._threads = threads
@@ -57,9 +61,13 @@ class RayCohort:
         self._places: dict[int, Mapping[str, Any]] = {}
         self._actors: dict[int, ActorProxy[Student]] = {}
         self._reservation = reservation
+        self._feeders: Feeders | None = None
         try:
             # One copy in each node's object store, read by its students without a copy.
             self._common = (ray.put(plan), ray.put(dataset), ray.put(objective))
+            if in_files(dataset):
+                data = self._common[1]
+                self._feeders = Feeders(plan, data, threads=threads, decoders=decoders)
             self.replace(range(len(networks)))
         except BaseException:
             self.close()
@@ -83,9 +91,9 @@ class RayCohort:
         for student, records in self._ask("flush_records").items():
             on_records(student, records)
 
-    def log_posteriors(self, split: HeldOut) -> dict[int, Tensor]:
-        """Each student's evaluation log-posterior over a split, [N, C]."""
-        answers = self._ask("log_posterior_over", split)
+    def answers(self, split: HeldOut) -> dict[int, Tensor]:
+        """What a split asks of each student: log-posteriors [N, C], or features [N, D]."""
+        answers = self._ask("answer_over", split)
         return {k: torch.from_numpy(np.array(answer)) for k, answer in answers.items()}
 
     def train_entropies(self) -> dict[int, float]:
@@ -106,9 +114,9 @@ class RayCohort:
         """Hash of each student's parameters and buffers."""
         return self._ask("weights_sha256")
 
-    def peak_memory(self) -> dict[int, int]:
-        """Largest resident size of each student's process so far, in bytes."""
-        return self._ask("peak_memory")
+    def usage(self) -> dict[int, dict[str, float]]:
+        """CPU seconds and largest resident size in bytes of each student's process so far."""
+        return self._ask("usage")
 
     @property
     def actors(self) -> Mapping[int, ActorProxy[Student]]:
@@ -119,6 +127,24 @@ class RayCohort:
     def places(self) -> Mapping[int, Mapping[str, Any]]:
         """Node, address, process and device of each student."""
         return self._places
+
+    @property
+    def feeds(self) -> Mapping[str, NodeFeed]:
+        """The feed of each node that has students, if their pictures are in files."""
+        return {} if self._feeders is None else self._feeders.feeds
+
+    def reading(self, dataset: ImageDataset, *, fed: bool) -> Callable[[], None]:
+        """What makes all students learn from a data set, which is stored once, from then on.
+
+        With ``fed``, through their nodes' feeds; else each decodes for itself what is in files.
+        """
+        stored = ray.put(dataset)
+
+        def read() -> None:
+            feeds = {k: self.feeds[place["node"]] for k, place in self._places.items() if fed}
+            ray.get([a.read.remote(stored, feeds.get(k)) for k, a in self._actors.items()])
+
+        return read
 
     def casualties(self) -> tuple[int, ...]:
         """Students whose process is dead or does not answer."""
@@ -138,6 +164,7 @@ class RayCohort:
             }
             # Until a lost node is noticed, Ray may start a student there, and it dies again.
             missing = tuple(k for k, answer in answers.items() if not self._is_built(k, answer))
+            missing += self._unfed([k for k in answers if k not in missing])
             if missing and time.monotonic() > deadline:
                 raise RunError(
                     f"student {', '.join(map(str, missing))} could not be started on this cluster "
@@ -149,8 +176,10 @@ class RayCohort:
         self._forget(students)
 
     def close(self) -> None:
-        """End the students' processes."""
+        """End the students' processes, and their feeders'."""
         self._forget(self.students)
+        if self._feeders is not None:
+            self._feeders.close()
 
     def _start(self, students: Sequence[int]) -> dict[int, ActorProxy[Student]]:
         def options(student: int) -> dict[str, Any]:
@@ -167,11 +196,20 @@ class RayCohort:
 
     def _is_built(self, student: int, answer: Any) -> bool:
         """Whether the new student lives; its place is then known."""
-        try:
-            self._places[student] = ray.get(answer, timeout=REPLACEMENT_SECONDS)
-        except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
+        if not _lives(answer):
             return False
+        self._places[student] = ray.get(answer)
         return True
+
+    def _unfed(self, students: Sequence[int]) -> tuple[int, ...]:
+        """Those of new students whom their nodes' feeders do not reach, for they died."""
+        if self._feeders is None:
+            return ()
+        node_of = {k: place["node"] for k, place in self._places.items()}
+        feeds = self._feeders.serve(list(node_of.values()))
+        data = self._common[1]
+        answers = {k: self._actors[k].read.remote(data, feeds[node_of[k]]) for k in students}
+        return tuple(k for k, answer in answers.items() if not _lives(answer))
 
     def _forget(self, students: Sequence[int]) -> None:
         self._connected = False
@@ -183,7 +221,18 @@ class RayCohort:
     def _ask(self, method: str, *arguments: Any) -> dict[int, Any]:
         """What every student answers to one call; all are asked at once."""
         answers = [getattr(a, method).remote(*arguments) for a in self._actors.values()]
-        return dict(zip(self._actors, ray.get(answers), strict=True))
+        try:
+            return dict(zip(self._actors, ray.get(answers), strict=True))
+        except ray.exceptions.RayTaskError as error:
+            raise unwrapped(error) from error
+
+
+def _lives(answer: Any) -> bool:
+    try:
+        ray.get(answer, timeout=REPLACEMENT_SECONDS)
+    except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
+        return False
+    return True
 
 
 def _answered(answer: Any) -> bool:

@@ -4,13 +4,14 @@ import functools
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from cohort.data.dataset import ImageDataset
 from cohort.errors import ConfigError
+from cohort.learning.feeding import fed_here
 from cohort.learning.plan import TrainingPlan
 from cohort.models.auxiliary import auxiliary_of
 from cohort.models.families import ImageShape
@@ -64,12 +65,20 @@ def assemble(
     ConfigError if the cluster is too small.
     """
     if parts.config.exchange == "in_process":
-        with closing(_in_process(parts)) as here:
+        with _fed_here(parts) as fed, closing(_in_process(fed)) as here:
             yield here, None
         return
     lent = _places(parts) if reservation is None else nullcontext(reservation)
     with lent as places, closing(_actors(parts, places)) as actors:
         yield actors, places.share.notice
+
+
+@contextmanager
+def _fed_here(parts: Ingredients) -> Iterator[Ingredients]:
+    """The same, whose pictures in files are decoded once for all students."""
+    busy, decoders = threads_per_student(parts.config), parts.config.decoders
+    with fed_here(parts.dataset, parts.plan, decoders=decoders, busy=busy) as dataset:
+        yield replace(parts, dataset=dataset)
 
 
 def _in_process(parts: Ingredients) -> InProcessCohort:
@@ -106,6 +115,7 @@ def _actors(parts: Ingredients, places: "Reservation") -> "RayCohort":
         exchange=choose_exchange(parts.config),
         reservation=places,
         threads=threads_per_student(parts.config),
+        decoders=parts.config.decoders,
     )
 
 

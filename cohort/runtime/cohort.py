@@ -41,8 +41,8 @@ class Cohort(Protocol):
         """Hand over the measurements of the steps since the last full window."""
         ...
 
-    def log_posteriors(self, split: HeldOut) -> dict[int, Tensor]:
-        """Each student's evaluation log-posterior over a split, [N, C]."""
+    def answers(self, split: HeldOut) -> dict[int, Tensor]:
+        """What a split asks of each student: log-posteriors [N, C], or, of a ``Search``, features [N, D]."""
         ...
 
     def train_entropies(self) -> dict[int, float]:

@@ -3,14 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import torch
-
 from cohort.data.dataset import ImageDataset, Split
 from cohort.errors import RunError
 from cohort.imports import written_name
 from cohort.learning.learner import WEIGHTS_FILE, Files
+from cohort.learning.measuring import Measuring, together
 from cohort.learning.student_files import ModelCard
-from cohort.metrics.classification import evaluate_posterior, mean_posterior
 from cohort.models.registry import with_places
 from cohort.models.spec import Network
 from cohort.run.ending import prefixed, write_student
@@ -31,6 +29,7 @@ class Coordinator:
         dataset: what they learn and are measured on.
         owner: of the run.
         policy: what is done when students die.
+        measuring: how good their answers are.
     """
 
     def __init__(
@@ -40,6 +39,7 @@ class Coordinator:
         dataset: ImageDataset,
         owner: Owner,
         policy: RecoveryPolicy,
+        measuring: Measuring,
     ) -> None:
         self.cohort = cohort
         self.networks = networks
@@ -48,6 +48,7 @@ class Coordinator:
         self.journal = owner.journal
         self.plan = owner.plan
         self.policy = policy
+        self.measuring = measuring
         self.evaluation: Evaluation = {}
         """The newest one, of ``evaluated_at`` steps done."""
         self.evaluated_at = -1
@@ -71,7 +72,7 @@ class Coordinator:
         return {}
 
     def evaluate(self, step: int) -> Evaluation:
-        """Test measurements of every student and of the ensemble of their mean posterior.
+        """Test measurements of every student and of their ensemble.
 
         Measured on the validation split too, if there is one, for whoever chooses by it.
         """
@@ -140,11 +141,10 @@ class Coordinator:
         self.owner.save(step, self.cohort.snapshots())
 
     def _measure(self, name: HeldOut, split: Split) -> Evaluation:
-        labels = torch.from_numpy(split.labels)
-        posteriors = self.cohort.log_posteriors(name)
-        result: Evaluation = {k: evaluate_posterior(p, labels) for k, p in posteriors.items()}
-        ensemble = mean_posterior(list(posteriors.values()))
-        result["ensemble"] = evaluate_posterior(ensemble, labels)
+        answers = self.cohort.answers(name)
+        result: Evaluation = {k: self.measuring.of(split, each) for k, each in answers.items()}
+        ensemble = together(split, list(answers.values()))
+        result["ensemble"] = self.measuring.of(split, ensemble)
         return result
 
     def _recover(self, error: Exception) -> int:

@@ -75,13 +75,13 @@ def _error_of(answer: Any) -> Exception | None:
     try:
         ray.get(answer, timeout=ERROR_SECONDS)
     except ray.exceptions.RayTaskError as error:
-        return _unwrap(error)
+        return unwrapped(error)
     except Exception as error:
         return error
     return None
 
 
-def _unwrap(error: Exception) -> Exception:
+def unwrapped(error: Exception) -> Exception:
     """The student's own exception, out of those of the tasks that it went through."""
     while isinstance(error, ray.exceptions.RayTaskError):
         error.cause.__cause__ = RuntimeError(str(error))  # keeps the remote traceback

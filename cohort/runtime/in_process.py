@@ -76,17 +76,17 @@ class InProcessCohort:
             learner.close_window()
         self._hand_over(on_records)
 
-    def log_posteriors(self, split: HeldOut) -> dict[int, Tensor]:
-        """Each student's evaluation log-posterior over a split, [N, C]."""
+    def answers(self, split: HeldOut) -> dict[int, Tensor]:
+        """What a split asks of each student: log-posteriors [N, C], or features [N, D]."""
         return {
-            student: learner.log_posterior_over(getattr(self.dataset, split))
+            student: learner.answer_over(getattr(self.dataset, split))
             for student, learner in zip(self.students, self.learners, strict=True)
         }
 
     def train_entropies(self) -> dict[int, float]:
         """Mean entropy in nats of each student's evaluation posterior over the training split."""
         return {
-            student: float(entropy(learner.log_posterior_over(self.dataset.train)).mean())
+            student: float(entropy(learner.answer_over(self.dataset.train)).mean())
             for student, learner in zip(self.students, self.learners, strict=True)
         }
 

@@ -5,7 +5,6 @@ NumPy arrays, which Ray moves without a copy on the same node.
 """
 
 import os
-import resource
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from cohort.data.dataset import ImageDataset
+from cohort.data.fed import with_feed
 from cohort.data.source import as_tensor
 from cohort.learning.build import build_learner
 from cohort.learning.learner import Files
@@ -27,6 +27,7 @@ from cohort.models.modules import count_parameters
 from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.collective import PosteriorGroup, new_store
+from cohort.runtime.feeding import NodeFeed, usage
 
 Posterior = npt.NDArray[np.float32]
 
@@ -55,6 +56,12 @@ class Student:
     def whereabouts(self) -> dict[str, Any]:
         """Node, address, process and device of this student; also proof that it is alive."""
         return self._place()
+
+    @ray.method
+    def read(self, dataset: ImageDataset, feed: NodeFeed | None) -> None:
+        """Learn from these data from now on; pictures in files come from this node's feed, if any."""
+        self.dataset = dataset if feed is None else with_feed(dataset, feed)
+        self.learner.read(self.dataset)
 
     # One step, through the object store
 
@@ -122,14 +129,14 @@ class Student:
         return self.learner.windows.drain()
 
     @ray.method
-    def log_posterior_over(self, split: str) -> Posterior:
-        """Evaluation log-posterior over ``train``, ``test`` or ``validation``, [N, C]."""
-        return _to_numpy(self.learner.log_posterior_over(getattr(self.dataset, split)))
+    def answer_over(self, split: str) -> Posterior:
+        """What ``test`` or ``validation`` asks: the log-posterior [N, C], or features [N, D]."""
+        return _to_numpy(self.learner.answer_over(getattr(self.dataset, split)))
 
     @ray.method
     def mean_entropy_over(self, split: str) -> float:
         """Mean entropy in nats of the evaluation posterior over a split."""
-        log_posterior_NC = self.learner.log_posterior_over(getattr(self.dataset, split))
+        log_posterior_NC = self.learner.answer_over(getattr(self.dataset, split))
         return float(entropy(log_posterior_NC).mean())
 
     @ray.method
@@ -148,9 +155,9 @@ class Student:
         return weights_sha256(self.learner.network)
 
     @ray.method
-    def peak_memory(self) -> int:
-        """Bytes: this process's largest resident size so far."""
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    def usage(self) -> dict[str, float]:
+        """CPU seconds and largest resident size in bytes of this process so far."""
+        return usage()
 
     def _place(self) -> dict[str, Any]:
         return {

@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
-from cohort.data.dataset import ImageDataset
+from cohort.data.dataset import ImageDataset, Search
 from cohort.data.registry import dataset_label, load_dataset
 from cohort.imports import written_name
 from cohort.learning.build import build_learner, student_for
+from cohort.learning.measuring import Measuring, check_measurable
 from cohort.learning.plan import plan_training
 from cohort.models.normalised import Normalised
 from cohort.objectives.mutual import MutualLearning
@@ -80,7 +81,9 @@ class CohortRun(Ingredients, Run):
 
     def _coordinator(self, cohort: Cohort, owner: Owner) -> Coordinator:
         policy = RecoveryPolicy(self.config.on_failure, self.config.max_failures)
-        return Coordinator(cohort, self.networks, self.dataset, owner, policy)
+        on_gpu = torch.cuda.is_available() and self.config.gpus != 0
+        measuring = Measuring(self.config.distance, torch.device("cuda" if on_gpu else "cpu"))
+        return Coordinator(cohort, self.networks, self.dataset, owner, policy, measuring)
 
 
 def prepare(config: CohortConfig, dataset: ImageDataset | None = None) -> CohortRun:
@@ -90,6 +93,7 @@ def prepare(config: CohortConfig, dataset: ImageDataset | None = None) -> Cohort
     dataset = dataset or load_dataset(config, config.seed)
     plan = plan_training(config, len(dataset.train))
     sizes = [parameters_of(network, dataset) for network in dict.fromkeys(config.networks)]
+    _check_answers(config, dataset)
     objective = MutualLearning(
         teacher=config.teacher, temperature=config.temperature, weight=config.mimicry_weight
     )
@@ -105,3 +109,10 @@ def prepare(config: CohortConfig, dataset: ImageDataset | None = None) -> Cohort
         dataset=dataset,
         objective=objective,
     )
+
+
+def _check_answers(config: CohortConfig, dataset: ImageDataset) -> None:
+    """Raise ConfigError for a student without features, if people are to be found by them."""
+    for network in dict.fromkeys(config.networks) if isinstance(dataset.test, Search) else ():
+        student = student_for(dataset, network, seed=config.seed, student=0)
+        check_measurable(student, dataset, network, flag="--students")

@@ -15,6 +15,7 @@ SMOKE += ["--rounds", "2", "--steps-per-round", "2"]
 
 
 COHORT, STEPS, ODS = "bench_cohort.py", "bench_self_distill.py", "bench_ods.py"
+FEED = "bench_feed.py"
 
 
 def check_refused(done, sentence):
@@ -131,3 +132,35 @@ def test_every_way_to_distil_an_ensemble_and_the_parts_of_ods(here, tmp_path):
 )
 def test_ods_bad_input_is_one_sentence_and_exit_code_2(flags, sentence, monkeypatch, capsys):
     check_refused(run_here(monkeypatch, capsys, *flags, script=ODS), sentence)
+
+
+def test_pictures_decoded_for_each_for_all_and_before(ray_of_four, here, tmp_path):
+    flags = ["--images", "40", "--batch-size", "8", "--rounds", "3", "--steps", "3"]
+    code, out, err = here(*flags, "--image-size", "40x24", "--output", "feed.json", script=FEED)
+    assert code == 0, err
+    shown = ["each student decodes", "one feeder for all", "decoded before"]
+    assert [name for name in shown if f"│ {name} " in out] == shown
+    result = json.loads((tmp_path / "feed.json").read_text())
+    each, feeder, memory = (
+        {key: np.array([took[key] for took in rounds]) for key in ("seconds", "cpu_seconds")}
+        for rounds in (result["rounds"][mode] for mode in ("each", "feeder", "memory"))
+    )
+    row = result["summary"]["feeder"]
+    assert row["speed_vs_each"][1] == pytest.approx(np.median(each["seconds"] / feeder["seconds"]))
+    decoding = [mode["cpu_seconds"] - memory["cpu_seconds"] for mode in (feeder, each)]
+    assert row["decoding_vs_each"][1] == pytest.approx(np.median(decoding[0] / decoding[1]))
+    assert row["cpu_ms_an_image"][1] == pytest.approx(np.median(feeder["cpu_seconds"]) / 24 * 1000)
+    assert result["kept_at_most"] == 13 * 8 * 3 * 40 * 24
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--images", "9"], "--images is 9; it must be at least 64, a batch"),
+        (["--image-size", "8x"], "--image-size is 8x; it must be N or HEIGHTxWIDTH"),
+        (["--decoders", "0"], "--decoders is 0; it must be greater than 0"),
+        (["--students", "resnet8,resnet8,resnet8"], "--students names 3 networks"),
+    ],
+)
+def test_feed_bad_input_is_one_sentence_and_exit_code_2(flags, sentence, monkeypatch, capsys):
+    check_refused(run_here(monkeypatch, capsys, *flags, script=FEED), sentence)

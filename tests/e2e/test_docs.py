@@ -40,6 +40,8 @@ SMALL = "--steps 2 --epochs 1 --batch-size 16 --test-subset 40 --threads 1"
 IN_PROCESS = f"{SMALL} --exchange in_process --train-subset 64"
 HERE = f"{SMALL} --workers 0"
 QUICK = "--draws 1 --examples 32"
+NAMED = {"people": ("cohort train --k 2 --dataset synthetic-people", IN_PROCESS)}
+"""What runs/NAME is on a page, if not self-distillation."""
 
 each_page = pytest.mark.parametrize("page", PAGES)
 
@@ -182,7 +184,8 @@ PYTHON = [pytest.param(page, block, id=page) for page in PAGES for block in bloc
 @pytest.mark.parametrize(("page", "block"), PYTHON)
 def test_python_in_the_text_runs(page, block, folder, ray_of_four):
     if "runs/NAME" in block:
-        try_out(page, "cohort self-distill", f"{HERE} --run-dir runs/NAME")
+        command, small = NAMED.get(page, ("cohort self-distill", HERE))
+        try_out(page, command, f"{small} --run-dir runs/NAME")
     (folder / "block.py").write_text(block)
     code, out, err = here(script=folder / "block.py")
     assert (code, err) == (0, "")
@@ -267,6 +270,15 @@ def test_what_is_said_of_ods():
     diversity = "--output figures --tau 4 --analyses diversity"
     try_out(page, f"cohort analyse runs/teachers runs/NAME {diversity}", QUICK)
     try_out(page, "cohort analyse runs/NAME --output figures --analyses jacobian", QUICK)
+
+
+def test_what_is_said_of_people(folder):
+    command, small = NAMED["people"]
+    assert "mAP" in try_out("people", command, f"{small} --run-dir runs/NAME")
+    shown = try_out("people", "cohort evaluate runs/NAME")
+    assert shown != try_out("people", "cohort evaluate runs/NAME --distance cosine")
+    try_out("people", "cohort evaluate runs/NAME --ranking found.png")
+    assert (folder / "found.png").exists()
 
 
 def here_module(path: Path):

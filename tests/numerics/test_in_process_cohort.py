@@ -145,7 +145,7 @@ def test_mimicry_brings_students_together(digits):
     def distance(weight):
         cohort = cohort_of(digits, [small] * 2, objective=MutualLearning(weight=weight))
         advance(cohort, 30)
-        one, two = cohort.log_posteriors("test").values()
+        one, two = cohort.answers("test").values()
         cohort.close()
         return (one.exp() - two.exp()).abs().sum(1).mean().item()
 

@@ -65,7 +65,7 @@ def assert_same(a, b):
 def test_batch_norm_learns_again_after_evaluation(digits):
     learner = learner_of(digits)
     run(learner, range(2))
-    learner.log_posterior_over(digits.test)
+    learner.answer_over(digits.test)
     assert all(module.training for module in learner.network.modules())
     norm = next(m for m in learner.network.modules() if isinstance(m, nn.BatchNorm2d))
     before = norm.running_mean.clone()
@@ -78,7 +78,7 @@ def test_a_frozen_part_stays_frozen(digits):
     front, back = learner.network.network.front[1], learner.network.network.back[0]
     before = front.running_mean.clone(), back.running_mean.clone()
     run(learner, range(2))
-    learner.log_posterior_over(digits.test)
+    learner.answer_over(digits.test)
     assert (front.training, back.training) == (False, True)
     run(learner, range(2, 4))
     assert torch.equal(front.running_mean, before[0])
@@ -90,7 +90,7 @@ def test_evaluation_changes_nothing(digits, optimizer):
     learner = learner_of(digits, optimizer=optimizer, lr=1e-3)
     run(learner, range(2))
     before = state_of(learner)
-    first, second = (learner.log_posterior_over(digits.test) for _ in range(2))
+    first, second = (learner.answer_over(digits.test) for _ in range(2))
     assert_same(state_of(learner), before)
     assert torch.equal(first, second)
     assert first.shape == (40, 10)
@@ -101,9 +101,9 @@ def test_evaluation_between_steps_does_not_change_training(digits):
     plain, watched = learner_of(digits, with_dropout), learner_of(digits, with_dropout)
     run(plain, range(4))
     for step in range(4):
-        watched.log_posterior_over(digits.test)
+        watched.answer_over(digits.test)
         watched.predict(step)
-        watched.log_posterior_over(digits.test)  # even here, while a graph waits
+        watched.answer_over(digits.test)  # even here, while a graph waits
         watched.learn(step)
     assert_same(state_of(watched), state_of(plain))
 
@@ -115,7 +115,7 @@ def test_evaluation_is_at_temperature_1_and_by_running_statistics(digits):
     images = torch.from_numpy(digits.test.images).float() / 255
     with torch.no_grad():
         expected = F.log_softmax(reference(images), 1)
-    torch.testing.assert_close(learner.log_posterior_over(digits.test), expected)
+    torch.testing.assert_close(learner.answer_over(digits.test), expected)
 
 
 # Random numbers
@@ -254,7 +254,7 @@ def test_labels_are_smoothed_in_training_and_not_in_evaluation(digits):
     plain, smoothed = (
         learner_of(digits, small, label_smoothing=e, log_every=1) for e in (0.0, 0.3)
     )
-    before = [learner.log_posterior_over(digits.test) for learner in (plain, smoothed)]
+    before = [learner.answer_over(digits.test) for learner in (plain, smoothed)]
     assert torch.equal(*before)
     _, labels = smoothed.source.batch(0)
     posterior = smoothed.predict(0)

@@ -62,8 +62,8 @@ def test_the_schedule_is_halved_too_and_after_a_restart(dataset):
 
 def test_it_answers_by_its_members_mean(dataset):
     one = learner(dataset)
-    parts = one.log_posteriors_over(dataset.test)
+    parts = one.answers_over(dataset.test)
     assert len(parts) == 2
     mean_NC = (parts[0].exp() + parts[1].exp()) / 2
-    torch.testing.assert_close(one.log_posterior_over(dataset.test).exp(), mean_NC)
+    torch.testing.assert_close(one.answer_over(dataset.test).exp(), mean_NC)
     assert (parts[0] - parts[1]).abs().max() > 0.01

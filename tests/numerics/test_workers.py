@@ -10,6 +10,7 @@ from tests.support.workers import work_together
 STEPS = 12
 METHODS = ("byot", "fitnet", "at", "none")
 CLIPPED = {"clip_grad_norm": 0.5}
+PEOPLE = {"dataset": "synthetic-people", "method": "none", "model": "resnet8", "steps": 2}
 
 
 def config(**options):
@@ -40,6 +41,7 @@ def two_workers(tmp_path_factory, teacher):
     jobs = {method: options_of(method, teacher) for method in METHODS}
     jobs["local"] = {"batch_norm": "local"}
     jobs["clipped"] = CLIPPED
+    jobs["people"] = PEOPLE
     prepared = [prepare(resolve(config(workers=2, **options))) for options in jobs.values()]
     told = work_together(prepared, 2, tmp_path_factory.mktemp("two") / "workers")
     return dict(zip(jobs, told, strict=True))
@@ -79,6 +81,14 @@ def test_the_workers_mean_gradient_is_clipped(tmp_path, two_workers):
     clipped, free = ([r["loss"] for r in two_workers[job].records] for job in ("clipped", "byot"))
     assert clipped == pytest.approx(losses, rel=5e-3)
     assert clipped != pytest.approx(free, rel=5e-3)
+
+
+def test_they_find_the_same_people(tmp_path, two_workers):
+    """Each has the features of its part of the pictures."""
+    run = self_distill(config(workers=0, run_dir=str(tmp_path / "one"), **PEOPLE))
+    (_, results), (line,) = two_workers["people"].evaluations[-1], run.summary["students"]
+    for name in ("map", "rank10", "multi_map"):
+        assert results[0][name] == pytest.approx(line[f"test_{name}"], abs=0.01)
 
 
 def test_with_local_batch_norm_they_do_not(tmp_path, two_workers):

@@ -13,6 +13,7 @@ from ray.cluster_utils import Cluster
 from cohort import CohortConfig, ConfigError, train_cohort
 from cohort.reporting.records import read_metrics
 from tests.support.command import run_here
+from tests.support.pictures import make_folder
 
 SMALL = {
     "train_subset": 128,
@@ -82,10 +83,10 @@ def flags(**options):
     return [word for key, value in every for word in (f"--{key.replace('_', '-')}", str(value))]
 
 
-def nodes_of_students(*states):
-    """Nodes of all students, dead ones too, that are in one of these states."""
+def nodes_of(kind, *states):
+    """Nodes of all actors of a class, dead ones too, that are in one of these states."""
     every = [a for a in ray._private.state.actors().values() if a["State"] in states]
-    return {actor["Address"]["NodeID"] for actor in every if actor["ActorClassName"] == "Student"}
+    return {actor["Address"]["NodeID"] for actor in every if actor["ActorClassName"] == kind}
 
 
 def test_the_command_joins_a_running_cluster_and_refuses_a_small_one(
@@ -104,7 +105,7 @@ def test_the_command_joins_a_running_cluster_and_refuses_a_small_one(
     assert code == 0, out + err
     assert not ray.is_initialized()
     with joining(cluster):
-        assert len(nodes_of_students("DEAD")) == 2, "the students were not spread"
+        assert len(nodes_of("Student", "DEAD")) == 2, "the students were not spread"
     assert (hashes(tmp_path / "run"), losses(tmp_path / "run")) == on_one_node
 
 
@@ -115,7 +116,7 @@ def test_a_lost_node_s_student_moves_to_a_spare(cluster, joined, on_one_node, tm
 
     def lose_a_node(record):
         if record["step"] >= 8 and not lost:
-            before.update(nodes_of_students("ALIVE"))
+            before.update(nodes_of("Student", "ALIVE"))
             cluster.add_node(**NODE)
             lost.append(victim)
             cluster.remove_node(victim, allow_graceful=False)
@@ -127,6 +128,38 @@ def test_a_lost_node_s_student_moves_to_a_spare(cluster, joined, on_one_node, tm
     assert len(before) == 2, "the students were not spread"
     assert result.summary["restarts"] == 1
     assert (hashes(tmp_path / "run"), losses(tmp_path / "run")) == on_one_node
+
+
+def test_a_feeder_on_each_node_gives_what_lies_in_memory_though_one_is_lost(
+    cluster, joined, tmp_path
+):
+    pictures = make_folder(tmp_path / "pictures", classes=4, train=18, test=8)
+    (victim,) = cluster.worker_nodes
+    before, lost = set(), []
+
+    def lose_a_node(record):
+        if record["step"] >= 6 and not lost:
+            before.update(nodes_of("NodeFeeder", "ALIVE"))
+            cluster.add_node(**NODE)
+            lost.append(victim)
+            cluster.remove_node(victim, allow_graceful=False)
+
+    def train(where, on_step=None, **options):
+        config = {
+            "dataset": "folder", "data_root": str(pictures), "image_size": 24, "batch_size": 16,
+            "epochs": 4, "checkpoint_every": 4, "log_every": 1, "threads": 1,
+            "students": "tests.support.teacher_runs:small", "run_dir": str(tmp_path / where),
+        }  # fmt: skip
+        return train_cohort(CohortConfig(**config, **options), on_step=on_step).summary
+
+    memory = train("memory", exchange="in_process", feed="memory")
+    nodes = train("nodes", lose_a_node, feed="node")
+    assert nodes["students"] == memory["students"]
+    assert nodes["restarts"] == 1
+    assert len(before) == 2
+    assert victim.node_id in before
+    assert len(nodes_of("NodeFeeder", "ALIVE", "DEAD") - before) == 1, "the spare has none"
+    assert not nodes_of("NodeFeeder", "ALIVE", "RESTARTING", "PENDING_CREATION")
 
 
 def test_a_cluster_that_others_occupy_is_not_waited_for_for_ever(joined, tmp_path, monkeypatch):

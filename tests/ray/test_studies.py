@@ -4,13 +4,15 @@ import os
 import shutil
 import tempfile
 import threading
+from dataclasses import replace
 
 import pytest
 import ray
 from ray.cluster_utils import Cluster
 from ray.util.placement_group import placement_group_table
 
-from cohort import ConfigError, resume
+from cohort import CohortConfig, ConfigError, resume, train_cohort
+from cohort.config_file import load_config
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.measurements import history
 from cohort.tuning.on_ray.run import run_study
@@ -122,6 +124,29 @@ def test_cohorts_share_nodes_and_one_that_asha_stops_gives_its_places_back(meeti
     gone_on = resume(tmp_path / "copy", given={"exchange": "in_process"})
     assert gone_on.summary["steps"] == 40
     assert hashes(gone_on.run_dir) == undisturbed(hopeless, tmp_path / "undisturbed")
+
+
+def test_people_are_looked_for_by_students_that_are_actors(meeting_place, tmp_path):
+    """By map, which a rung compares; as in one process."""
+    study = study_of(
+        meeting_place,
+        {"k": 2, "dataset": "synthetic-people", "test_subset": 20},
+        space={"teacher": {"grid": ["none", "peers"]}},
+        metric="test_map",
+        scheduler={"kind": "asha", "grace_epochs": 1, "reduction_factor": 1.5},
+        report={"metrics": ["test_map", "ensemble_test_rank1"]},
+    )
+    result = run_study(study, study_dir=meeting_place / "people")
+    assert result.exit_code == 0
+    finished = result.results.trials.query("status == 'finished'").iloc[0]
+    config = load_config(
+        meeting_place / "people/trials" / finished["trial"] / "config.yaml", CohortConfig
+    )
+    here = replace(config, exchange="in_process", run_dir=str(tmp_path / "here"))
+    alone = train_cohort(here).summary
+    for name in ("map", "rank1"):
+        assert finished[f"student_1_test_{name}"] == alone["students"][1][f"test_{name}"]
+        assert finished[f"ensemble_test_{name}"] == alone["ensemble"][f"test_{name}"]
 
 
 def test_a_cohort_that_never_fits_is_refused(meeting_place):

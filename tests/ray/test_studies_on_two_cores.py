@@ -5,11 +5,13 @@ import re
 
 import pandas as pd
 import pytest
+import ray
 
 from cohort.reporting.records import read_metrics
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.on_ray.run import run_study
 from tests.support.command import run_here
+from tests.support.pictures import make_folder
 from tests.support.small_studies import (
     QUICK,
     hashes,
@@ -30,18 +32,28 @@ def meeting_place(tmp_path_factory):
 
 
 def test_jobs_on_ray_train_and_cohorts_starve_nobody(tmp_path):
-    """At once they would want three cores, and each holds what it has until it gets the rest."""
+    """At once they would want three cores, and each holds what it has until it gets the rest.
+
+    Each has its pictures decoded by a feeder, which takes none of its places and ends with it.
+    """
+    pictures = make_folder(tmp_path / "pictures", classes=4, train=25, test=25, size=(12, 12))
+    base = {"dataset": "folder", "data_root": str(pictures), "image_size": 8, "feed": "node"}
     job = {"command": "self_distill", "model": "resnet8", "method": "none", "workers": 1}
     cases = {"job": job, "cohort": {"command": "launch_cohort", "students": "resnet8", "k": 2}}
-    study = study_of(tmp_path, QUICK, command=None, space={"arm": {"cases": cases}})
+    study = study_of(tmp_path, base, command=None, space={"arm": {"cases": cases}})
     result = run_study(study, study_dir=tmp_path / "study")
     assert result.exit_code == 0
     table = result.results.trials
     assert list(table["arm"]) == list(cases)
     assert list(table["status"]) == ["finished"] * 2
     assert StudyFolder(tmp_path / "study").decisions() == []
-    for run_dir in run_dirs(tmp_path / "study").values():
+    folders = run_dirs(tmp_path / "study")
+    for run_dir in folders.values():
         assert summary_of(run_dir)["restarts"] == 0
+    assert hashes(folders["arm-cohort"]) == undisturbed(folders["arm-cohort"], tmp_path / "alone")
+    actors = ray._private.state.actors().values()
+    feeders = [actor for actor in actors if actor["ActorClassName"] == "NodeFeeder"]
+    assert [feeder["State"] for feeder in feeders] == ["DEAD", "DEAD"]
 
 
 def test_an_interrupted_search_goes_on_without_repeating_a_trial(meeting_place, tmp_path):

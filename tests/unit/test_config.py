@@ -352,6 +352,8 @@ ANOTHER = {
     "gpus": 1,
     "exchange": "collective",
     "data_root": "elsewhere",
+    "feed": "memory",
+    "decoders": 9,
     "tensorboard": True,
     "baseline": True,
 }

@@ -41,7 +41,7 @@ def expect_refused(message, **options):
 def test_known_datasets():
     assert known_datasets() == (
         *("digits", "cifar10", "cifar100", "tiny-imagenet", "imagenet", "market1501"),
-        *("folder", "synthetic"),
+        *("folder", "synthetic", "synthetic-people"),
     )
     assert set(RECIPES) <= set(known_datasets())
 

@@ -34,7 +34,7 @@ FLAGS = {
         --ods-norm --alpha --tau --teacher-pool --stacked-teachers --no-stacked-teachers
     """,
     "sweep": "-h --help --smoke --resume --study-dir --address --data-root",
-    "evaluate": "-h --help --data-root --ensemble-weights --latency",
+    "evaluate": "-h --help --data-root --ensemble-weights --latency --distance --ranking",
     "analyse": """-h --help
         --output --data-root --analyses --sigmas --relative --no-relative --draws --eta --tau
         --norm --examples
@@ -44,6 +44,7 @@ FLAGS = {
         --k --students --teacher --schedule --warmup-rounds --steps-per-round --startup --no-startup
     """,
     "bench self-distill": f"{SHARED} {BENCHMARK} --model --steps",
+    "bench feed": f"-h --help {BENCHMARK} --k --students --image-size --images --decoders --steps",
     "bench ods": f"""-h --help {BENCHMARK}
         --model --members --image-size --classes --steps --stacked-teachers --no-stacked-teachers
     """,

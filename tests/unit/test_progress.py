@@ -181,3 +181,18 @@ def last_frame(text):
     written = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", text)
     frame = written[written.rindex("student  network") :]
     return [line.strip() for line in frame.splitlines() if line.strip()]
+
+
+def test_people_found_again_are_shown_by_map():
+    rows_found = [{"student": "ensemble", "map": 0.45, "rank1": 0.7, "nll": None}]
+    out, progress = plain()
+    with progress:
+        progress.evaluated(10, rows_found)
+    assert out.getvalue() == "step 10 test  ensemble: mAP 45.0 % rank-1 70.0 %\n"
+    out, progress = live()
+    with progress:
+        progress.update(10, rows(students=(0,)))
+        progress.evaluated(10, [{"student": 0, "map": 0.4567}])
+    assert "mAP %" in out.getvalue()
+    assert "45.7" in out.getvalue()
+    assert "test %" not in out.getvalue().rpartition("mAP %")[2]

@@ -120,3 +120,48 @@ def test_the_table_fits_a_terminal_of_80_columns():
     row = next(line for line in out.getvalue().splitlines() if "36,536,884" in line)
     assert row.split() == ["1", "wrn_28_10", "36,536,884", *"–––––", "–"]
     assert "NLL, Brier, ECE: negative log-likelihood" in out.getvalue()
+
+
+FOUND = {
+    "test_map": 0.4512,
+    "test_map_trapezoid": 0.4401,
+    "test_rank1": 0.7,
+    "test_rank5": 0.85,
+    "test_rank10": 0.9,
+    "test_unmatched_queries": 0,
+    "train_entropy": 0.4,
+}
+
+
+def people(**more):
+    row = {"student": 0, "model": "mobilenet_v1", "parameters": 3_999_999, **FOUND, **more}
+    return {"students": [row], "ensemble": {**FOUND, **more, "test_map": 0.5}}
+
+
+def test_people_found_again_have_columns_of_their_own():
+    table = summary_table(people())
+    assert headings(table)[3:] == [
+        "mAP\n%", "trape-\nzoid %", "rank\n1 %", "rank\n5 %", "rank\n10 %", "train\nentropy"
+    ]  # fmt: skip
+    assert cells(table)[0][3:] == ("45.12", "44.01", "70.0", "85.0", "90.0", "0.400")
+    several = summary_table(people(test_multi_map=0.6))
+    assert dict(zip(headings(several), cells(several)[0], strict=True))["multi\nmAP %"] == "60.00"
+    said = str(several.caption)
+    for words in (
+        "mAP %, multi mAP %: mean",
+        "trapezoid %: the same",
+        "rank 1 %, rank 5 %, rank 10 %:",
+    ):
+        assert words in said
+    assert "NLL" not in said
+
+
+def test_people_beside_a_baseline_fit_80_columns():
+    out, alone = io.StringIO(), people(test_multi_map=0.6)
+    alone["students"][0]["test_map"] = 0.4
+    console = Console(file=out, force_terminal=True, width=80, no_color=True)
+    print_summary(console, people(test_multi_map=0.6), alone)
+    row = next(line for line in out.getvalue().splitlines() if line.startswith("0  "))
+    assert row.split()[1:] == [
+        "mobilenet_…", "3,999,999", "45.12", "44.01", "60.00", "70.0", "0.400", "+5.12"
+    ]  # fmt: skip

@@ -19,6 +19,8 @@ NAMES = (
     "cohort_size",
     "distillation_vs_dml",
     "heterogeneous_pairs",
+    "market_cohort_size",
+    "market_peers_vs_ensemble",
     "minima",
     "ods_eta_tau",
     "peers_vs_ensemble",
@@ -79,8 +81,15 @@ def test_the_sizes_differ_in_size_and_name(name):
     assert len(full.seeds) >= 3
     assert (full.metric, full.mode) == (smoke.metric, smoke.mode)
     assert full.report.metrics == smoke.report.metrics
-    assert {c.dataset for c in configs(full)} <= {"cifar100", "teachers"}
-    assert {c.dataset for c in configs(smoke)} <= {"digits", "teachers"}
+    people = name.startswith("market_")
+    assert {c.dataset for c in configs(full)} <= {
+        "market1501" if people else "cifar100",
+        "teachers",
+    }
+    assert {c.dataset for c in configs(smoke)} <= {
+        "synthetic-people" if people else "digits",
+        "teachers",
+    }
 
 
 @each

@@ -140,6 +140,6 @@ def _launch_failed(code: int, lines: list[str]) -> Exception:
 
 
 def _peak_memory(config: BenchConfig, actors: RayCohort) -> dict[Mode, int]:
-    student = max(actors.peak_memory().values())
+    student = max(int(used["peak_memory"]) for used in actors.usage().values())
     whole = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {mode: whole // config.k if mode == "in_process" else student for mode in MODES}

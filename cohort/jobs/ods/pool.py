@@ -25,7 +25,10 @@ from torch import Tensor
 
 from cohort.data.augment import Shard
 from cohort.data.dataset import Images, Split
-from cohort.data.source import BatchSource, as_tensor
+from cohort.data.fed import FedPictures, source_of, through
+from cohort.data.source import Source, as_tensor
+from cohort.errors import RunError
+from cohort.jobs.feeding import fed
 from cohort.jobs.job import Job
 from cohort.jobs.mailbox import Common, Mailbox, StoredJob, WorkerFailedError, packed
 from cohort.jobs.ods.job import OdsJob
@@ -50,11 +53,14 @@ class TeacherActor:
             mailbox.tell.remote(packed("teachers_restarted", mine))
         torch.set_num_threads(threads)
         self._device = torch.device(device)
-        job: OdsJob = StoredJob(*ray.get(mailbox.kept.remote())).take()
+        stored: StoredJob[OdsJob] = StoredJob(*ray.get(mailbox.kept.remote()))
+        job = stored.take()
+        places = job.config.workers + job.places_beside  # some of which may be on other nodes
+        job = fed(job, mailbox, stored.dataset, busy=places * threads)
         self._mine = list(mine)
         self._teachers = job.build_teachers(self._device, mine)
         self._job = replace(job, teachers=())  # the others' weights need not stay here
-        self._sources: dict[Shard, BatchSource] = {}
+        self._sources: dict[Shard, Source] = {}
         self._autocast = torch.autocast(
             self._device.type, dtype=torch.bfloat16, enabled=job.config.precision == "bf16"
         )
@@ -82,17 +88,19 @@ class TeacherActor:
     @ray.method
     def over(self, images: Images) -> Array:
         """Log-posteriors [m, N, C] of this actor's m teachers on images as they are."""
+        train = self._job.dataset.train.images
+        images = through(train.feed if isinstance(train, FedPictures) else None, images)
         split = Split(images, np.zeros(len(images), dtype=np.int64))
         return as_array(self._teachers.log_posteriors_over(split, self._device))
 
     def _images(self, step: int, shard: Shard) -> Tensor:
         if shard not in self._sources:
             dataset, plan = self._job.dataset, self._job.plan
-            self._sources[shard] = BatchSource(
-                dataset.train,
+            self._sources[shard] = source_of(
+                dataset,
                 batch_size=plan.batch_size,
                 seed=plan.seed,
-                augmentation=dataset.augmentation,
+                total_steps=plan.total_steps,
                 device=self._device,
                 shard=shard,
             )
@@ -125,7 +133,7 @@ class TeacherPool:
 
     def log_posteriors_over(self, split: Split) -> Tensor:
         """Every teacher's log-posterior over a split, [M, N, C]."""
-        images: Any = ray.put(split.images)
+        images: Any = ray.put(through(None, split.images))  # each asks the feeder of its own node
         return self.in_order(fetch([actor.over.remote(images) for actor in self.actors]))
 
     def in_order(self, answers: Sequence[Array]) -> Tensor:
@@ -214,6 +222,10 @@ def fetch(references: Sequence[Any]) -> list[Any]:
             "an actor of --teacher-pool died, more often than --max-failures allows or while it was "
             "being started",
         ) from error
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, RunError):
+            raise error.cause from None
+        raise
 
 
 def as_array(tensor: Tensor) -> Array:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from cohort.data.dataset import ImageDataset
+from cohort.data.dataset import ImageDataset, Search
 from cohort.data.registry import load_dataset
 from cohort.errors import ConfigError
 from cohort.imports import written_name
+from cohort.invocation import command_line
 from cohort.jobs.job import Job
 from cohort.jobs.ods.config import OdsConfig
 from cohort.jobs.ods.job import OdsJob
@@ -55,6 +56,11 @@ def prepare_job(config: OdsConfig, dataset: ImageDataset | None = None) -> OdsJo
     if config.tensorboard:
         summary_writer()
     dataset = dataset or load_dataset(config, config.seed)
+    if isinstance(dataset.test, Search):
+        raise ConfigError(
+            f"--dataset {dataset.name} is for finding people again, by features, and the members of an "
+            f"ensemble have none in common; use {command_line('self-distill', '--method', 'kd')}"
+        )
     plan = plan_training(config, len(dataset.train))
     check_divides(config, plan, dataset)
     given = f"--teachers {config.teachers}"

@@ -11,6 +11,7 @@ from cohort.jobs.self_distill.config import SelfDistillConfig
 from cohort.jobs.self_distill.config import resolve as resolve
 from cohort.jobs.self_distill.job import SelfDistillJob
 from cohort.jobs.teacher import TeacherFiles, read_teacher
+from cohort.learning.measuring import check_measurable
 from cohort.learning.plan import plan_training
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.modules import count_parameters
@@ -35,6 +36,7 @@ def prepare_job(
     ``teacher`` and ``dataset`` stand in for the run and the data that ``config`` names, which are
     then not read. Raises ConfigError for whatever does not fit.
     """
+    assert config.model is not None, "the config is not resolved"
     if config.tensorboard:
         summary_writer()
     dataset = dataset or load_dataset(config, config.seed)
@@ -45,6 +47,7 @@ def prepare_job(
         dataset = dataset.in_order_of(teacher.card.classes)
     job = SelfDistillJob(config, dataset, plan, "", 0, teacher)
     student = job.student()
+    check_measurable(student, dataset, config.model, flag="--model")
     job.training_module(student)  # refuses what cannot be trained together
     network = _written_name(config, student)
     return replace(job, network=network, parameters=count_parameters(student))

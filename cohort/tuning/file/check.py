@@ -8,7 +8,13 @@ from cohort.errors import ConfigError
 from cohort.jobs.ods.config import OdsConfig
 from cohort.tuning.axes import extremes, is_drawn
 from cohort.tuning.file.check_keys import check_axes, check_config_keys
-from cohort.tuning.file.check_metrics import check_metric_names, check_validation, holds_out
+from cohort.tuning.file.check_metrics import (
+    check_metric_names,
+    check_split,
+    check_validation,
+    holds_out,
+    is_searched,
+)
 from cohort.tuning.file.check_search import check_scheduler, check_search
 from cohort.tuning.file.reading import Place
 from cohort.tuning.report import HeatmapFigure, LinesFigure
@@ -116,6 +122,7 @@ def _check_configs(study: Study, points: list[Point], place: Place) -> None:
         seen[config] = point
         held_out.append(holds_out(study, spec, config))
     check_validation(study, held_out, place)
+    check_split(study, [is_searched(config) for config in seen], place)
 
 
 def _build(spec: TrialSpec, where: str) -> RunConfig:

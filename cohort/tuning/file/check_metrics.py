@@ -4,14 +4,19 @@ import re
 from collections.abc import Iterator
 
 from cohort.config import RunConfig
+from cohort.data.recipes import SEARCHED
 from cohort.tuning.file.reading import Place
 from cohort.tuning.report import BarsFigure, HeatmapFigure, LinesFigure
 from cohort.tuning.study import NoScheduler, Study
 from cohort.tuning.trials import TrialSpec, referred
 
-EVALUATED = re.compile(
+CLASSIFIED = re.compile(
     r"([a-z]\w*_)?(test|validation)_(accuracy|diversity|temperature|c?(nll|brier|ece))"
 )
+FOUND = re.compile(
+    r"([a-z]\w*_)?test_((multi_)?(map|map_trapezoid|rank1|rank5|rank10)|unmatched_queries)"
+)
+EVALUATED = re.compile(f"{CLASSIFIED.pattern}|{FOUND.pattern}")
 """Measurements of every evaluation: of the mean student, student K, or an ensemble."""
 CONCLUDED = re.compile(
     r"(student_\d+_|best_)?(train_entropy|parameters|dee\w*|step|epoch)"
@@ -26,7 +31,8 @@ def check_metric_names(study: Study, place: Place) -> None:
         if not (EVALUATED.fullmatch(name) or CONCLUDED.fullmatch(name)):
             raise where.error(
                 f"is {name!r}; it must be a measurement, such as test_accuracy, "
-                "ensemble_test_nll, student_0_test_accuracy, validation_nll or train_entropy"
+                "ensemble_test_nll, student_0_test_accuracy, validation_nll or train_entropy, and "
+                "test_map or test_rank1 where people are found again"
             )
     if not isinstance(study.scheduler, NoScheduler) and not EVALUATED.fullmatch(study.metric):
         raise place.at("metric").error(
@@ -47,6 +53,38 @@ def check_validation(study: Study, held_out: list[bool], place: Place) -> None:
                 f"is {name!r}, but no images are held out; set 'validation' in base, or in the "
                 "prepared run whose data a trial takes"
             )
+
+
+def check_split(study: Study, searched: list[bool | None], place: Place) -> None:
+    """Raise ConfigError for a measurement that the test split does not give.
+
+    ``searched`` tells of each point whether people are looked for in it, None if only reading the
+    data would tell; the metric is needed of all of them.
+    """
+    for where, name in _names(study, place):
+        enough = all if where.path == ("metric",) else any
+        if FOUND.fullmatch(name) and not enough(each is not False for each in searched):
+            raise where.error(
+                f"is {name!r}, but its data sets are tested by their classes, which gives "
+                f"test_accuracy and the like; people are looked for in {' and '.join(SEARCHED)}"
+            )
+        if of_test(name) and not enough(each is not True for each in searched):
+            raise where.error(
+                f"is {name!r}, but in {' and '.join(SEARCHED)} people are found again by features, which "
+                "gives test_map, test_rank1 and the like"
+            )
+
+
+def of_test(name: str) -> bool:
+    """Whether a measurement is one of how well classes are told apart on the test split."""
+    return bool(CLASSIFIED.fullmatch(name)) and "validation_" not in name
+
+
+def is_searched(config: RunConfig) -> bool | None:
+    """Whether people are looked for in a trial's test split; None if only reading the data would tell."""
+    if isinstance(config.dataset, str) and ":" not in config.dataset:
+        return config.dataset in SEARCHED
+    return None
 
 
 def holds_out(study: Study, spec: TrialSpec, config: RunConfig) -> bool:

@@ -5,23 +5,36 @@ from typing import Any
 
 from cohort.reporting.formatting import DASH
 
-UNITS = {"accuracy": "%", "nll": "nat", "cnll": "nat", "entropy": "nat", "diversity": "nat"}
-CAPITALS = ("nll", "cnll", "ece", "cece", "dee")
+SHARES = ("accuracy", "map", "rank1", "rank5", "rank10")
+"""Fractions in files, shown in percent."""
+UNITS = dict.fromkeys(SHARES, "%") | dict.fromkeys(("nll", "cnll", "entropy", "diversity"), "nat")
+SPELLED = {word: word.upper() for word in ("nll", "cnll", "ece", "cece", "dee")} | {
+    "map": "mAP",
+    "rank1": "rank-1",
+    "rank5": "rank-5",
+    "rank10": "rank-10",
+}
+OTHER_MAP = "map_trapezoid"
 
 
 def kind_of(metric: str) -> str:
     """What a measurement is, whoever and whatever data it is of.
 
     Example:
-        >>> kind_of("ensemble_test_accuracy")
-        'accuracy'
+        >>> kind_of("ensemble_test_accuracy"), kind_of("test_multi_map_trapezoid")
+        ('accuracy', 'map')
     """
-    return metric.rpartition("_")[2]
+    return "map" if metric.endswith(OTHER_MAP) else metric.rpartition("_")[2]
 
 
 def scale_of(metric: str) -> float:
-    """By what to multiply for its unit: accuracies are shown in percent."""
-    return 100 if kind_of(metric) == "accuracy" else 1
+    """By what to multiply for its unit."""
+    return 100 if is_share(metric) else 1
+
+
+def is_share(metric: str) -> bool:
+    """Whether a measurement is shown in percent, such as an accuracy."""
+    return kind_of(metric) in SHARES
 
 
 def words(metric: str) -> str:
@@ -32,7 +45,7 @@ def words(metric: str) -> str:
         'ensemble test NLL'
     """
     parts = metric.split("_")
-    return " ".join(part.upper() if part in CAPITALS else part for part in parts)
+    return " ".join(SPELLED.get(part, part) for part in parts)
 
 
 def with_unit(metric: str) -> str:

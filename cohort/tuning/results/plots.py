@@ -1,6 +1,6 @@
 """Plots of numbers with seeds: lines, bars, heat maps. They know neither studies nor tables.
 
-Accuracies are fractions and shown in percent. Whiskers are standard errors of the mean over seeds.
+Accuracies and the like are fractions, shown in percent. Whiskers are standard errors over seeds.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from cohort.analysis.drawing import MARKERS, RUNS, axes_grid
 from cohort.metrics.statistics import mean_and_error
-from cohort.tuning.results.naming import by_kind, kind_of, scale_of, value_text, with_unit, words
+from cohort.tuning.results.naming import by_kind, is_share, scale_of, value_text, with_unit, words
 
 Cloud = Mapping[Any, Sequence[float]]
 """Measurements of the seeds, by what stands on the x axis: numbers, or anything else by its name."""
@@ -79,7 +79,7 @@ def bars(data: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
                 points.index(point) + shift: _scaled(values, metric)
                 for point, values in data[metric].items()
             }
-            form = ".1f" if kind_of(metric) == "accuracy" else ".3g"
+            form = ".1f" if is_share(metric) else ".3g"
             _bars(axes, scaled, number, 0.8 / len(metrics), words(metric), form)
         axes.set(ylabel=label)
         axes.margins(y=0.12)  # for the numbers above the bars
@@ -111,7 +111,7 @@ def heatmap(
     colours = mpl.colormaps["cividis"].with_extremes(bad="0.8")
     for axes, title, matrix in zip(grid, panels, matrices, strict=True):
         image = axes.imshow(matrix, norm=norm, cmap=colours, aspect="auto", origin="lower")
-        _write(axes, matrix, norm, ".1f" if kind_of(value) == "accuracy" else ".3g")
+        _write(axes, matrix, norm, ".1f" if is_share(value) else ".3g")
         axes.set_xticks(range(len(columns)), [value_text(at) for at in columns])
         axes.set_yticks(range(len(rows)), [value_text(at) for at in rows])
         axes.set(xlabel=x, ylabel=y, title=title)

@@ -12,7 +12,7 @@ from rich.text import Text
 from cohort.metrics.statistics import mean_and_error, paired_difference
 from cohort.reporting.display import explain
 from cohort.reporting.formatting import DASH, number
-from cohort.tuning.results.naming import kind_of, scale_of, value_text, with_unit
+from cohort.tuning.results.naming import is_share, scale_of, value_text, with_unit
 from cohort.tuning.results.table import finished, grouped
 from cohort.tuning.space import label, labels_of
 from cohort.tuning.study import Study
@@ -100,7 +100,7 @@ def _by_seed(rows: pd.DataFrame, metric: str) -> dict[int, float]:
 
 
 def _cells(study: Study, metric: str, row: Mapping[str, Any]) -> list[str]:
-    form, rough = (".2f", ".2f") if kind_of(metric) == "accuracy" else (".4g", ".2g")
+    form, rough = (".2f", ".2f") if is_share(metric) else (".4g", ".2g")
     mean, error = (scale_of(metric) * row[f"{metric}_{part}"] for part in ("mean", "se"))
     cells = [DASH if math.isnan(mean) else f"{number(mean, form)} ± {number(error, rough)}"]
     if study.report.baseline is not None:

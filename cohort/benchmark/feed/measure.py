@@ -1,0 +1,113 @@
+"""The same students on the same pictures: each decodes them, a feeder does for all, or nobody need."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from cohort.benchmark.feed.config import CLASSES, MODES, FeedBenchConfig, Mode
+from cohort.benchmark.feed.pictures import make_folder
+from cohort.benchmark.turns import gpus_for, seconds_of, time_rounds
+from cohort.config import height_and_width
+from cohort.data.dataset import ImageDataset
+from cohort.data.feeder import KEPT
+from cohort.data.pictures.files import PictureFiles, pixels_of
+from cohort.runtime.actors import RayCohort
+from cohort.runtime.assembly import assemble, session
+from cohort.runtime.exchange import choose_exchange
+from cohort.runtime.feeding import NodeFeed
+from cohort.runtime.train import prepare
+
+REMEMBERED = 4
+"""Batches of pictures that nobody need decode: as many as make an epoch."""
+
+
+class Took(NamedTuple):
+    """What one turn took."""
+
+    seconds: float
+    cpu_seconds: float
+    """Of all students' processes and the feeder's together."""
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Everything that the benchmark measured."""
+
+    rounds: dict[Mode, list[Took]]
+    feeder_growth: int
+    """Bytes: the feeder's largest resident size, beyond that before its first batch."""
+    kept_at_most: int
+    """Bytes of the batches that a feeder may keep."""
+    gpus: int
+    notice: str
+
+
+def measure(config: FeedBenchConfig) -> Measurements:
+    """Run the benchmark. Raises ConfigError if the cohort cannot be built as configured."""
+    gpus = gpus_for(config.gpus, most=config.k)
+    height, width = height_and_width(config.image_size)
+    with tempfile.TemporaryDirectory(prefix="cohort-") as folder:
+        make_folder(Path(folder), config.images, CLASSES, height, width)
+        cohort = config.cohort(folder, gpus)
+        parts = prepare(cohort)
+        with session(cohort), assemble(parts) as (actors, notice):
+            assert isinstance(actors, RayCohort)
+            (feed,) = actors.feeds.values()  # on one node
+            turns = _Turns(actors, parts.dataset, feed, config.batch_size)
+            exchange = choose_exchange(cohort)
+            exchange.open(actors.actors, actors.places)
+            advance = partial(exchange.advance, actors.actors)
+            before = feed.usage()["peak_memory"]
+            rounds = time_rounds(
+                {mode: partial(turns.take, mode, advance) for mode in MODES},
+                rounds=config.rounds,
+                steps=config.steps,
+                seed=config.seed,
+            )
+            growth = feed.usage()["peak_memory"] - before
+    kept = KEPT * config.batch_size * 3 * height * width
+    return Measurements(rounds, int(growth), kept, gpus, notice or "")
+
+
+class _Turns:
+    """Students that learn in one way and then in another."""
+
+    def __init__(
+        self, cohort: RayCohort, files: ImageDataset, feed: NodeFeed, batch_size: int
+    ) -> None:
+        # What decodes is imported with the first picture.
+        one = files.test.images[:1]
+        assert isinstance(one, PictureFiles)
+        feed.pictures(one).result()
+        some = np.linspace(0, len(files.train) - 1, REMEMBERED * batch_size).astype(int)
+        part = files.train.part(some)
+        remembered = replace(files, train=replace(part, images=pixels_of(part.images)))
+        self._cohort = cohort
+        self._feed = feed
+        self._reading: dict[Mode, Callable[[], None]] = {
+            "each": cohort.reading(files, fed=False),
+            "feeder": cohort.reading(files, fed=True),
+            "memory": cohort.reading(remembered, fed=False),
+        }
+
+    def take(self, mode: Mode, advance: Callable[..., int], numbers: range) -> Took:
+        """These steps in one way, until nothing is decoded ahead any more."""
+        self._reading[mode]()
+
+        def work() -> None:
+            advance(numbers.start, numbers.stop, lambda student, records: None, lambda: False)
+            self._feed.rest()
+
+        before = self._cpu_seconds()
+        seconds = seconds_of(work, torch.device("cpu"))  # a cohort waits for its GPUs by itself
+        return Took(seconds, self._cpu_seconds() - before)
+
+    def _cpu_seconds(self) -> float:
+        every = [self._feed.usage(), *self._cohort.usage().values()]
+        return sum(used["cpu_seconds"] for used in every)

@@ -1,0 +1,200 @@
+"""Pictures in files, decoded by one process of the node, give what pictures in memory give."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+import ray
+
+from cohort import (
+    CohortConfig,
+    OdsConfig,
+    RunError,
+    SelfDistillConfig,
+    ods_distill,
+    resume,
+    self_distill,
+    train_cohort,
+)  # fmt: skip
+from cohort.jobs.ods.resolve import resolve as resolve_ods
+from cohort.jobs.ods.run import prepare_job as prepare_ods
+from cohort.jobs.self_distill.config import resolve as resolve_self
+from cohort.jobs.self_distill.run import prepare_job as prepare_self
+from cohort.runtime.feeding import NodeFeed, kill, new_feeder
+from cohort.runtime.train import prepare, resolve
+from tests.support.local_ray import local_ray
+from tests.support.pictures import make_folder
+from tests.support.workers import work_together
+
+STEPS = 16
+SMALL = "tests.support.teacher_runs:small"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_of_five():
+    with local_ray(5):
+        yield
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return make_folder(tmp_path_factory.mktemp("pictures"), classes=4, train=18, test=8)
+
+
+@pytest.fixture
+def data(pictures):
+    return {
+        "dataset": "folder", "data_root": str(pictures), "image_size": 24, "batch_size": 16,
+        "epochs": 5, "steps": STEPS, "checkpoint_every": 6, "log_every": 1, "threads": 1,
+        "feed": "node",
+    }  # fmt: skip
+
+
+@pytest.fixture
+def cohort(data, tmp_path):
+    """What is left of a cohort's run: the students' lines of its summary."""
+
+    def train(name, on_step=None, **options):
+        values = {**data, "students": SMALL, "run_dir": str(tmp_path / name), **options}
+        summary = train_cohort(CohortConfig(**values), on_step=on_step).summary
+        assert summary["status"] == "finished"
+        return summary["students"]
+
+    return train
+
+
+def feeders(state=None):
+    """All that ever were, or those in a state."""
+    every = ray._private.state.actors().values()
+    return [
+        actor for actor in every
+        if actor["ActorClassName"] == "NodeFeeder" and state in (None, actor["State"])
+    ]  # fmt: skip
+
+
+def killing(step):
+    """To be called at every step; whether it killed the one feeder that there was then."""
+    killed = []
+
+    def on_step(record):
+        if record["step"] == step and not killed:
+            (feeder,) = feeders("ALIVE")
+            os.kill(feeder["Pid"], signal.SIGKILL)
+            killed.append(feeder["ActorID"])
+
+    return on_step, killed
+
+
+def restarted(killed):
+    """How often Ray started the killed feeder again."""
+    (ident,) = killed
+    return int(ray._private.state.actors(ident)["NumRestarts"])
+
+
+@pytest.fixture(autouse=True)
+def none_is_left():
+    yield
+    assert not feeders("ALIVE") + feeders("RESTARTING")
+
+
+def test_students_learn_the_same_from_memory_and_from_the_node_though_its_feeder_dies(cohort):
+    here = cohort("here", exchange="in_process")
+    assert cohort("memory", exchange="in_process", feed="memory") == here
+    on_step, killed = killing(7)
+    before = len(feeders())
+    assert cohort("there", on_step, checkpoint_every=50) == here
+    assert restarted(killed) == 1
+    assert len(feeders()) == before + 1, "the node has one feeder"
+
+
+def test_cut_outs_of_the_files_are_the_same_for_all(cohort):
+    """They are never in memory."""
+    options = {"crop": "resized", "cutout": 4}
+    assert cohort("there", exchange="collective", **options) == cohort(
+        "here", exchange="in_process", **options
+    )
+
+
+def test_a_run_of_actors_that_stops_and_goes_on_is_the_same(cohort, tmp_path):
+    def fail(record):
+        if record["step"] == 9:
+            raise ArithmeticError
+
+    with pytest.raises(RunError, match="ArithmeticError"):
+        cohort("run", fail, teacher="none")
+    going_on = resume(tmp_path / "run", given={"exchange": "in_process"})
+    assert going_on.summary["students"] == cohort("here", exchange="in_process", teacher="none")
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_what_cannot_be_decoded_amid_training_is_named_with_its_node(cohort, pictures, split):
+    broken = pictures / split / "class2" / "0003.jpg"
+    good = broken.read_bytes()
+
+    def break_it(record):
+        broken.write_bytes(b"no picture")
+
+    told = rf"^node [\d.]+: {broken} cannot be read as a picture: [^\n]*$"
+    try:
+        with pytest.raises(RunError, match=told):
+            cohort("run", break_it)
+    finally:
+        broken.write_bytes(good)
+
+
+def test_all_processes_of_a_node_read_one_batch_in_shared_memory(data, capfd):
+    run = prepare(resolve(CohortConfig(**data, students=SMALL)))
+    stored = ray.put(run.dataset)
+    node = ray.get_runtime_context().get_node_id()
+    feeder = new_feeder(node)
+    one, other = (NodeFeed(feeder, run.plan, [stored], 1) for _ in range(2))
+    batches = [feed.batch(3).result() for feed in (one, other)]
+    assert address(batches[0].images) == address(batches[1].images)
+    assert not batches[0].images.flags.writeable
+    blocks = [feed.pictures(run.dataset.test.images[:9]).result() for feed in (one, other)]
+    assert address(blocks[0]) == address(blocks[1])
+    assert np.array_equal(blocks[0], run.dataset.test.images[:9].begin()())
+    kill(feeder)
+    assert not capfd.readouterr().err  # Ray complains of some arguments of actors
+
+
+def address(array):
+    return array.__array_interface__["data"][0]
+
+
+@pytest.mark.usefixtures("teachers")
+def test_two_workers_learn_the_same_from_memory_and_from_the_node(data, teachers, tmp_path):
+    """By self-distillation, and by ODS distillation with teachers that are actors."""
+    selfish = {
+        **data,
+        "model": "tests.support.networks:mortal_stages",
+        "exits": "stages.0,stages.1",
+    }
+    taught = {**data, "teachers": teachers, "model": SMALL}
+    del taught["dataset"], taught["data_root"], taught["image_size"]
+    memory = {"workers": 2, "feed": "memory"}
+    jobs = [
+        prepare_self(resolve_self(SelfDistillConfig(**{**selfish, **memory}))),
+        prepare_ods(resolve_ods(OdsConfig(**{**taught, **memory}))),
+    ]
+    expected = [told.final.weights_sha256 for told in work_together(jobs, 2, tmp_path / "memory")]
+    on_step, killed = killing(7)
+    runs = [
+        self_distill(
+            SelfDistillConfig(**selfish, workers=2, run_dir=str(tmp_path / "self")), on_step=on_step
+        ),
+        ods_distill(OdsConfig(**taught, workers=2, teacher_pool=2, run_dir=str(tmp_path / "ods"))),
+    ]
+    assert [run.summary["students"][0]["weights_sha256"] for run in runs] == expected
+    assert restarted(killed) == 1
+
+
+@pytest.fixture(scope="module")
+def teachers(pictures, tmp_path_factory):
+    config = CohortConfig(
+        dataset="folder", data_root=str(pictures), image_size=24, batch_size=16, epochs=2, k=2,
+        teacher="none", exchange="in_process", students=SMALL, threads=1,
+        run_dir=str(tmp_path_factory.mktemp("teachers") / "run"),
+    )  # fmt: skip
+    return str(train_cohort(config).run_dir)
