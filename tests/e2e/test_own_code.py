@@ -152,7 +152,8 @@ def test_the_summary_has_what_the_contract_says(own):
     tiny = own.tiny(2, (3, 8, 8))
     assert summary["students"][0]["parameters"] == sum(p.numel() for p in tiny.parameters())
     names = {path.name for path in result.run_dir.iterdir()}
-    assert names == {"config.yaml", "metrics.jsonl", "checkpoints", "students", "summary.json"}
+    files = {"config.yaml", "data.json", "metrics.jsonl", "summary.json"}
+    assert names == {*files, "checkpoints", "students"}
 
 
 def test_the_summary_is_that_of_the_last_evaluation(own):

@@ -388,6 +388,7 @@ def test_a_resumed_run_may_differ_in(key):
         ("warmup_epochs", 1.0),
         ("data_seed", 3),
         ("validation", 20),
+        ("pretrained", "weights.pt"),
     ],
 )
 def test_a_resumed_run_may_not_differ_in(key, value):

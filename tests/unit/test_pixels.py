@@ -40,6 +40,7 @@ def folders(tmp_path_factory):
 
 ASKED = {
     "plain": lambda student, x: student(x),
+    "features": lambda student, x: student.features(x),
     "exits": lambda student, x: student.outputs(x).logits[0],
     "one exit": lambda student, x: student(x, 1),
     "exit alone": lambda student, x: student.exit_alone(1).eval()(x),
@@ -51,7 +52,7 @@ ASKED = {
 
 @pytest.fixture(params=ASKED)
 def asked(request, folders):
-    kind = {"plain": "plain", "members": "members", "member alone": "members"}
+    kind = {"plain": "plain", "features": "plain", "members": "members", "member alone": "members"}
     folder = folders[kind.get(request.param, "exits")]
     return lambda x, load=load_student: ASKED[request.param](load(folder), x).detach()
 
