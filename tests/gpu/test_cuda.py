@@ -7,6 +7,7 @@ from cohort import CohortConfig, train_cohort
 from cohort.config import DataConfig
 from cohort.data.registry import load_dataset
 from cohort.data.source import BatchSource
+from cohort.metrics.retrieval import Pictures, retrieval
 
 pytestmark = [
     pytest.mark.gpu,
@@ -68,3 +69,20 @@ def test_a_loss_that_is_not_finite_is_noticed_within_a_window(tmp_path):
 
     with pytest.raises(RunError, match="the loss is not finite at step"):
         train_cohort(config(tmp_path, "run", exchange="in_process", lr=1e20))
+
+
+def test_people_are_found_as_on_the_cpu():
+    """float64 products, rounded: the order is the same but for ties that rounding makes."""
+    random = torch.Generator().manual_seed(0)
+    people = [
+        Pictures(
+            torch.randn(count, 64, generator=random),
+            torch.randint(1, 20, (count,), generator=random),
+            torch.randint(1, 4, (count,), generator=random),
+        )
+        for count in (300, 2000)
+    ]
+    for distance in ("euclidean", "cosine"):
+        here = retrieval(*people, distance)
+        there = retrieval(*(each.to(torch.device("cuda")) for each in people), distance)
+        assert there == pytest.approx(here, abs=1e-6)
