@@ -41,8 +41,8 @@ class Feeder(Generic[Kept]):
     """Decodes each batch, and each block to evaluate on, once for all who ask for it.
 
     It keeps ``KEPT`` batches at most, around the step that was asked for last, and ``BLOCKS``
-    blocks, and decodes no more than ``AHEAD`` batches before they are asked for. Several threads
-    may ask at once.
+    blocks, and decodes no more than ``AHEAD`` batches before they are asked for. Besides, it
+    has what augmentation needs for ``FINISHERS`` of them. Several threads may ask at once.
 
     Args:
         source: whose whole batches, on the CPU, are served; ``decoders`` decode for it.
