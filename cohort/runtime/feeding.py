@@ -189,6 +189,11 @@ def new_feeder(node: str) -> ActorProxy[NodeFeeder]:
     return create()
 
 
+def another_feeder() -> ActorProxy[NodeFeeder]:
+    """A feeder on the node of the process that creates it."""
+    return new_feeder(ray.get_runtime_context().get_node_id())
+
+
 def kill(feeder: ActorProxy[NodeFeeder]) -> None:
     """End a feeder for good."""
     ray.kill(cast("ActorHandle[NodeFeeder]", feeder))

@@ -134,21 +134,23 @@ def test_ods_bad_input_is_one_sentence_and_exit_code_2(flags, sentence, monkeypa
     check_refused(run_here(monkeypatch, capsys, *flags, script=ODS), sentence)
 
 
-def test_pictures_decoded_for_each_for_all_and_before(ray_of_four, here, tmp_path):
+def test_pictures_decoded_for_each_and_for_all_and_a_batch_that_is_ready(
+    ray_of_four, here, tmp_path
+):
     flags = ["--images", "40", "--batch-size", "8", "--rounds", "3", "--steps", "3"]
     code, out, err = here(*flags, "--image-size", "40x24", "--output", "feed.json", script=FEED)
     assert code == 0, err
-    shown = ["each student decodes", "one feeder for all", "decoded before"]
+    shown = ["each student decodes", "one feeder for all", "ready before"]
     assert [name for name in shown if f"│ {name} " in out] == shown
     result = json.loads((tmp_path / "feed.json").read_text())
-    each, feeder, memory = (
+    each, feeder, ready = (
         {key: np.array([took[key] for took in rounds]) for key in ("seconds", "cpu_seconds")}
-        for rounds in (result["rounds"][mode] for mode in ("each", "feeder", "memory"))
+        for rounds in (result["rounds"][mode] for mode in ("each", "feeder", "ready"))
     )
     row = result["summary"]["feeder"]
     assert row["speed_vs_each"][1] == pytest.approx(np.median(each["seconds"] / feeder["seconds"]))
-    decoding = [mode["cpu_seconds"] - memory["cpu_seconds"] for mode in (feeder, each)]
-    assert row["decoding_vs_each"][1] == pytest.approx(np.median(decoding[0] / decoding[1]))
+    reading = [mode["cpu_seconds"] - ready["cpu_seconds"] for mode in (feeder, each)]
+    assert row["reading_vs_each"][1] == pytest.approx(np.median(reading[0] / reading[1]))
     assert row["cpu_ms_an_image"][1] == pytest.approx(np.median(feeder["cpu_seconds"]) / 24 * 1000)
     assert result["kept_at_most"] == 13 * 8 * 3 * 40 * 24
 

@@ -9,9 +9,10 @@ from cohort.config import height_and_width, positive
 from cohort.errors import ConfigError
 from cohort.runtime.config import CohortConfig, resolve
 
-Mode = Literal["each", "feeder", "memory"]
-MODES: tuple[Mode, ...] = ("each", "feeder", "memory")
-"""Who decodes: each student for itself, with which the others are compared; one for all; nobody."""
+Mode = Literal["each", "feeder", "ready"]
+MODES: tuple[Mode, ...] = ("each", "feeder", "ready")
+"""Who decodes: each student for itself, with which the others are compared; one for all; nobody, since
+the batch is there."""
 CLASSES = 10
 LEARNING_RATE = 1e-3
 """Costs what any other does, and nothing diverges."""

@@ -1,13 +1,13 @@
-"""The same students on the same pictures: each decodes them, a feeder does for all, or nobody need."""
+"""The same students on the same pictures: each decodes them, a feeder does for all, or all are ready."""
 
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
-import numpy as np
 import torch
 
 from cohort.benchmark.feed.config import CLASSES, MODES, FeedBenchConfig, Mode
@@ -15,16 +15,14 @@ from cohort.benchmark.feed.pictures import make_folder
 from cohort.benchmark.turns import gpus_for, seconds_of, time_rounds
 from cohort.config import height_and_width
 from cohort.data.dataset import ImageDataset
+from cohort.data.fed import Batch, with_feed
 from cohort.data.feeder import KEPT
-from cohort.data.pictures.files import PictureFiles, pixels_of
+from cohort.data.pictures.files import PictureFiles
 from cohort.runtime.actors import RayCohort
 from cohort.runtime.assembly import assemble, session
 from cohort.runtime.exchange import choose_exchange
-from cohort.runtime.feeding import NodeFeed
+from cohort.runtime.feeding import Answer, NodeFeed, another_feeder, kill
 from cohort.runtime.train import prepare
-
-REMEMBERED = 4
-"""Batches of pictures that nobody need decode: as many as make an epoch."""
 
 
 class Took(NamedTuple):
@@ -59,41 +57,52 @@ def measure(config: FeedBenchConfig) -> Measurements:
         with session(cohort), assemble(parts) as (actors, notice):
             assert isinstance(actors, RayCohort)
             (feed,) = actors.feeds.values()  # on one node
-            turns = _Turns(actors, parts.dataset, feed, config.batch_size)
             exchange = choose_exchange(cohort)
             exchange.open(actors.actors, actors.places)
             advance = partial(exchange.advance, actors.actors)
-            before = feed.usage()["peak_memory"]
-            rounds = time_rounds(
-                {mode: partial(turns.take, mode, advance) for mode in MODES},
-                rounds=config.rounds,
-                steps=config.steps,
-                seed=config.seed,
-            )
+            with closing(_Turns(actors, parts.dataset, feed)) as turns:
+                before = feed.usage()["peak_memory"]
+                rounds = time_rounds(
+                    {mode: partial(turns.take, mode, advance) for mode in MODES},
+                    rounds=config.rounds,
+                    steps=config.steps,
+                    seed=config.seed,
+                )
             growth = feed.usage()["peak_memory"] - before
     kept = KEPT * config.batch_size * 3 * height * width
     return Measurements(rounds, int(growth), kept, gpus, notice or "")
 
 
+class SameBatch(NodeFeed):
+    """A feed that has one batch for all steps: once it is there, nothing is decoded or augmented."""
+
+    @classmethod
+    def of(cls, feed: NodeFeed) -> Self:
+        """Of a feeder on this node that serves what another one does."""
+        plan = replace(feed.plan, total_steps=1)
+        return cls(another_feeder(), plan, feed.dataset, feed.decoders)
+
+    def batch(self, step: int) -> Answer[Batch]:
+        """The batch of step 0, asked for."""
+        return super().batch(0)
+
+
 class _Turns:
     """Students that learn in one way and then in another."""
 
-    def __init__(
-        self, cohort: RayCohort, files: ImageDataset, feed: NodeFeed, batch_size: int
-    ) -> None:
+    def __init__(self, cohort: RayCohort, files: ImageDataset, feed: NodeFeed) -> None:
         # What decodes is imported with the first picture.
         one = files.test.images[:1]
         assert isinstance(one, PictureFiles)
         feed.pictures(one).result()
-        some = np.linspace(0, len(files.train) - 1, REMEMBERED * batch_size).astype(int)
-        part = files.train.part(some)
-        remembered = replace(files, train=replace(part, images=pixels_of(part.images)))
+        self._ready = SameBatch.of(feed)
+        self._ready.batch(0).result()
         self._cohort = cohort
         self._feed = feed
         self._reading: dict[Mode, Callable[[], None]] = {
             "each": cohort.reading(files, fed=False),
             "feeder": cohort.reading(files, fed=True),
-            "memory": cohort.reading(remembered, fed=False),
+            "ready": cohort.reading(with_feed(files, self._ready), fed=False),
         }
 
     def take(self, mode: Mode, advance: Callable[..., int], numbers: range) -> Took:
@@ -107,6 +116,10 @@ class _Turns:
         before = self._cpu_seconds()
         seconds = seconds_of(work, torch.device("cpu"))  # a cohort waits for its GPUs by itself
         return Took(seconds, self._cpu_seconds() - before)
+
+    def close(self) -> None:
+        """End what only the benchmark needs."""
+        kill(self._ready.actor)
 
     def _cpu_seconds(self) -> float:
         every = [self._feed.usage(), *self._cohort.usage().values()]
