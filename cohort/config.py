@@ -76,7 +76,7 @@ class DataConfig:
     """Go on without pictures that cannot be read, and record which; every file is decoded once at the
     start to find them."""
     distance: Distance = "euclidean"
-    """Between features, where people are looked for (market1501): euclidean or cosine."""
+    """Between features, where people are looked for (market1501, synthetic-people): euclidean or cosine."""
 
     def __post_init__(self) -> None:
         positive(self, "train_subset", "test_subset", "validation", "cutout", "decoders")

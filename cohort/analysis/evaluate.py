@@ -28,6 +28,7 @@ from cohort.metrics.classification import entropy, evaluate_posterior, mean_post
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.members import MembersStudent
 from cohort.models.modules import count_parameters
+from cohort.run.data_card import other_counts
 from cohort.run.ending import prefixed
 from cohort.run.finished import load_students, read_run_data
 from cohort.run.folder import RunFolder
@@ -53,7 +54,7 @@ class RunEvaluation:
     exits: dict[int, ExitsEvaluation]
     """By student, of those that have some."""
     notes: Sequence[str] = ()
-    """What could not be measured, and why."""
+    """What a reader of the measurements should know, such as what could not be measured, and why."""
 
 
 def evaluate_run(
@@ -85,7 +86,11 @@ def evaluate_run(
         _refuse_flags_of_classes(run_dir, weights, latency_rounds)
         used = distance or read_run_data(RunFolder(run_dir), None).distance
         summary = evaluate_people(students, dataset, used, device, file)
-        return RunEvaluation(summary=summary, exits={})
+        told = [f"distances between features are {used}"]
+        told += [] if file is None else [f"{file} shows whom the students find together"]
+        return RunEvaluation(
+            summary=summary, exits={}, notes=(*told, *_notes_on_data(run_dir, dataset))
+        )
     _refuse_flags_of_people(run_dir, distance, ranking)
     if not any(isinstance(module, MultiExitStudent) for _, _, module in students):
         _refuse_flags_of_exits(run_dir, weights, latency_rounds)
@@ -116,7 +121,14 @@ def evaluate_run(
     of_teachers, notes = measure_ensembles(run_dir, dataset, answers, device)
     add_equivalents(rows, of_teachers)
     summary = {"students": rows, "ensemble": prefixed(ensemble), **of_teachers}
-    return RunEvaluation(summary=summary, exits=exits, notes=(*dataset.notes, *notes))
+    return RunEvaluation(
+        summary=summary, exits=exits, notes=(*_notes_on_data(run_dir, dataset), *notes)
+    )
+
+
+def _notes_on_data(run_dir: str | Path, dataset: ImageDataset) -> tuple[str, ...]:
+    """What was said of the files, and whether there are as many images as the run had."""
+    return dataset.notes + other_counts(RunFolder(run_dir), dataset)
 
 
 def _refuse_flags_of_exits(

@@ -2,21 +2,21 @@
 
 from cohort.config import DataConfig
 from cohort.data.dataset import ImageDataset, Search
+from cohort.data.fed import in_files
 from cohort.data.pictures.files import PictureFiles
 from cohort.errors import ConfigError
 from cohort.imports import written_name
 
 
 def refuse_idle_flags(config: DataConfig, dataset: ImageDataset) -> None:
-    """Raise ConfigError for the first one; ``dataset`` is as it was read, before it is fed."""
+    """Raise ConfigError for the first one; ``dataset`` is as it was read, before it is placed."""
     name, crop = written_name(config.dataset), config.crop or dataset.augmentation.crop
-    in_files = any(isinstance(split.images, PictureFiles) for split in dataset.splits.values())
     given = {
         f"--feed is {config.feed}": config.feed is not None,
         f"--decoders is {config.decoders}": config.decoders is not None,
         "--skip-broken was given": config.skip_broken,
     }
-    if not in_files and any(given.values()):
+    if not in_files(dataset) and any(given.values()):
         raise ConfigError(
             f"{next(said for said, is_given in given.items() if is_given)}; --dataset {name} has its "
             "images in memory, and no files that could be decoded or broken; leave it out"

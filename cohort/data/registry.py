@@ -8,7 +8,7 @@ from cohort.data import autoaugment, color_jitter
 from cohort.data.dataset import Augmentation, ImageDataset, Search
 from cohort.data.hold_out import hold_out
 from cohort.data.idle_flags import refuse_idle_flags
-from cohort.data.pictures.feed import fed
+from cohort.data.pictures.placing import placed
 from cohort.data.readers import (
     cifar,
     digits,
@@ -68,7 +68,7 @@ def load_dataset(config: DataConfig, seed: int) -> ImageDataset:
     refuse_flags_of_others(config, reader)
     dataset = reader.read(config)
     refuse_idle_flags(config, dataset)
-    dataset = fed(dataset, config)
+    dataset = placed(dataset, config)
     if not dataset.mean:
         mean, std = channel_statistics(dataset.train.images)
         dataset = replace(dataset, mean=mean, std=std)

@@ -239,7 +239,7 @@ def retrieval(
         distance: between features, ``euclidean`` or ``cosine``.
 
     Raises:
-        ValueError: as ``distances`` does, and if no query has a right picture.
+        ValueError: as ``distances`` does, and if there is no query, or none has a right picture.
 
     Example:
         >>> query = Pictures(torch.zeros(1, 1), torch.tensor([7]), torch.tensor([1]))
@@ -250,6 +250,8 @@ def retrieval(
         >>> found["map"], found["map_trapezoid"], found["rank1"], found["rank5"]
         (0.5, 0.25, 0.0, 1.0)
     """
+    if not len(query.identities_N):
+        raise ValueError("there is no query")
     hits = find_hits(query, gallery, distance)
     matched_Q = hits.count_Q > 0
     if not matched_Q.any():

@@ -24,7 +24,7 @@ FOUND = {
     "mAP %, multi mAP %": "mean average precision of the queries, by one picture of each and, multi, "
     "by all of the same person and camera",
     "trapezoid %": "the same mAP by the area under the curve, as Market-1501's code has it",
-    "rank 1 %, rank 5 %, rank 10 %": "queries with a right picture among the nearest so many",
+    "rank 1 %": "queries to which the nearest picture is a right one; rank 5 and 10 are in summary.json",
 }
 MEANINGS = (
     SCORES
@@ -52,12 +52,8 @@ RETRIEVED: Mapping[str, tuple[str, Cell]] = {
     "trape-\nzoid %": ("test_map_trapezoid", partial(percent, digits=2)),
     "multi\nmAP %": ("test_multi_map", partial(percent, digits=2)),
     "rank\n1 %": ("test_rank1", percent),
-    "rank\n5 %": ("test_rank5", percent),
-    "rank\n10 %": ("test_rank10", percent),
 }
-"""Of runs that find people again; those that no row has are left out."""
-NARROW = ("rank\n5 %", "rank\n10 %")
-"""Left out beside a baseline, which needs their place."""
+"""Of runs that find people again, as many as a terminal has room for; those that no row has are left out."""
 CALIBRATED = {"cNLL": "test_cnll", "cBrier": "test_cbrier", "cECE": "test_cece"}
 """Columns of runs with a validation split, on which a temperature is fitted."""
 
@@ -76,7 +72,7 @@ def summary_table(summary: Summary, baseline: Summary | None = None) -> Table:
     for heading in ("student", "network"):
         table.add_column(heading, min_width=8)
     rows, alone = dict(_rows(summary)), dict(_rows(baseline or {}))
-    measures, more = _measures(rows, compared=baseline is not None), _further_columns(rows)
+    measures, more = _measures(rows), _further_columns(rows)
     for heading in ("parameters", *measures, "train\nentropy", *more):
         table.add_column(heading, justify="right", no_wrap=True)
     if baseline is not None:
@@ -149,14 +145,14 @@ def _equivalent(most: int, row: Summary) -> str:
     return number(dee, ".2f")
 
 
-def _measures(rows: Mapping[str, Summary], *, compared: bool) -> Mapping[str, tuple[str, Cell]]:
+def _measures(rows: Mapping[str, Summary]) -> Mapping[str, tuple[str, Cell]]:
     """The columns of what was measured of the test split."""
     if not any(headline(row, "test_") == MAP for row in rows.values()):
         return CLASSIFIED
     return {
         heading: (key, written)
         for heading, (key, written) in RETRIEVED.items()
-        if any(key in row for row in rows.values()) and not (compared and heading in NARROW)
+        if any(key in row for row in rows.values())
     }
 
 

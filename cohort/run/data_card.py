@@ -80,18 +80,24 @@ def read_data_card(folder: RunFolder) -> DataCard | None:
         raise ConfigError(f"{file} does not describe a run's data: {error}") from error
 
 
+def other_counts(folder: RunFolder, dataset: ImageDataset) -> tuple[str, ...]:
+    """A sentence for each split that has not as many images as when the run of a folder began."""
+    card = read_data_card(folder)
+    if card is None:
+        return ()
+    now = card_of(dataset).counts
+    return tuple(
+        f"its data have changed: {now.get(which, 0)} images in {which}, where the run began with "
+        f"{card.counts.get(which, 0)}"
+        for which in dict.fromkeys((*card.counts, *now))
+        if card.counts.get(which, 0) != now.get(which, 0)
+    )
+
+
 def check_as_many(folder: RunFolder, dataset: ImageDataset) -> None:
     """Raise ConfigError if a run to resume finds other numbers of images than it began with.
 
     Its batches would be others, and so the run another one.
     """
-    card = read_data_card(folder)
-    if card is None:
-        return
-    now = card_of(dataset).counts
-    for which in (*card.counts, *now):
-        if card.counts.get(which, 0) != now.get(which, 0):
-            raise ConfigError(
-                f"--resume {folder.path}: its data have changed: {now.get(which, 0)} images in {which}, "
-                f"where the run began with {card.counts.get(which, 0)}; put them back, or start a new run"
-            )
+    for changed in other_counts(folder, dataset):
+        raise ConfigError(f"--resume {folder.path}: {changed}; put them back, or start a new run")

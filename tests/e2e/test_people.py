@@ -76,6 +76,8 @@ def test_another_distance_gives_other_numbers_and_a_picture_is_drawn(run_dir, tm
         flags = ("--distance", "euclidean", "--ranking", picture)
         code, out, err = here(folder, *flags, script="evaluate.py")
         assert (code, err) == (0, "")
+        assert "distances between features are euclidean" in out
+        assert f"{picture} shows whom" in out
     assert drawn[0].read_bytes() == drawn[1].read_bytes()
     assert out != here(folder, script="evaluate.py")[1]
 
@@ -110,8 +112,9 @@ def test_the_official_layout(tmp_path):
     train(tmp_path / "run", *flags)
     summary = summary_of(tmp_path / "run")
     assert evaluate_run(tmp_path / "run").summary["ensemble"] == summary["ensemble"]
-    code, _, err = here(tmp_path / "run", "--ranking", tmp_path / "r.png", script="evaluate.py")
+    code, out, err = here(tmp_path / "run", "--ranking", tmp_path / "r.png", script="evaluate.py")
     assert (code, err) == (0, "")
+    assert "this is not the whole of Market-1501" in out
     assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -199,3 +199,10 @@ def test_what_cannot_be_compared_is_refused():
     for bad in (torch.nan, torch.inf):
         with pytest.raises(ValueError, match="not finite"):
             distances(torch.full((1, 2), bad), torch.ones(3, 2))
+
+
+def test_without_a_query_there_is_nothing_to_measure():
+    nobody = Pictures(torch.zeros(0, 2), *[torch.zeros(0, dtype=torch.int64)] * 2)
+    gallery = Pictures(torch.zeros(1, 2), torch.tensor([1]), torch.tensor([1]))
+    with pytest.raises(ValueError, match="there is no query"):
+        retrieval(nobody, gallery)

@@ -9,7 +9,7 @@ from torchvision.datasets import folder as torchvision_folder
 
 from cohort.config import DataConfig
 from cohort.data.dataset import ImageDataset, Split
-from cohort.data.pictures import feed
+from cohort.data.pictures import placing
 from cohort.data.pictures.files import PictureFiles
 from cohort.data.pictures.frame import Frame
 from cohort.data.pictures.listing import find_classes, is_picture, list_pictures, pictures_in
@@ -182,9 +182,13 @@ def test_broken_files_are_skipped_if_asked(root, where):
     assert dataset.notes == (f"2 pictures that cannot be read were left out: {broken}, {other}",)
     left = [row for row in range(12) if row != 1]
     assert dataset.train.labels.tolist() == whole.labels[left].tolist()
-    decoded = feed.decoded_all(dataset.train.images)[0] if where == "node" else dataset.train.images
+    decoded = (
+        placing.decoded_all(dataset.train.images)[0] if where == "node" else dataset.train.images
+    )
     before = (
-        feed.decoded_all(whole.images[np.array(left)])[0] if where == "node" else whole.images[left]
+        placing.decoded_all(whole.images[np.array(left)])[0]
+        if where == "node"
+        else whole.images[left]
     )
     np.testing.assert_array_equal(decoded, before)
 
@@ -230,7 +234,7 @@ def test_small_splits_are_decoded_into_memory_and_large_ones_stay(root, monkeypa
         4 * 6 * size - 1: (True, True),
     }
     for memory, in_files in kept.items():
-        monkeypatch.setattr(feed, "memory", lambda memory=memory: memory)
+        monkeypatch.setattr(placing, "memory", lambda memory=memory: memory)
         dataset = read(root)
         splits = (dataset.train, dataset.test)
         assert tuple(isinstance(split.images, PictureFiles) for split in splits) == in_files
@@ -261,7 +265,7 @@ def test_the_same_pixels_from_memory_and_from_files(root):
 
 
 def test_what_does_not_fit_into_memory_is_refused_with_sizes(root, monkeypatch):
-    monkeypatch.setattr(feed, "memory", lambda: 7000)
+    monkeypatch.setattr(placing, "memory", lambda: 7000)
     assert refused(root, feed="memory").startswith(
         "--feed is memory, but the pictures would take 0.0 GiB and this machine has 0.0 GiB"
     )
@@ -283,10 +287,10 @@ def test_decoders_need_something_to_decode(root):
 
 
 def test_a_containers_limit_is_its_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(feed, "LIMITS", ())
-    whole = feed.memory()
+    monkeypatch.setattr(placing, "LIMITS", ())
+    whole = placing.memory()
     (tmp_path / "limit").write_text("4096\n")
     (tmp_path / "none").write_text("max\n")
     for name, size in (("limit", 4096), ("none", whole), ("missing", whole)):
-        monkeypatch.setattr(feed, "LIMITS", (str(tmp_path / name),))
-        assert feed.memory() == size
+        monkeypatch.setattr(placing, "LIMITS", (str(tmp_path / name),))
+        assert placing.memory() == size

@@ -38,8 +38,10 @@ def test_notes_are_shown_and_kept_and_shown_by_evaluate(root, capsys):
     assert card.counts == {"train": 15, "test": 4}
     assert evaluate_run(result.run_dir).notes == card.notes
     (root / "train" / "class1" / "0003.jpg").unlink()
-    with pytest.raises(ConfigError, match="its data have changed: 14 images in train"):
+    changed = "its data have changed: 14 images in train, where the run began with 15"
+    with pytest.raises(ConfigError, match=changed):
         resume(result.run_dir, given={"steps": 4})
+    assert changed in evaluate_run(result.run_dir).notes
 
 
 def test_a_file_that_breaks_amid_training_is_named(root):

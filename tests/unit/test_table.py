@@ -141,19 +141,24 @@ def people(**more):
 def test_people_found_again_have_columns_of_their_own():
     table = summary_table(people())
     assert headings(table)[3:] == [
-        "mAP\n%", "trape-\nzoid %", "rank\n1 %", "rank\n5 %", "rank\n10 %", "train\nentropy"
+        "mAP\n%", "trape-\nzoid %", "rank\n1 %", "train\nentropy"
     ]  # fmt: skip
-    assert cells(table)[0][3:] == ("45.12", "44.01", "70.0", "85.0", "90.0", "0.400")
+    assert cells(table)[0][3:] == ("45.12", "44.01", "70.0", "0.400")
     several = summary_table(people(test_multi_map=0.6))
     assert dict(zip(headings(several), cells(several)[0], strict=True))["multi\nmAP %"] == "60.00"
     said = str(several.caption)
-    for words in (
-        "mAP %, multi mAP %: mean",
-        "trapezoid %: the same",
-        "rank 1 %, rank 5 %, rank 10 %:",
-    ):
+    for words in ("mAP %, multi mAP %: mean", "trapezoid %: the same", "rank 1 %: queries"):
         assert words in said
     assert "NLL" not in said
+
+
+def test_all_of_people_fit_80_columns():
+    out, best = io.StringIO(), people(test_map=1.0, test_map_trapezoid=1.0, test_multi_map=1.0)
+    best["students"][0] |= {"model": "resnet8", "train_entropy": 2.065}
+    console = Console(file=out, force_terminal=True, width=80, no_color=True)
+    print_summary(console, best)
+    row = next(line for line in out.getvalue().splitlines() if line.startswith("0  "))
+    assert row.split()[1:] == ["resnet8", "3,999,999", *["100.00"] * 3, "70.0", "2.065"]
 
 
 def test_people_beside_a_baseline_fit_80_columns():

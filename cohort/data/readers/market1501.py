@@ -84,6 +84,7 @@ def read(config: DataConfig) -> ImageDataset:
         train=Split(PictureFiles.of(home, train.names, frame), labels.astype(np.int64)),
         test=search(home, frame, queries, gallery),
         classes=tuple(f"{person:04d}" for person in people),
+        # The padding is for --crop shift; the paper shifts nothing.
         augmentation=Augmentation(
             crop="none", padding=min(frame.height, frame.width) // 16, flip=True
         ),

@@ -20,7 +20,7 @@ LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_by
 """Where a container says how much memory it has."""
 
 
-def fed(dataset: ImageDataset, config: DataConfig) -> ImageDataset:
+def placed(dataset: ImageDataset, config: DataConfig) -> ImageDataset:
     """The data set with each split in memory, or in files if it stays there or was never elsewhere.
 
     All files are tried. Raises ConfigError for those that are broken, unless they are to be skipped,
