@@ -61,12 +61,15 @@ def reflect(index: Tensor, size: int) -> Tensor:
 
 
 def gather(images_BCHW: Tensor, rows_BH: Tensor, columns_BW: Tensor) -> Tensor:
-    """Pixel (rows[b, i], columns[b, j]) of image b at (i, j) of the result, for every b, i, j."""
-    B, C, _, width = images_BCHW.shape
-    pixels_BP = (rows_BH[:, :, None] * width + columns_BW[:, None, :]).flatten(1)
-    index_BCP = pixels_BP[:, None].expand(B, C, -1)
-    flat = images_BCHW.flatten(2).gather(2, index_BCP)
-    return flat.view(B, C, rows_BH.shape[1], columns_BW.shape[1])
+    """Pixel (rows[b, i], columns[b, j]) of image b at (i, j) of the result, for every b, i, j.
+
+    Whole rows first: to look up every pixel by a number of its own takes twice the time.
+    """
+    (B, C, height, width), H = images_BCHW.shape, rows_BH.shape[1]
+    first_BC = torch.arange(B * C, device=rows_BH.device).view(B, C) * height
+    rows = (first_BC[:, :, None] + rows_BH[:, None]).flatten()
+    picked = images_BCHW.flatten(0, 2).index_select(0, rows).view(B, C, H, width)
+    return picked.gather(3, columns_BW[:, None, None].expand(B, C, H, -1))
 
 
 def check_reflectable(padding: int, height: int, width: int) -> None:

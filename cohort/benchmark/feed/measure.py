@@ -15,7 +15,6 @@ from cohort.benchmark.feed.pictures import make_folder
 from cohort.benchmark.turns import gpus_for, seconds_of, time_rounds
 from cohort.config import height_and_width
 from cohort.data.dataset import ImageDataset
-from cohort.data.feeder import KEPT
 from cohort.data.pictures.files import PictureFiles, pixels_of
 from cohort.runtime.actors import RayCohort
 from cohort.runtime.assembly import assemble, session
@@ -41,7 +40,7 @@ class Measurements:
 
     rounds: dict[Mode, list[Took]]
     feeder_growth: int
-    """Bytes: the feeder's largest resident size, beyond that before its first batch."""
+    """Bytes: the largest resident sizes of the feeder's processes, beyond those before the first batch."""
     kept_at_most: int
     """Bytes of the batches that a feeder may keep."""
     gpus: int
@@ -71,7 +70,7 @@ def measure(config: FeedBenchConfig) -> Measurements:
                 seed=config.seed,
             )
             growth = feed.usage()["peak_memory"] - before
-    kept = KEPT * config.batch_size * 3 * height * width
+            kept = feed.kept_at_most * config.batch_size * 3 * height * width
     return Measurements(rounds, int(growth), kept, gpus, notice or "")
 
 
@@ -81,10 +80,11 @@ class _Turns:
     def __init__(
         self, cohort: RayCohort, files: ImageDataset, feed: NodeFeed, batch_size: int
     ) -> None:
-        # What decodes is imported with the first picture.
-        one = files.test.images[:1]
-        assert isinstance(one, PictureFiles)
-        feed.pictures(one).result()
+        for row in range(len(files.test)):
+            # What decodes is imported with a process's first picture.
+            one = files.test.images[row : row + 1]
+            assert isinstance(one, PictureFiles)
+            feed.pictures(one).result()
         some = np.linspace(0, len(files.train) - 1, REMEMBERED * batch_size).astype(int)
         part = files.train.part(some)
         remembered = replace(files, train=replace(part, images=pixels_of(part.images)))
