@@ -27,7 +27,10 @@ Kept = TypeVar("Kept")
 
 
 class Decoding(Protocol[Kept]):
-    """Who decodes for a feeder, and gives what it keeps: pictures, or a reference to them."""
+    """Who decodes for a feeder, and gives what it keeps: pictures, or a reference to them.
+
+    One thread at a time asks.
+    """
 
     def batch(self, step: int) -> "Future[Kept]":
         """Start with the training batch of a step."""

@@ -156,6 +156,7 @@ def _reference(
 ) -> "Future[ray.ObjectRef[Any]]":
     """The reference to a value, as soon as that is there. Raises what the process raised."""
     reference: Future[ray.ObjectRef[Any]] = Future()
+    reference.set_running_or_notify_cancel()  # from now on whoever waits cannot cancel it
 
     def tell(finished: "Future[Any]") -> None:
         error = finished.exception()
