@@ -70,8 +70,8 @@ class DataConfig:
     by one process on each node, some batches ahead. Default: node where they would take more than a
     quarter of this machine's memory, or --crop is resized."""
     decoders: int | None = None
-    """Threads that decode on a node with --feed node. Default: the cores that training leaves free, at
-    least 1."""
+    """Threads that decode on a node with --feed node; on Ray, more than 3 in several processes. Default:
+    the cores that training leaves free, at least 1."""
     skip_broken: bool = False
     """Go on without pictures that cannot be read, and record which; every file is decoded once at the
     start to find them."""

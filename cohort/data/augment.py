@@ -1,8 +1,11 @@
-"""Random crops and flips of a whole batch at once, equal on every device.
+"""Random crops and flips of a batch, equal on every device.
 
 B batch, C channels, H and W height and width.
 """
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,11 +26,36 @@ def augment(
 
     Images are uint8 [B, C, H, W] on any device, and so is the result. The random numbers come from
     ``generator``, on the CPU, so a GPU sees the same ones; they are drawn for the whole batch of
-    which the images are a shard. Padding is not carried out: an output pixel looks up the input
-    pixel that the three steps would have brought there.
+    which the images are a shard.
     """
-    padding, (B, _, H, W) = augmentation.shift, images_BCHW.shape
+    B, _, H, W = images_BCHW.shape
+    if augmentation.padding_mode == "reflect":
+        check_reflectable(augmentation.shift, H, W)
     moves_3B = draw(B * shard[1], augmentation, generator)[:, rows_of(B, shard)]
+    move = one_by_one if images_BCHW.device.type == "cpu" else all_at_once
+    return move(images_BCHW, augmentation, moves_3B)
+
+
+def one_by_one(images_BCHW: Tensor, augmentation: Augmentation, moves_3B: Tensor) -> Tensor:
+    """The three steps as they are, on the CPU, where copies of rows cost a fraction of look-ups."""
+    padding, (_, _, H, W) = augmentation.shift, images_BCHW.shape
+    mode: Any = "constant" if augmentation.padding_mode == "zeros" else "reflect"
+    around = ((0, 0), (0, 0), (padding, padding), (padding, padding))
+    padded = np.pad(images_BCHW.numpy(), around, mode) if padding else images_BCHW.numpy()
+    moved = np.empty(images_BCHW.shape, np.uint8)
+    for image, result, (top, left, mirror) in zip(padded, moved, moves_3B.T.tolist(), strict=True):
+        crop = image[:, padding + top :, padding + left :][:, :H, :W]
+        result[...] = crop[:, :, ::-1] if mirror else crop
+    return torch.from_numpy(moved)
+
+
+def all_at_once(images_BCHW: Tensor, augmentation: Augmentation, moves_3B: Tensor) -> Tensor:
+    """The same on any device, in a few operations for the whole batch.
+
+    Padding is not carried out: an output pixel looks up the input pixel that the three steps would
+    have brought there.
+    """
+    padding, (_, _, H, W) = augmentation.shift, images_BCHW.shape
     top_B, left_B, mirror_B = moves_3B.to(images_BCHW.device)
     across_W = torch.arange(W, device=images_BCHW.device)
     columns_BW = torch.where(mirror_B[:, None] == 1, across_W.flip(0), across_W) + left_B[:, None]
@@ -36,7 +64,6 @@ def augment(
         images_BCHW = F.pad(images_BCHW, (padding,) * 4)
         rows_BH, columns_BW = rows_BH + padding, columns_BW + padding
     else:
-        check_reflectable(padding, H, W)
         rows_BH, columns_BW = reflect(rows_BH, H), reflect(columns_BW, W)
     return gather(images_BCHW, rows_BH, columns_BW)
 

@@ -17,7 +17,7 @@ from ray.actor import ActorProxy
 
 from cohort.data.dataset import ImageDataset
 from cohort.errors import RunError
-from cohort.runtime.feeding import NodeFeeder, kill, new_feeder
+from cohort.runtime.node_feeder import NodeFeeder, kill, new_feeder
 
 if TYPE_CHECKING:  # the actor imports no torch, and so starts in a second
     from cohort.jobs.job import Job

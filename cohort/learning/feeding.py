@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cohort.data.dataset import ImageDataset
+from cohort.data.decoding import feeder_of
 from cohort.data.fed import in_files, with_feed
-from cohort.data.feeder import feeder_of, free_cores
+from cohort.data.feeder import free_cores
 from cohort.learning.plan import TrainingPlan
 
 

@@ -27,7 +27,8 @@ from cohort.models.modules import count_parameters
 from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.collective import PosteriorGroup, new_store
-from cohort.runtime.feeding import NodeFeed, usage
+from cohort.runtime.feeding import NodeFeed
+from cohort.runtime.usage import usage
 
 Posterior = npt.NDArray[np.float32]
 

@@ -21,8 +21,11 @@ from cohort.jobs.ods.resolve import resolve as resolve_ods
 from cohort.jobs.ods.run import prepare_job as prepare_ods
 from cohort.jobs.self_distill.config import resolve as resolve_self
 from cohort.jobs.self_distill.run import prepare_job as prepare_self
-from cohort.runtime.feeding import NodeFeed, kill, new_feeder
+from cohort.runtime.decoding import THREADS, ahead_of, threads_of_each
+from cohort.runtime.feeding import NodeFeed
+from cohort.runtime.node_feeder import kill, new_feeder
 from cohort.runtime.train import prepare, resolve
+from tests.support.command import wait_until
 from tests.support.local_ray import ray_with_fuse
 from tests.support.pictures import make_folder
 from tests.support.workers import work_together
@@ -64,22 +67,22 @@ def cohort(data, tmp_path):
     return train
 
 
-def feeders(state=None):
+def feeders(state=None, kind="NodeFeeder"):
     """All that ever were, or those in a state."""
     every = ray._private.state.actors().values()
     return [
         actor for actor in every
-        if actor["ActorClassName"] == "NodeFeeder" and state in (None, actor["State"])
+        if actor["ActorClassName"] == kind and state in (None, actor["State"])
     ]  # fmt: skip
 
 
-def killing(step):
-    """To be called at every step; whether it killed the one feeder that there was then."""
+def killing(step, kind="NodeFeeder"):
+    """To be called at every step; whether it killed a feeder, or a process of it, that was then."""
     killed = []
 
     def on_step(record):
         if record["step"] == step and not killed:
-            (feeder,) = feeders("ALIVE")
+            feeder = feeders("ALIVE", kind)[0]
             os.kill(feeder["Pid"], signal.SIGKILL)
             killed.append(feeder["ActorID"])
 
@@ -96,6 +99,7 @@ def restarted(killed):
 def none_is_left():
     yield
     assert not feeders("ALIVE") + feeders("RESTARTING")
+    wait_until(lambda: all(a["State"] == "DEAD" for a in feeders(kind="Decoder")))
 
 
 def test_students_learn_the_same_from_memory_and_from_the_node_though_its_feeder_dies(cohort):
@@ -106,6 +110,28 @@ def test_students_learn_the_same_from_memory_and_from_the_node_though_its_feeder
     assert cohort("there", on_step, checkpoint_every=50) == here
     assert restarted(killed) == 1
     assert len(feeders()) == before + 1, "the node has one feeder"
+
+
+def test_further_processes_decode_for_it_and_one_of_them_dies_and_then_the_feeder(cohort):
+    kill_decoder, decoder = killing(5, "Decoder")
+    kill_feeder, feeder = killing(10)
+    before = len(feeders(kind="Decoder"))
+
+    def on_step(record):
+        kill_decoder(record)
+        kill_feeder(record)
+
+    there = cohort("there", on_step, checkpoint_every=50, decoders=THREADS + 1)
+    assert there == cohort("here", exchange="in_process")
+    assert [restarted(decoder), restarted(feeder)] == [1, 1]
+    assert len(feeders(kind="Decoder")) == before + 2 + 2, "the second feeder has its own"
+
+
+def test_as_few_processes_as_may_be_share_the_threads_evenly():
+    assert [list(threads_of_each(n)) for n in (1, 3, 4, 8, 14)] == [
+        [1], [3], [2, 2], [3, 3, 2], [3, 3, 3, 3, 2],
+    ]  # fmt: skip
+    assert [ahead_of(n) for n in (1, 3, 6, 7, 14)] == [4, 4, 4, 6, 10]
 
 
 def test_cut_outs_of_the_files_are_the_same_for_all(cohort):
@@ -143,12 +169,14 @@ def test_what_cannot_be_decoded_amid_training_is_named_with_its_node(cohort, pic
         broken.write_bytes(good)
 
 
-def test_all_processes_of_a_node_read_one_batch_in_shared_memory(data, capfd):
+@pytest.mark.parametrize("decoders", [1, THREADS + 1])
+def test_all_processes_of_a_node_read_one_batch_in_shared_memory(data, capfd, decoders):
+    data["image_size"] = 64  # a batch of 196 kB: up to 100, Ray sends a copy to each
     run = prepare(resolve(CohortConfig(**data, students=SMALL)))
     stored = ray.put(run.dataset)
     node = ray.get_runtime_context().get_node_id()
     feeder = new_feeder(node)
-    one, other = (NodeFeed(feeder, run.plan, [stored], 1) for _ in range(2))
+    one, other = (NodeFeed(feeder, run.plan, [stored], decoders) for _ in range(2))
     batches = [feed.batch(3).result() for feed in (one, other)]
     assert address(batches[0].images) == address(batches[1].images)
     assert not batches[0].images.flags.writeable

@@ -1,4 +1,4 @@
-"""Augmentation by index arithmetic equals pad, crop and flip of one example after another."""
+"""Augmentation, as on a CPU and as on a GPU, equals pad, crop and flip of one example after another."""
 
 import pytest
 import torch
@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from cohort.data.augment import augment, draw
+from cohort.data.augment import all_at_once, augment, draw
 from cohort.data.dataset import Augmentation
 
 
-def one_by_one(images, augmentation, generator):
-    """The oracle: what the paper's pipeline does, example by example."""
+def oracle(images, augmentation, generator):
+    """What the paper's pipeline does, example by example."""
     padding, size = augmentation.padding, images.shape[2:]
     mode = {"reflect": "reflect", "zeros": "constant"}[augmentation.padding_mode]
     result = []
@@ -39,10 +39,14 @@ def test_equals_pad_crop_flip(shape, padding, mode, flip, seed):
     images = torch.randint(
         0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
     )
-    got = augment(images, augmentation, torch.Generator().manual_seed(seed))
-    want = one_by_one(images, augmentation, torch.Generator().manual_seed(seed))
-    assert got.dtype == torch.uint8
-    assert torch.equal(got, want)
+    want = oracle(images, augmentation, torch.Generator().manual_seed(seed))
+    moves = draw(len(images), augmentation, torch.Generator().manual_seed(seed))
+    for got in (
+        augment(images, augmentation, torch.Generator().manual_seed(seed)),
+        all_at_once(images, augmentation, moves),  # as on a GPU
+    ):
+        assert got.dtype == torch.uint8
+        assert torch.equal(got, want)
 
 
 def test_draws_every_shift_and_both_flips_alike():

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from cohort.config import DataConfig
+from cohort.data.decoding import feeder_of
 from cohort.data.fed import FedPictures, FedSource, source_of, through, with_feed
-from cohort.data.feeder import AHEAD, BLOCKS, KEPT, SPREAD, feeder_of, free_cores
+from cohort.data.feeder import AHEAD, BLOCKS, SPREAD, Feeder, free_cores, kept_at_most
 from cohort.data.pictures import files
 from cohort.data.registry import load_dataset
 from cohort.data.source import BatchSource, whole
@@ -141,13 +142,27 @@ def test_it_keeps_so_many_batches_wherever_it_is_asked(dataset, make):
     feeder = make(dataset)
     expected = {step: own(dataset).batch(step)[1] for step in (0, 40, 2, 30)}
     for start in expected:
-        for step in range(start, start + KEPT):
+        for step in range(start, start + SPREAD + 1 + AHEAD):
             labels = feeder.batch(step).result().labels
             if step == start:
                 assert labels.tolist() == expected[step].tolist()
-            assert len(feeder.begun()) <= KEPT
-        assert len(feeder.begun()) == KEPT
-    assert KEPT == SPREAD + 1 + AHEAD
+            assert len(feeder.begun()) <= kept_at_most()
+        assert len(feeder.begun()) == kept_at_most() == SPREAD + 1 + AHEAD
+
+
+def test_it_goes_as_far_ahead_as_it_is_told_and_keeps_the_more():
+    begun = []
+
+    class Decoding:
+        def batch(self, step):
+            begun.append(step)
+            return Future()
+
+    feeder = Feeder(Decoding(), total_steps=200, ahead=10)
+    for step in range(50):
+        feeder.batch(step)
+        assert begun == list(range(step + 11)), "each once, in turn"
+    assert len(feeder.begun()) == kept_at_most(10) == SPREAD + 11
 
 
 def test_whoever_asks_at_the_same_time_gets_the_same_batch(dataset, make, reads):

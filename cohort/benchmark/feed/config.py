@@ -36,7 +36,8 @@ class FeedBenchConfig(Timing):
     batch_size: int = 64
     """Images a step; every student sees the same ones."""
     decoders: int | None = None
-    """Threads that decode for all. Default: the cores that training leaves free, at least 1."""
+    """Threads that decode for all, more than 3 in several processes. Default: the cores that training
+    leaves free, at least 1."""
     gpus: int | None = None
     """GPUs for the students. Default: one each, as far as there are."""
     steps: int = 10

@@ -16,12 +16,12 @@ from cohort.benchmark.turns import gpus_for, seconds_of, time_rounds
 from cohort.config import height_and_width
 from cohort.data.dataset import ImageDataset
 from cohort.data.fed import Batch, with_feed
-from cohort.data.feeder import KEPT
 from cohort.data.pictures.files import PictureFiles
 from cohort.runtime.actors import RayCohort
 from cohort.runtime.assembly import assemble, session
 from cohort.runtime.exchange import choose_exchange
-from cohort.runtime.feeding import Answer, NodeFeed, another_feeder, kill
+from cohort.runtime.feeding import Answer, NodeFeed
+from cohort.runtime.node_feeder import another_feeder, kill
 from cohort.runtime.train import prepare
 
 
@@ -39,7 +39,7 @@ class Measurements:
 
     rounds: dict[Mode, list[Took]]
     feeder_growth: int
-    """Bytes: the feeder's largest resident size, beyond that before its first batch."""
+    """Bytes: the largest resident sizes of the feeder's processes, beyond those before the first batch."""
     kept_at_most: int
     """Bytes of the batches that a feeder may keep."""
     gpus: int
@@ -69,7 +69,7 @@ def measure(config: FeedBenchConfig) -> Measurements:
                     seed=config.seed,
                 )
             growth = feed.usage()["peak_memory"] - before
-    kept = KEPT * config.batch_size * 3 * height * width
+            kept = feed.kept_at_most * config.batch_size * 3 * height * width
     return Measurements(rounds, int(growth), kept, gpus, notice or "")
 
 
@@ -91,10 +91,11 @@ class _Turns:
     """Students that learn in one way and then in another."""
 
     def __init__(self, cohort: RayCohort, files: ImageDataset, feed: NodeFeed) -> None:
-        # What decodes is imported with the first picture.
-        one = files.test.images[:1]
-        assert isinstance(one, PictureFiles)
-        feed.pictures(one).result()
+        for row in range(len(files.test)):
+            # What decodes is imported with a process's first picture.
+            one = files.test.images[row : row + 1]
+            assert isinstance(one, PictureFiles)
+            feed.pictures(one).result()
         self._ready = SameBatch.of(feed)
         self._ready.batch(0).result()
         self._cohort = cohort
