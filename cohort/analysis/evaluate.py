@@ -28,7 +28,7 @@ from cohort.metrics.classification import entropy, evaluate_posterior, mean_post
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.members import MembersStudent
 from cohort.models.modules import count_parameters
-from cohort.run.data_card import other_counts
+from cohort.run.data_card import changes
 from cohort.run.ending import prefixed
 from cohort.run.finished import load_students, read_run_data
 from cohort.run.folder import RunFolder
@@ -128,7 +128,7 @@ def evaluate_run(
 
 def _notes_on_data(run_dir: str | Path, dataset: ImageDataset) -> tuple[str, ...]:
     """What was said of the files, and whether there are as many images as the run had."""
-    return dataset.notes + other_counts(RunFolder(run_dir), dataset)
+    return dataset.notes + changes(RunFolder(run_dir), dataset)
 
 
 def _refuse_flags_of_exits(

@@ -13,8 +13,9 @@ from cohort.data.dataset import ImageDataset
 from cohort.data.fed import Batch
 from cohort.data.feeder import Feeder
 from cohort.data.pictures.files import PictureFiles, Promise
+from cohort.data.pictures.viewer import BrokenPictureError
 from cohort.data.source import BatchSource
-from cohort.errors import ConfigError, RunError
+from cohort.errors import RunError
 
 FINISHERS = 2
 """Threads in which decoded pictures are stacked and augmented."""
@@ -87,8 +88,8 @@ def _readable(begun: Callable[[], Value]) -> Value:
     """Amid training it is the run that fails, not a flag that is wrong."""
     try:
         return begun()
-    except ConfigError as error:
-        raise RunError(str(error)) from error
+    except BrokenPictureError as error:
+        raise RunError(error.amid_training) from error
 
 
 def feeder_of(

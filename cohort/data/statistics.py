@@ -8,6 +8,7 @@ from cohort.data.pictures.files import pixels_of
 
 CHUNK = 256  # images; bincount widens its input to int64, eight times a chunk at once is enough
 MOST_COMPARED = 64  # images: enough to see whether they are all the same
+PIXELS_AT_ONCE = 2**24
 MOST_PIXELS = 2**28
 """Of large data sets a part is measured, evenly spread: all of CIFAR, 5 000 pictures of 224 x 224."""
 
@@ -21,13 +22,20 @@ def channel_statistics(images: Images) -> tuple[tuple[float, ...], tuple[float, 
     """
     images = _sample(images)
     histograms = np.zeros((images.shape[1], 256), dtype=np.int64)
-    for start in range(0, len(images), CHUNK):
-        chunk = pixels_of(images[start : start + CHUNK])
+    step = _at_once(images)
+    for start in range(0, len(images), step):
+        chunk = pixels_of(images[start : start + step])
         histograms += [
             np.bincount(channel.ravel(), minlength=256) for channel in chunk.swapaxes(0, 1)
         ]
     moments = [mean_and_std(counts) for counts in histograms]
     return tuple(mean for mean, _ in moments), tuple(std for _, std in moments)
+
+
+def _at_once(images: Images, most: int = CHUNK) -> int:
+    """How many images are looked at at once: fewer of large ones."""
+    _, _, height, width = images.shape
+    return max(1, min(most, PIXELS_AT_ONCE // int(height * width)))
 
 
 def _sample(images: Images) -> Images:
@@ -39,7 +47,8 @@ def _sample(images: Images) -> Images:
 
 def notes_on(images: Images) -> tuple[str, ...]:
     """A sentence if all training images that are looked at, [N, C, H, W], are one and the same."""
-    looked_at = images[np.linspace(0, len(images) - 1, min(MOST_COMPARED, len(images))).astype(int)]
+    count = min(_at_once(images, MOST_COMPARED), len(images))
+    looked_at = images[np.linspace(0, len(images) - 1, count).astype(int)]
     pixels = pixels_of(looked_at)
     if len(pixels) == 1 or (pixels != pixels[0]).any():
         return ()

@@ -87,8 +87,7 @@ def read_weights(given: str) -> WeightsFile:
     if not tensors:
         raise ConfigError(f"--pretrained {given} holds no weights: no name in it has a tensor")
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise ConfigError(f"--pretrained {given} is damaged: {name} is not finite everywhere")
+        _check_tensor(name, tensor, given)
     own = path.name == WEIGHTS_FILE and path.with_name(CARD_FILE).is_file()
     classes = read_card(path.parent).classes if own else None
     return WeightsFile(given, hashlib.sha256(data).hexdigest(), tensors, classes)
@@ -112,7 +111,7 @@ def fit(
             continue
         names = _names_of(key, student.network)
         source = next((known[name] for name in names if name in known), None)
-        if source is None or key in kept_new or file.tensors[source].shape != mine.shape:
+        if source is None or key in kept_new or not _alike(file.tensors[source], mine):
             new.append(key.removeprefix("network."))
             continue
         used.add(source)
@@ -121,6 +120,11 @@ def fit(
     pretrained = Pretrained(file, fitting, tuple(new), tuple(unused))
     _check_fits(pretrained, student, classifiers)
     return pretrained
+
+
+def _alike(theirs: Tensor, mine: Tensor) -> bool:
+    """Whether one can stand for the other: whole numbers are no weights."""
+    return (theirs.shape, theirs.is_floating_point()) == (mine.shape, mine.is_floating_point())
 
 
 def _file_of(given: str) -> Path:
@@ -140,22 +144,41 @@ def _tensors(data: bytes, given: str) -> dict[str, Tensor]:
         if data[8:9] == b"{":  # after the length of a safetensors file's head
             return safetensors.torch.load(data)
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", "Detected pickle protocol"
-            )  # it may load all the same
+            warnings.simplefilter("ignore")  # what torch warns of may load all the same
             found: Any = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (
         *(safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, ValueError),
         *(EOFError, LookupError, TypeError, AttributeError),
     ) as error:
+        reason = one_line(error).partition(" (1)")[0]  # where torch's advice to trust it begins
         raise ConfigError(
             f"--pretrained {given} is neither a safetensors file nor a torch state dict, which alone "
-            f"are read, for they run no code: {one_line(error)}"
+            f"are read, for they run no code: {reason}"
         ) from error
-    while isinstance(found, Mapping) and (key := next((k for k in NESTED if k in found), None)):
-        found = found[key]
+    for _ in NESTED:  # deeper nobody puts it, and a dict may hold itself
+        key = next((k for k in NESTED if isinstance(found, Mapping) and k in found), None)
+        found = found if key is None else found[key]
     entries = found.items() if isinstance(found, Mapping) else ()
     return {str(name): value for name, value in entries if isinstance(value, Tensor)}
+
+
+def _check_tensor(name: str, tensor: Tensor, given: str) -> None:
+    """Raise ConfigError for what is no plain tensor of real numbers, all of which float32 holds."""
+    plain = (
+        tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+    )
+    if not plain or tensor.is_complex():
+        raise ConfigError(
+            f"--pretrained {given} holds {name} as {tensor.dtype}, {tensor.layout} on {tensor.device}; only "
+            "plain tensors of real numbers are read"
+        )
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise ConfigError(
+            f"--pretrained {given} is damaged: {name} of shape {list(tensor.shape)} has more numbers than "
+            "are in the file"
+        )
+    if tensor.is_floating_point() and not tensor.float().isfinite().all():
+        raise ConfigError(f"--pretrained {given} is damaged: {name} is not finite everywhere")
 
 
 def _stripped(name: str) -> Iterator[str]:

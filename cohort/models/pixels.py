@@ -27,7 +27,7 @@ def check_pixels(x_BCHW: Tensor, *, channels: int) -> Tensor:
         )
     if not torch.compiler.is_compiling() and x_BCHW.numel():
         _check_range(x_BCHW.detach())
-    return x_BCHW
+    return x_BCHW.float() if x_BCHW.dtype == torch.float64 else x_BCHW  # as NumPy makes them
 
 
 def _check_range(pixels: Tensor) -> None:

@@ -1,12 +1,14 @@
 """``data.json`` in a run's folder: what the run read, for whoever goes on with it or looks again."""
 
+import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from cohort import formats
-from cohort.data.dataset import QUERY, ImageDataset, Search
+from cohort.data.dataset import QUERY, ImageDataset, Search, Split
 from cohort.errors import ConfigError
 from cohort.files import atomic_write, to_json
 from cohort.run.folder import RunFolder
@@ -22,6 +24,8 @@ class DataCard:
     """(C, H, W)."""
     counts: dict[str, int]
     """Images by split: train, test, validation if there is one, and queries if test is a ``Search``."""
+    labels_sha256: dict[str, str] = field(default_factory=dict)
+    """By split, of the names of all images' classes, or, of a ``Search``, of their identities, in order."""
     skipped: tuple[str, ...] = ()
     """Pictures that could not be read and were left out for --skip-broken."""
     notes: tuple[str, ...] = ()
@@ -43,9 +47,21 @@ def card_of(dataset: ImageDataset) -> DataCard:
         classes=dataset.classes,
         image_shape=dataset.image_shape,
         counts=counts,
+        labels_sha256={which: _digest(dataset, split) for which, split in dataset.splits.items()},
         skipped=dataset.skipped,
         notes=dataset.notes,
     )
+
+
+def _digest(dataset: ImageDataset, split: Split) -> str:
+    """The same whatever the order of the classes."""
+    found, places = np.unique(split.labels, return_inverse=True)
+    names = found.tolist()
+    if not isinstance(split, Search):
+        names = [dataset.classes[label] for label in names]
+    order = np.argsort(np.argsort([str(name) for name in names]))
+    text = "\n".join(sorted(map(str, names))).encode()
+    return hashlib.sha256(text + b"\0" + order[places].astype("<i4").tobytes()).hexdigest()
 
 
 def write_data_card(folder: RunFolder, dataset: ImageDataset) -> None:
@@ -80,24 +96,33 @@ def read_data_card(folder: RunFolder) -> DataCard | None:
         raise ConfigError(f"{file} does not describe a run's data: {error}") from error
 
 
-def other_counts(folder: RunFolder, dataset: ImageDataset) -> tuple[str, ...]:
-    """A sentence for each split that has not as many images as when the run of a folder began."""
-    card = read_data_card(folder)
+def changes(folder: RunFolder, dataset: ImageDataset) -> tuple[str, ...]:
+    """A sentence for each split that has other images or labels than when the run of a folder began.
+
+    Pictures themselves are not compared.
+    """
+    card, now = read_data_card(folder), card_of(dataset)
     if card is None:
         return ()
-    now = card_of(dataset).counts
-    return tuple(
-        f"its data have changed: {now.get(which, 0)} images in {which}, where the run began with "
-        f"{card.counts.get(which, 0)}"
-        for which in dict.fromkeys((*card.counts, *now))
-        if card.counts.get(which, 0) != now.get(which, 0)
+    counts = {which: (card.counts.get(which, 0), count) for which, count in now.counts.items()}
+    counts |= {which: (count, 0) for which, count in card.counts.items() if which not in counts}
+    others = tuple(
+        f"its data have changed: {after} images in {which}, where the run began with {before}"
+        for which, (before, after) in counts.items()
+        if before != after
+    )
+    return others or tuple(
+        f"its data have changed: the images in {which} have other labels, or another order, than when "
+        "the run began"
+        for which, digest in card.labels_sha256.items()
+        if digest != now.labels_sha256.get(which)
     )
 
 
-def check_as_many(folder: RunFolder, dataset: ImageDataset) -> None:
-    """Raise ConfigError if a run to resume finds other numbers of images than it began with.
+def check_unchanged(folder: RunFolder, dataset: ImageDataset) -> None:
+    """Raise ConfigError if a run to resume finds other images or labels than it began with.
 
     Its batches would be others, and so the run another one.
     """
-    for changed in other_counts(folder, dataset):
+    for changed in changes(folder, dataset):
         raise ConfigError(f"--resume {folder.path}: {changed}; put them back, or start a new run")

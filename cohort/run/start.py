@@ -17,7 +17,7 @@ from cohort.learning.student_files import load_student, own_factory
 from cohort.models.spec import Network
 from cohort.run.checkpoint import Checkpoint, newest_checkpoint
 from cohort.run.command import Command, Config
-from cohort.run.data_card import check_as_many, write_data_card
+from cohort.run.data_card import check_unchanged, write_data_card
 from cohort.run.ending import conclude
 from cohort.run.folder import RunFolder, default_path
 from cohort.run.interruption import Interruption
@@ -110,8 +110,8 @@ def resume_run(
     config = dataclasses.replace(config, run_dir=str(run_dir))
     # Resolved once more: it may be the teachers that were given anew.
     run = command.prepare(command.resolve(config))
-    check_as_many(folder, run.dataset)
     run = with_its_classes(command, run, folder)
+    check_unchanged(folder, run.dataset)
     _check_extends(checkpoint, run)
     run.check_restores(checkpoint)
     return _train(command, run, checkpoint, on_step, verbose, watcher, places)

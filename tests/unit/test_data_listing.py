@@ -78,6 +78,31 @@ def test_the_order_is_torchvisions_as_ever(root):
     assert listing.labels == [label for _, label in before]
 
 
+@pytest.mark.timeout(60)
+def test_links_that_lead_back_and_pipes_are_left_out(root):
+    """The walk would not end, or count a picture many times over; a pipe would be waited for."""
+    home = root / "train"
+    before = list_pictures(home, find_classes(home)).names
+    (home / "class0" / "self").symlink_to(home / "class0")
+    (home / "class0" / "up").symlink_to("..")
+    (home / "class1" / "inner").mkdir()
+    (home / "class1" / "inner" / "back").symlink_to("../../class1")
+    os.mkfifo(home / "class1" / "zz.png")
+    listing = list_pictures(home, find_classes(home))
+    assert listing.names == before
+    assert listing.left_out == {"class1": {"a pipe or device": 1}}
+    (home / "class0" / "gone.png").symlink_to("nowhere.png")
+    with pytest.raises(ConfigError, match=r"gone\.png cannot be read as a picture: No such file"):
+        read(root)
+
+
+def test_two_classes_that_link_to_each_other_are_walked_once(root):
+    home = root / "train"
+    (home / "class0" / "other").symlink_to("../class1")
+    (home / "class1" / "other").symlink_to("../class0")
+    assert len(list_pictures(home, find_classes(home)).names) == 2 * 12
+
+
 def test_what_is_hidden_is_neither_class_nor_picture(root):
     for split in ("train", "test"):
         for folder in (".ipynb_checkpoints", "class0/.cache"):

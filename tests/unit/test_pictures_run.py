@@ -49,7 +49,7 @@ def test_a_file_that_breaks_amid_training_is_named(root):
         for path in (root / "train").rglob("*.jpg"):
             path.write_bytes(b"")
 
-    message = "train/class./000..jpg cannot be read as a picture: .* again with --skip-broken"
+    message = "train/class./000..jpg cannot be read as a picture: .* --resume the run, or .* --skip-broken"
     with pytest.raises(RunError, match=message) as caught:
         train_cohort(config(root, steps=20), on_step=break_them)
     assert "\n" not in str(caught.value)

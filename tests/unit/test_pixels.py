@@ -67,6 +67,11 @@ def test_bytes_are_scaled_as_in_training(asked):
     assert torch.equal(asked(pixels().float().mul(1 / 255), trained_student), scaled)
 
 
+def test_numpys_own_numbers_are_taken(asked):
+    scaled = pixels().double() / 255
+    assert torch.equal(asked(scaled), asked(scaled.float()))
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [

@@ -296,6 +296,16 @@ def test_code_in_a_file_is_not_run(wrap, tmp_path):
     assert mark.exists()  # it would have
 
 
+def in_itself(path):
+    found = {"epoch": 3}
+    found["model"] = found
+    torch.save(found, path)
+
+
+def stem(tensor):
+    return lambda path: torch.save(source() | {"stem.weight": tensor}, path)
+
+
 def not_finite(path):
     torch.save(source() | {"stem.weight": torch.full((16, 3, 3, 3), torch.nan)}, path)
 
@@ -310,7 +320,17 @@ def not_finite(path):
         (lambda path: torch.save({"epoch": 3}, path), "holds no weights"),
         (lambda path: torch.save([1, 2], path), "holds no weights"),
         (lambda path: torch.save({"model": None}, path), "holds no weights"),
+        (in_itself, "holds no weights"),
         (not_finite, "is damaged: stem.weight is not finite everywhere"),
+        (stem(torch.full((3,), 1e300, dtype=torch.float64)), "stem.weight is not finite everywhere"),
+        (stem(torch.zeros(2, 2).to_sparse()), "holds stem.weight as torch.float32, torch.sparse_coo on cpu"),
+        (stem(torch.zeros(2, device="meta")), "torch.strided on meta; only plain tensors"),
+        (stem(torch.zeros(2, dtype=torch.complex64)), "holds stem.weight as torch.complex64"),
+        (stem(torch.zeros(1).expand(1 << 40)), "has more numbers than are in the file"),
+        (
+            lambda path: torch.save({k: v.to(torch.int8) for k, v in source().items()}, path),
+            "is of another network: less than half of this one is in it",
+        ),
         (
             lambda path: torch.save(source("vgg11_bn"), path),
             "is of another network: less than half of this one is in it; stem.weight of shape "

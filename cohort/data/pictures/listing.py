@@ -98,7 +98,8 @@ def find_classes(directory: Path) -> list[str]:
 
 def pictures_in(directory: Path) -> list[str]:
     """Names of the pictures that lie in a folder itself, sorted."""
-    return sorted(name for name in _listed(directory) if is_picture(name))
+    names = (name for name in _listed(directory) if is_picture(name))
+    return sorted(name for name in names if _is_a_file(f"{directory}/{name}"))
 
 
 def is_picture(name: str) -> bool:
@@ -137,7 +138,9 @@ def _below(directory: Path, name: str) -> tuple[list[str], Counter[str]]:
     for folder, files in sorted(_walk(directory / name)):
         place = os.path.relpath(folder, directory)
         for file in sorted(files):
-            if is_picture(file):
+            if is_picture(file) and not _is_a_file(f"{folder}/{file}"):
+                others["a pipe or device"] += 1
+            elif is_picture(file):
                 found.append(f"{place}/{file}")
             elif not _hidden(file) and file.lower() not in LITTER:
                 others[_extension(file) or "none"] += 1
@@ -147,8 +150,23 @@ def _below(directory: Path, name: str) -> tuple[list[str], Counter[str]]:
 def _walk(top: Path) -> Iterator[tuple[str, list[str]]]:
     """Folders and the files in them, links followed, but nothing whose name begins with a dot."""
     for folder, inner, files in os.walk(top, onerror=_refuse, followlinks=True):
-        inner[:] = [name for name in inner if not _hidden(name)]
+        shown = (name for name in inner if not _hidden(name))
+        inner[:] = [name for name in shown if not _leads_back(Path(folder, name), top)]
         yield folder, files
+
+
+def _leads_back(link: Path, top: Path) -> bool:
+    """Whether it is a link to a folder by which one came to it, where the walk would never end."""
+    if not link.is_symlink():
+        return False
+    place = link.resolve()
+    way = [parent for parent in link.parents if parent == top or top in parent.parents]
+    return any(place in (real, *real.parents) for real in map(Path.resolve, way))
+
+
+def _is_a_file(path: str) -> bool:
+    """Whether it can be read to its end, as a pipe cannot; a link to nothing is told of later."""
+    return os.path.isfile(path) or not os.path.exists(path)
 
 
 def _listed(directory: Path) -> list[str]:

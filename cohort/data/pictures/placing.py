@@ -16,6 +16,8 @@ from cohort.errors import ConfigError
 
 PART = 4
 """A split that would take more than this part of memory stays in its files."""
+MOST_PIXELS = 89_478_485
+"""As Pillow has it, which takes a picture with more for an attack."""
 LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 """Where a container says how much memory it has."""
 
@@ -31,6 +33,7 @@ def placed(dataset: ImageDataset, config: DataConfig) -> ImageDataset:
         for which, split in dataset.splits.items()
         if isinstance(split.images, PictureFiles)
     }
+    _check_size(config, dataset)
     homes = {which: _home(which, images, dataset, config) for which, images in files.items()}
     _check_fits([files[which] for which, home in homes.items() if home == "memory"], config)
     if config.decoders is not None and "node" not in homes.values():
@@ -73,6 +76,16 @@ def _check_fits(splits: list[PictureFiles], config: DataConfig) -> None:
         raise ConfigError(
             f"--feed is {config.feed}, but the pictures would take {size / 2**30:.1f} GiB and this "
             f"machine has {there / 2**30:.1f} GiB of memory; use --feed node, or a smaller --image-size"
+        )
+
+
+def _check_size(config: DataConfig, dataset: ImageDataset) -> None:
+    """Raise ConfigError for a picture that is larger than any that would be read."""
+    _, height, width = dataset.image_shape
+    if height * width > MOST_PIXELS:
+        raise ConfigError(
+            f"--image-size is {config.image_size}; a picture of {height} x {width} has more than "
+            f"{MOST_PIXELS} pixels, the most that are read of a file; take a smaller one"
         )
 
 

@@ -42,6 +42,14 @@ class BrokenPictureError(ConfigError):
             "again with --skip-broken"
         )
 
+    @property
+    def amid_training(self) -> str:
+        """The sentence for a run that has begun, which goes on with the same pictures or not at all."""
+        return (
+            f"{self.path} cannot be read as a picture: {self.reason}; put it back and --resume the run, "
+            "or start a new one with --skip-broken"
+        )
+
 
 def read_picture(path: Path, frame: Frame, cut: Draws | None = None) -> npt.NDArray[np.uint8]:
     """A picture brought to its frame: uint8 [H, W, RGB].

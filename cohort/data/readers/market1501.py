@@ -37,7 +37,7 @@ TRAIN, GALLERIES, QUERIES, MORE_QUERIES = (
     "gt_bbox",
 )
 DEFAULT_IMAGE_SIZE = 224
-NAME = re.compile(r"(-1|\d+)_c(\d+)s\d+_\d+_\d+\.")
+NAME = re.compile(r"(-1|\d{1,9})_c(\d{1,9})s\d+_\d+_\d+\.")
 PUBLISHED = {
     "training images": 12_936,
     "training identities": 751,
