@@ -13,7 +13,7 @@ from ray.cluster_utils import Cluster
 from cohort import CohortConfig, ConfigError, train_cohort
 from cohort.reporting.records import read_metrics
 from tests.support.command import run_here
-from tests.support.pictures import make_folder
+from tests.support.pictures import make_market
 
 SMALL = {
     "train_subset": 128,
@@ -133,7 +133,7 @@ def test_a_lost_node_s_student_moves_to_a_spare(cluster, joined, on_one_node, tm
 def test_a_feeder_on_each_node_gives_what_lies_in_memory_though_one_is_lost(
     cluster, joined, tmp_path
 ):
-    pictures = make_folder(tmp_path / "pictures", classes=4, train=18, test=8)
+    pictures = make_market(tmp_path / "pictures", size=(32, 16))
     (victim,) = cluster.worker_nodes
     before, lost = set(), []
 
@@ -146,7 +146,7 @@ def test_a_feeder_on_each_node_gives_what_lies_in_memory_though_one_is_lost(
 
     def train(where, on_step=None, **options):
         config = {
-            "dataset": "folder", "data_root": str(pictures), "image_size": 24, "batch_size": 16,
+            "dataset": "market1501", "data_root": str(pictures), "image_size": "24x12", "batch_size": 16,
             "epochs": 4, "checkpoint_every": 4, "log_every": 1, "threads": 1,
             "students": "tests.support.teacher_runs:small", "run_dir": str(tmp_path / where),
         }  # fmt: skip

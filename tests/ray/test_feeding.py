@@ -27,7 +27,7 @@ from cohort.runtime.node_feeder import kill, new_feeder
 from cohort.runtime.train import prepare, resolve
 from tests.support.command import wait_until
 from tests.support.local_ray import ray_with_fuse
-from tests.support.pictures import make_folder
+from tests.support.pictures import make_folder, make_imagenet, make_tiny_imagenet
 from tests.support.workers import work_together
 
 STEPS = 16
@@ -192,9 +192,16 @@ def address(array):
 
 
 def test_two_workers_learn_the_same_from_memory_and_from_the_node(data, teachers, tmp_path, fuse):
-    """By self-distillation, though the feeder dies and then a worker, and by ODS with a pool."""
+    """By self-distillation on ImageNet's layout, though the feeder dies and then a worker.
+
+    And by ODS with a pool, on Tiny-ImageNet's.
+    """
+    pictures = make_imagenet(tmp_path, classes=4, train=18, val=8, size=(30, 40))
     selfish = {
         **data,
+        "dataset": "imagenet",
+        "data_root": str(pictures),
+        "crop": "shift",
         "model": "tests.support.networks:mortal_stages",
         "exits": "stages.0,stages.1",
     }
@@ -221,9 +228,10 @@ def test_two_workers_learn_the_same_from_memory_and_from_the_node(data, teachers
 
 
 @pytest.fixture(scope="module")
-def teachers(pictures, tmp_path_factory):
+def teachers(tmp_path_factory):
+    pictures = make_tiny_imagenet(tmp_path_factory.mktemp("tiny"), train=18, val=8)
     config = CohortConfig(
-        dataset="folder", data_root=str(pictures), image_size=24, batch_size=16, epochs=2, k=2,
+        dataset="tiny-imagenet", data_root=str(pictures), image_size=24, batch_size=16, epochs=2, k=2,
         teacher="none", exchange="in_process", students=SMALL, threads=1,
         run_dir=str(tmp_path_factory.mktemp("teachers") / "run"),
     )  # fmt: skip

@@ -311,6 +311,12 @@ def test_decoders_need_something_to_decode(root):
     )
 
 
+@pytest.mark.parametrize("size", [100_000, "99999999999x4"])
+def test_a_size_that_no_picture_has_is_refused(root, size):
+    with pytest.raises(ConfigError, match=f"--image-size is {size}; .* the most that are read"):
+        load_dataset(DataConfig(dataset="folder", data_root=str(root), image_size=size), seed=0)
+
+
 def test_a_containers_limit_is_its_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(placing, "LIMITS", ())
     whole = placing.memory()

@@ -1,6 +1,7 @@
 """Whether pictures in files are decoded into memory at the start, or batch after batch."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ def placed(dataset: ImageDataset, config: DataConfig) -> ImageDataset:
         for which, split in dataset.splits.items()
         if isinstance(split.images, PictureFiles)
     }
-    _check_size(config, dataset)
+    _check_size(config, files.values())
     homes = {which: _home(which, images, dataset, config) for which, images in files.items()}
     _check_fits([files[which] for which, home in homes.items() if home == "memory"], config)
     if config.decoders is not None and "node" not in homes.values():
@@ -79,14 +80,15 @@ def _check_fits(splits: list[PictureFiles], config: DataConfig) -> None:
         )
 
 
-def _check_size(config: DataConfig, dataset: ImageDataset) -> None:
+def _check_size(config: DataConfig, splits: Iterable[PictureFiles]) -> None:
     """Raise ConfigError for a picture that is larger than any that would be read."""
-    _, height, width = dataset.image_shape
-    if height * width > MOST_PIXELS:
-        raise ConfigError(
-            f"--image-size is {config.image_size}; a picture of {height} x {width} has more than "
-            f"{MOST_PIXELS} pixels, the most that are read of a file; take a smaller one"
-        )
+    for images in splits:
+        _, _, height, width = images.shape
+        if height * width > MOST_PIXELS:
+            raise ConfigError(
+                f"--image-size is {config.image_size}; a picture of {height} x {width} has more than "
+                f"{MOST_PIXELS} pixels, the most that are read of a file; take a smaller one"
+            )
 
 
 def _bytes(images: PictureFiles) -> int:
