@@ -13,6 +13,7 @@ from cohort.data.dataset import ImageDataset
 from cohort.errors import ConfigError
 from cohort.learning.feeding import fed_here
 from cohort.learning.plan import TrainingPlan
+from cohort.learning.precision import check_device, check_precision
 from cohort.models.auxiliary import auxiliary_of
 from cohort.models.families import ImageShape
 from cohort.models.modules import count_parameters
@@ -69,8 +70,10 @@ def assemble(
             yield here, None
         return
     lent = _places(parts) if reservation is None else nullcontext(reservation)
-    with lent as places, closing(_actors(parts, places)) as actors:
-        yield actors, places.share.notice
+    with lent as places:
+        check_precision(parts.config.precision, on_gpu=places.share.device == "cuda")
+        with closing(_actors(parts, places)) as actors:
+            yield actors, places.share.notice
 
 
 @contextmanager
@@ -131,7 +134,9 @@ def _device_in_process(config: CohortConfig) -> torch.device:
     available = torch.cuda.device_count()
     if (config.gpus or 0) > available:
         raise ConfigError(f"--gpus is {config.gpus}, but this machine has {available}")
-    return torch.device("cuda" if available and config.gpus != 0 else "cpu")
+    device = torch.device("cuda" if available and config.gpus != 0 else "cpu")
+    check_device(config.precision, device)
+    return device
 
 
 def parameters_of(network: Network, dataset: ImageDataset) -> int:

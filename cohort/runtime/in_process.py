@@ -3,6 +3,7 @@
 It reads like the paper's algorithm; on the CPU its students equal the actors' bit for bit.
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -12,6 +13,7 @@ from cohort.data.dataset import ImageDataset
 from cohort.learning.build import build_learner
 from cohort.learning.learner import Files, Learner
 from cohort.learning.plan import TrainingPlan
+from cohort.learning.process import lent_process
 from cohort.learning.student_files import weights_sha256
 from cohort.metrics.classification import entropy
 from cohort.models.modules import count_parameters
@@ -37,9 +39,8 @@ class InProcessCohort:
         self.dataset = dataset
         self.sequential = sequential
         self.students = tuple(range(len(networks)))
-        self._threads_before = torch.get_num_threads()
-        self._random_state_before = torch.get_rng_state()
-        torch.set_num_threads(threads)
+        self._process = contextlib.ExitStack()
+        self._process.enter_context(lent_process(threads, plan.precision))
         self.learners: list[Learner] = [
             build_learner(network, plan, dataset, objective, student=student, device=device)
             for student, network in enumerate(networks)
@@ -121,9 +122,8 @@ class InProcessCohort:
         self.learners = [learner for learner in self.learners if learner.student in self.students]
 
     def close(self) -> None:
-        """Give the process back its torch threads and random state."""
-        torch.set_num_threads(self._threads_before)
-        torch.set_rng_state(self._random_state_before)
+        """Give the process back its torch threads, precision and random state."""
+        self._process.close()
 
     def _hand_over(self, on_records: OnRecords) -> None:
         for student, learner in zip(self.students, self.learners, strict=True):

@@ -20,6 +20,7 @@ from cohort.data.source import as_tensor
 from cohort.learning.build import build_learner
 from cohort.learning.learner import Files
 from cohort.learning.plan import TrainingPlan
+from cohort.learning.precision import set_precision
 from cohort.learning.student_files import weights_sha256
 from cohort.learning.windows import Means
 from cohort.metrics.classification import entropy
@@ -47,6 +48,7 @@ class Student:
         self, network: Network, plan: TrainingPlan, dataset: ImageDataset, objective: MutualLearning
     ) -> dict[str, Any]:
         """Make the learner at step 0; returns where it runs and how large it is."""
+        set_precision(plan.precision)  # the process is this student's
         self.dataset = dataset
         self.learner = build_learner(
             network, plan, dataset, objective, student=self.student, device=self.device

@@ -14,6 +14,7 @@ from cohort.errors import ConfigError
 from cohort.jobs.config import JobConfig
 from cohort.jobs.ods.config import OdsConfig
 from cohort.jobs.placement import place
+from cohort.learning.precision import check_precision
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.placement import Node, Share, share_out
 from cohort.tuning.study import Resources
@@ -64,13 +65,17 @@ def demand_of(
     """What a trial with this config takes of the cluster.
 
     ``largest_network`` counts parameters. Raises ConfigError, with the arithmetic and what would
-    fit, if the cluster is too small for it even when nothing else runs.
+    fit, if the cluster is too small for it even when nothing else runs, or has no GPU for tf32.
     """
     if isinstance(config, CohortConfig) and config.exchange != "in_process":
-        return _of_students(config, cluster, resources, largest_network)
+        share = _of_students(config, cluster, resources, largest_network)
+        check_precision(config.precision, on_gpu=bool(share.gpus))
+        return Demand(share=share, students=config.k)
     if isinstance(config, JobConfig) and config.workers > 0:
         return _of_workers(config, cluster, resources)
-    return Demand(own=_own_share(config, cluster.here, resources))
+    own = _own_share(config, cluster.here, resources)
+    check_precision(config.precision, on_gpu=bool(own.gpus))
+    return Demand(own=own)
 
 
 def most_at_once(demands: Iterable[Demand], cluster: Cluster) -> int | None:
@@ -93,7 +98,7 @@ def most_at_once(demands: Iterable[Demand], cluster: Cluster) -> int | None:
 
 def _of_students(
     config: CohortConfig, cluster: Cluster, resources: Resources, largest_network: int
-) -> Demand:
+) -> Share:
     if resources.gpus is not None and config.gpus is not None:
         raise ConfigError(
             f"resources.gpus is {resources.gpus:g}, each student's, but gpus is {config.gpus}, the "
@@ -111,7 +116,7 @@ def _of_students(
         share_out(cluster.nodes, k, gpus, largest_network)
         most = next((n for n in range(config.k - 1, 0, -1) if share_of(n)), 0)
         raise ConfigError(_too_many(config.k, most, resources, cluster))
-    return Demand(share=share, students=config.k)
+    return share
 
 
 def _resized(
@@ -146,7 +151,8 @@ def _of_workers(config: JobConfig, cluster: Cluster, resources: Resources) -> De
             "workers 0"
         )
     pool = (config.teacher_pool or 0) if isinstance(config, OdsConfig) else 0
-    place(cluster.nodes, config.workers, config.gpus, config.threads, beside=pool)
+    placement = place(cluster.nodes, config.workers, config.gpus, config.threads, beside=pool)
+    check_precision(config.precision, on_gpu=placement.gpus)
     return Demand(workers=config.workers + pool)
 
 
