@@ -145,6 +145,7 @@ class RunConfig(DataConfig, TrainingConfig):
         "epochs",
         "steps",
         "keep",
+        "threads",
         "data_root",
         "feed",
         "decoders",

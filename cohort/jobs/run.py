@@ -29,6 +29,7 @@ from cohort.run.ending import prefixed, write_student
 from cohort.run.owner import Owner
 from cohort.run.ready import Ready, Run
 from cohort.run.start import check_restores
+from cohort.runtime.placement import check_threads, this_machine
 
 if TYPE_CHECKING:  # it knows Ray
     from cohort.jobs.mailbox import Beside
@@ -91,10 +92,9 @@ class JobRun(Run):
             return _here(config)
         from cohort.runtime.session import cluster_nodes
 
-        beside = self.job.places_beside
-        placement = place(
-            cluster_nodes(), config.workers, config.gpus, config.threads, beside=beside
-        )
+        beside, nodes = self.job.places_beside, cluster_nodes()
+        check_threads(nodes, config.threads, config.decoders)
+        placement = place(nodes, config.workers, config.gpus, config.threads, beside=beside)
         check_precision(config.precision, on_gpu=placement.gpus)
         return placement
 
@@ -168,6 +168,7 @@ def _here(config: JobConfig) -> Placement:
             f"--gpus is {config.gpus} with --workers 0, which runs in one process on a machine with "
             f"{available} GPUs; use --gpus {min(available, 1)}, or --workers {config.gpus}"
         )
+    check_threads([this_machine()], config.threads, config.decoders)
     on_gpu = bool(available) and config.gpus != 0
     check_device(config.precision, torch.device("cuda" if on_gpu else "cpu"))
     return Placement(0, on_gpu, config.threads or os.cpu_count() or 1)

@@ -107,7 +107,7 @@ def test_tf32_is_refused_where_there_is_none(monkeypatch):
     for precision in ("fp32", "bf16"):
         check_device(precision, CPU)
     with pytest.raises(
-        ConfigError, match="--precision is tf32, which only a GPU has, .* on CPU; use"
+        ConfigError, match=r"--precision is tf32, which only a GPU has, .* on CPU; use"
     ):
         check_device("tf32", CPU)
     monkeypatch.setattr(torch.cuda, "is_tf32_supported", lambda: False)
