@@ -9,7 +9,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
+
+import torch
 
 FOLDED = 64
 """Pairs of events that may wait to be read: finished ones are read without waiting for the device."""
@@ -62,7 +65,7 @@ class Clock:
         self._now = now
         self._left: float | None = None
         self._marks: deque[tuple[Event, Event]] = deque()
-        self._reset()
+        self.reset()
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -92,19 +95,27 @@ class Clock:
         while len(self._marks) > FOLDED and self._marks[0][1].query():
             self._fold()
 
+    @classmethod
+    def of(cls, backend: str) -> "Clock":
+        """For a group of torch.distributed with this backend."""
+        event: Any = torch.cuda.Event  # its methods take more, all of which may be left out
+        return cls(partial(event, enable_timing=True) if backend == "nccl" else None)
+
     def take(self) -> Times:
         """The times since the last call; what follows until the next task is neither."""
         while self._marks:
             self._marks[0][1].synchronize()
             self._fold()
         times = Times(self._worked - self._within, self._between + self._within)
-        self._reset()
+        self.reset()
         return times
+
+    def reset(self) -> None:
+        """Forget what was measured."""
+        self._worked = self._between = self._within = 0.0
+        self._left = None
+        self._marks.clear()
 
     def _fold(self) -> None:
         first, last = self._marks.popleft()
         self._within += first.elapsed_time(last) / 1000
-
-    def _reset(self) -> None:
-        self._worked = self._between = self._within = 0.0
-        self._left = None

@@ -2,9 +2,11 @@
 
 import json
 import multiprocessing
+import re
 
 import psutil
 import pytest
+import ray
 import torch
 
 from cohort import CohortConfig, RunError, train_cohort
@@ -12,6 +14,7 @@ from cohort.models.registry import build_network
 from cohort.reporting.records import read_metrics
 from cohort.run.checkpoint import newest_checkpoint
 from cohort.run.folder import RunFolder
+from tests.support.groups import Permuting, Silent
 from tests.support.local_ray import ray_with_fuse
 
 NETWORKS = "tests.support.networks"
@@ -43,7 +46,10 @@ def config(run_dir, **options):
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """A file that students start from."""
-    file = tmp_path_factory.mktemp("weights") / "resnet8.pt"
+    return write_weights(tmp_path_factory.mktemp("weights") / "resnet8.pt")
+
+
+def write_weights(file):
     torch.manual_seed(1)
     network = build_network("resnet8", num_classes=7, image_shape=(1, 8, 8))
     torch.save(network.state_dict(), file)
@@ -95,6 +101,34 @@ def test_a_cohort_whose_students_die_equals_an_undisturbed_one(
     assert result.summary["status"] == "finished"
     assert hashes(result.summary) == undisturbed[0]
     assert losses(tmp_path / "run") == undisturbed[1]
+
+
+@pytest.mark.parametrize(
+    ("host", "seconds", "reason"),
+    [
+        (Silent, 3, "2 of 2 hosts did not answer within 3 s"),
+        (Permuting, 60, "host . did not receive what host . sent"),
+    ],
+)
+def test_a_group_that_does_not_work_is_left_for_the_object_store(
+    ray_and_fuse, undisturbed, tmp_path, monkeypatch, host, seconds, reason
+):
+    """Before step 0, by all hosts together; one that dies later finds the way that is left."""
+    remote = ray.remote(max_restarts=0, max_task_retries=0)(host)
+    monkeypatch.setattr("cohort.runtime.actors.RemoteHost", remote)
+    monkeypatch.setattr("cohort.runtime.joining.WARM_UP_SECONDS", seconds)
+    ray_and_fuse.touch()
+    options = {"exchange": "collective", "pretrained": str(write_weights(tmp_path / "w.pt"))}
+    summary = train_cohort(config(tmp_path / "run", **options)).summary
+    assert not ray_and_fuse.exists(), "the fault did not fire"
+    (notice,) = summary["notices"]
+    assert re.fullmatch(
+        f"--exchange collective does not work here \\({reason}\\); posteriors travel through the "
+        "object store instead",
+        notice,
+    )
+    assert summary["restarts"] == 1
+    assert hashes(summary) == undisturbed[0]
 
 
 def students_of_this_run():

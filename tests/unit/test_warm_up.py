@@ -30,7 +30,7 @@ def test_a_group_that_works():
         asked.append(len(sent[0]))
         return sent
 
-    check_gather(gather(count), 1, "cpu")
+    check_gather(gather(count), 1, torch.device("cpu"))
     assert asked == list(CHECKED)
 
 
@@ -46,7 +46,7 @@ def test_a_group_that_works():
 )
 def test_one_that_does_not(change, sender):
     with pytest.raises(GroupUnusableError, match=f"^host 1 did not receive what host {sender} "):
-        check_gather(gather(change), 1, "cpu")
+        check_gather(gather(change), 1, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
