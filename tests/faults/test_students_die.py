@@ -2,7 +2,7 @@
 
 import json
 import multiprocessing
-import re
+import time
 
 import psutil
 import pytest
@@ -14,7 +14,9 @@ from cohort.models.registry import build_network
 from cohort.reporting.records import read_metrics
 from cohort.run.checkpoint import newest_checkpoint
 from cohort.run.folder import RunFolder
-from tests.support.groups import Permuting, Silent
+from cohort.runtime.joining import wait_until_joined
+from cohort.runtime.warm_up import GroupUnusableError
+from tests.support.groups import Silent
 from tests.support.local_ray import ray_with_fuse
 
 NETWORKS = "tests.support.networks"
@@ -103,32 +105,52 @@ def test_a_cohort_whose_students_die_equals_an_undisturbed_one(
     assert losses(tmp_path / "run") == undisturbed[1]
 
 
-@pytest.mark.parametrize(
-    ("host", "seconds", "reason"),
-    [
-        (Silent, 3, "2 of 2 hosts did not answer within 3 s"),
-        (Permuting, 60, "host . did not receive what host . sent"),
-    ],
-)
-def test_a_group_that_does_not_work_is_left_for_the_object_store(
-    ray_and_fuse, undisturbed, tmp_path, monkeypatch, host, seconds, reason
+def test_hosts_whose_group_hangs_leave_it_for_the_object_store(
+    ray_and_fuse, undisturbed, tmp_path, monkeypatch
 ):
-    """Before step 0, by all hosts together; one that dies later finds the way that is left."""
-    remote = ray.remote(max_restarts=0, max_task_retries=0)(host)
+    """Before step 0, all together; one that dies later finds the way that is left."""
+    remote = ray.remote(max_restarts=0, max_task_retries=0)(Silent)
     monkeypatch.setattr("cohort.runtime.actors.RemoteHost", remote)
-    monkeypatch.setattr("cohort.runtime.joining.WARM_UP_SECONDS", seconds)
+    monkeypatch.setattr("cohort.runtime.joining.WARM_UP_SECONDS", 3)
     ray_and_fuse.touch()
     options = {"exchange": "collective", "pretrained": str(write_weights(tmp_path / "w.pt"))}
     summary = train_cohort(config(tmp_path / "run", **options)).summary
     assert not ray_and_fuse.exists(), "the fault did not fire"
-    (notice,) = summary["notices"]
-    assert re.fullmatch(
-        f"--exchange collective does not work here \\({reason}\\); posteriors travel through the "
-        "object store instead",
-        notice,
-    )
+    assert summary["notices"] == [
+        "--exchange collective does not work here (2 of 2 hosts did not answer within 3 s); "
+        "posteriors travel through the object store instead"
+    ]
     assert summary["restarts"] == 1
     assert hashes(summary) == undisturbed[0]
+
+
+def test_a_group_that_does_not_work_and_a_host_that_died_are_told_apart():
+    """Whatever the others say: a host's death is what they complain of."""
+    member = ray.remote(num_cpus=0.1, max_retries=0)(answer)
+    dying = ray.remote(num_cpus=0.1)(Mortal).remote()
+    wait_until_joined([member.remote(None)])
+    for error, words in [
+        (GroupUnusableError("host 1 heard nothing"), "^host 1 heard nothing$"),
+        (ValueError("no such backend\nat all"), "^ValueError: no such backend$"),
+    ]:
+        with pytest.raises(GroupUnusableError, match=words):
+            wait_until_joined([member.remote(None), member.remote(error)])
+    with pytest.raises(ray.exceptions.RayActorError):
+        wait_until_joined([member.remote(GroupUnusableError("a peer is gone")), dying.die.remote()])
+
+
+def answer(error):
+    """Of a member that joins a group."""
+    if error is not None:
+        raise error
+
+
+class Mortal:
+    """A member that does not live to join."""
+
+    def die(self):
+        time.sleep(0.5)
+        multiprocessing.process.os._exit(1)
 
 
 def students_of_this_run():

@@ -1,11 +1,7 @@
-"""Hosts whose group of torch.distributed does not work, as NCCL's may not."""
+"""A host whose group of torch.distributed does not work, as NCCL's may not."""
 
 import time
 
-from torch import Tensor
-
-from cohort.runtime.clock import Clock
-from cohort.runtime.collective import PosteriorGroup
 from cohort.runtime.host import HostActor
 
 
@@ -16,18 +12,3 @@ class Silent(HostActor):
         if rank == 1:
             time.sleep(600)
         super().join_group(rank, *group)
-
-
-class Permuted(PosteriorGroup):
-    """Gives everybody what others said, in another order."""
-
-    def _all_gather(self, own: Tensor) -> list[Tensor]:
-        return super()._all_gather(own)[::-1]
-
-
-class Permuting(HostActor):
-    """Joins a group that is permuted."""
-
-    def join_group(self, rank: int, sizes, store: str, backend: str) -> None:
-        self.group = Permuted(rank, sizes, store, backend, self.device, Clock())
-        self.group.check()
