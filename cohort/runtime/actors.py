@@ -242,17 +242,17 @@ class RayCohort:
         return {student: self._networks[student] for student in self._here[host]}
 
     def _start(self, hosts: Sequence[int]) -> dict[int, ActorProxy[HostActor]]:
-        held, division = self._reservation, self._reservation.division
-        share = division.share
+        held, shares = self._reservation, self._reservation.division.shares
 
         def options(host: int) -> dict[str, Any]:
+            share, _ = shares[host]
             place = PlacementGroupSchedulingStrategy(held.group, held.first + host)
             resources = {"num_cpus": share.cpus, "num_gpus": share.gpus}
             named = {"name": _name(self._here[host]), "scheduling_strategy": place}
             return {**named, **resources, **environment(share.device)}
 
         return {
-            h: RemoteHost.options(**options(h)).remote(division.threads, share.device)
+            h: RemoteHost.options(**options(h)).remote(shares[h][1], shares[h][0].device)
             for h in hosts
         }
 

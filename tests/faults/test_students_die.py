@@ -124,6 +124,12 @@ def test_hosts_whose_group_hangs_leave_it_for_the_object_store(
     ]
     assert summary["restarts"] == 1
     assert hashes(summary) == undisturbed[0]
+    times = [
+        (host["busy_seconds_per_epoch"], host["wait_seconds_per_epoch"])
+        for host in summary["hosts"]
+    ]
+    assert [host["students"] for host in summary["hosts"]] == [[0], [1]]
+    assert all(busy > 0 and waited > 0 for busy, waited in times)
 
 
 def test_a_group_that_does_not_work_and_a_host_that_died_are_told_apart():
