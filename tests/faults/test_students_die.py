@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import time
 
 import psutil
 import pytest
@@ -16,7 +15,7 @@ from cohort.run.checkpoint import newest_checkpoint
 from cohort.run.folder import RunFolder
 from cohort.runtime.joining import wait_until_joined
 from cohort.runtime.warm_up import GroupUnusableError
-from tests.support.groups import Silent
+from tests.support.groups import Mortal, Silent, answer
 from tests.support.local_ray import ray_with_fuse
 
 NETWORKS = "tests.support.networks"
@@ -145,20 +144,6 @@ def test_a_group_that_does_not_work_and_a_host_that_died_are_told_apart():
             wait_until_joined([member.remote(None), member.remote(error)])
     with pytest.raises(ray.exceptions.RayActorError):
         wait_until_joined([member.remote(GroupUnusableError("a peer is gone")), dying.die.remote()])
-
-
-def answer(error):
-    """Of a member that joins a group."""
-    if error is not None:
-        raise error
-
-
-class Mortal:
-    """A member that does not live to join."""
-
-    def die(self):
-        time.sleep(0.5)
-        multiprocessing.process.os._exit(1)
 
 
 def students_of_this_run():
