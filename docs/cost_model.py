@@ -1,21 +1,13 @@
-"""Writes the tables of docs/cost-model.md from measured constants: python docs/cost_model.py
+"""What a cohort costs: seconds a step, bytes and memory, from measured constants.
 
 Shapes: K students in H hosts of S on N nodes; batches of B, C classes.
 """
 
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-HERE = Path(__file__).parent
-MEASURED = HERE.parent / "scripts" / "results" / "cost-model-resnet20-cpu.json"
-PAGE = HERE / "cost-model.md"
 INLINE = 100 * 2**10
 """Bytes up to which Ray sends a result through the process that owns it, which is the driver."""
-MS, MIB, GIB = 1e-3, 2**20, 2**30
 
 
 @dataclass(frozen=True)
@@ -184,19 +176,25 @@ def node_memory(c: Constants, of: Layout) -> float:
     return of.hosts_a_node * host + c.driver_bytes
 
 
+def alone_seconds(c: Constants, of: Layout) -> float:
+    """A step of students that do not teach each other."""
+    return c.first_student + (of.students - 1) * c.next_student
+
+
+def host_memory(c: Constants, of: Layout) -> float:
+    """Of the fullest host's process."""
+    return c.process_bytes + of.students * c.student_bytes + of.k * of.posterior_bytes
+
+
+def loopback_bytes(c: Constants, of: Layout) -> float:
+    """In a step, of all processes on one machine: through the driver, or from node to node."""
+    if of.inline:
+        return of.hosts * of.hosts * of.stack_bytes + of.hosts * c.task_bytes
+    return of.nodes * node_bytes(of, "object_store") + of.hosts * c.task_bytes
+
+
 def _between_nodes(of: Layout, exchange: str, network: Network) -> float:
     if of.nodes == 1:
         return 0.0
     hops = of.hosts - 1 if exchange == "collective" else 2  # a ring passes every host
     return hops * network.latency + node_bytes(of, exchange) / network.bytes_a_second
-
-
-def constants(measured: Mapping[str, Any]) -> Constants:
-    """Of a file that ``scripts/measure_costs.py`` wrote."""
-    return Constants(**measured["constants"])
-
-
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """In Markdown."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

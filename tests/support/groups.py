@@ -7,7 +7,7 @@ from cohort.runtime.host import HostActor
 
 
 class Silent(HostActor):
-    """The second never comes, and the first waits for it."""
+    """The second never comes, and the others wait for it."""
 
     def join_group(self, rank: int, *group) -> None:
         if rank == 1:
