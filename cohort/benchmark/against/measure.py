@@ -1,6 +1,7 @@
 """The same students, batches and objective, here and in public packages, which take turns."""
 
 import multiprocessing
+import signal
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ from cohort.runtime.actors import RayCohort
 from cohort.runtime.assembly import assemble, session
 from cohort.runtime.train import prepare
 
+ENDING_SECONDS = 5.0
+"""After which a process that still takes steps is ended by force."""
 Player = Callable[[range], float]
 """Takes some steps and says in how many seconds."""
 
@@ -101,7 +104,7 @@ def pictures(config: AgainstConfig) -> ImageDataset:
 def in_processes(config: AgainstConfig, threads: int, gpus: int) -> Iterator[Mapping[str, Player]]:
     """Each rival in a process of its own, which waits for its turns and ends with the block."""
     spawn = multiprocessing.get_context("spawn")
-    processes, players = [], {}
+    processes, links, players = [], [], {}
     try:
         for rival in rivals(config):
             here, there = spawn.Pipe()
@@ -109,16 +112,19 @@ def in_processes(config: AgainstConfig, threads: int, gpus: int) -> Iterator[Map
             processes.append(spawn.Process(target=serve, args=arguments, daemon=True))
             processes[-1].start()
             there.close()
+            links.append(here)
             players[rival.name] = partial(_ask, here, rival)
         yield players
     finally:
-        for process in processes:
+        for process, link in zip(processes, links, strict=False):
+            link.close()  # which ends a process that waits for its turn
+            process.join(ENDING_SECONDS)
             process.terminate()
-            process.join()
 
 
 def serve(link: Connection, rival: Rival, config: AgainstConfig, threads: int, gpus: int) -> None:
     """Take the steps that are asked for, until this process is ended; answers seconds, or what failed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the other end's to answer
     torch.set_num_threads(threads)
     device = torch.device("cuda" if gpus else "cpu")
     try:
