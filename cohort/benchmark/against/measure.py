@@ -74,6 +74,7 @@ def measure(config: AgainstConfig) -> Measurements:
     cohort = config.cohort(gpus)
     with session(cohort), assemble(prepare(cohort, pictures(config))) as ours:
         hosts = len(ours.cohort.hosts) if isinstance(ours.cohort, RayCohort) else 1
+        assert ours.threads is not None  # the cohort is not balanced
         threads = hosts * ours.threads
         with in_processes(config, threads, gpus) as theirs:
             players: dict[str, Player] = {OURS: partial(time_steps, ours.cohort.advance), **theirs}
