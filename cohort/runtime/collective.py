@@ -21,6 +21,8 @@ from torch import Tensor
 from torch.distributed import FileStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from cohort.learning.host import Host
+from cohort.runtime.clock import Clock
+from cohort.runtime.warm_up import check_gather
 
 GROUP_TIMEOUT = datetime.timedelta(minutes=5)
 
@@ -37,12 +39,24 @@ class PosteriorGroup:
         sizes: how many students each host has.
         store: where the group meets: ``file:PATH`` on one node, else ``tcp:HOST:PORT``.
         backend: of torch.distributed.
+        device: of the host.
+        clock: of the host, told of the time in which it waits here.
     """
 
-    def __init__(self, rank: int, sizes: Sequence[int], store: str, backend: str) -> None:
+    def __init__(
+        self,
+        rank: int,
+        sizes: Sequence[int],
+        store: str,
+        backend: str,
+        device: torch.device,
+        clock: Clock,
+    ) -> None:
         self.rank = rank
         self.sizes = sizes
         self.backend = backend
+        self.device = torch.device("cpu") if backend == "gloo" else device
+        self.clock = clock
         size = len(sizes)
         kind, _, place = store.partition(":")
         if kind == "file":
@@ -52,9 +66,21 @@ class PosteriorGroup:
         else:
             host, _, port = place.rpartition(":")
             rendezvous = TCPStore(host, int(port), size, is_master=rank == 0, timeout=GROUP_TIMEOUT)
+        # NVLink SHARP gathers in the order of the GPUs, which need not be that of the ranks (nccl issue
+        # 1906), and gains nothing for messages as short as ours.
+        os.environ.setdefault("NCCL_NVLS_ENABLE", "0")
         dist.init_process_group(
-            backend, store=rendezvous, rank=rank, world_size=size, timeout=GROUP_TIMEOUT
+            backend,
+            store=rendezvous,
+            rank=rank,
+            world_size=size,
+            timeout=GROUP_TIMEOUT,
+            device_id=None if backend == "gloo" else device,  # NCCL connects now, not in step 0
         )
+
+    def check(self) -> None:
+        """Raise GroupUnusableError if what is gathered is not what was sent."""
+        check_gather(self._all_gather, self.rank, self.device)
 
     def exchange_and_learn(self, host: Host, step: int, sequential: bool) -> None:
         """One step: predict, exchange posteriors, and learn, all at once or one host after another."""
@@ -67,7 +93,7 @@ class PosteriorGroup:
                 newest = host.learn_in_turn(step, *self._around(shown))
                 shown[rank] = self._wire(newest)
             if rank + 1 < len(self.sizes):  # nobody learns after the last host
-                with _group_errors():
+                with _group_errors(), self.clock.waiting():
                     dist.broadcast(shown[rank], src=rank)
 
     def close(self) -> None:
@@ -80,10 +106,14 @@ class PosteriorGroup:
         largest = max(self.sizes)
         padded = wired.new_zeros(largest, *wired.shape[1:])  # all ranks must send as much
         padded[: len(wired)] = wired
-        gathered = [torch.empty_like(padded) for _ in self.sizes]
-        with _group_errors():
-            dist.all_gather(gathered, padded)
+        gathered = self._all_gather(padded)
         return [stack[:size] for stack, size in zip(gathered, self.sizes, strict=True)]
+
+    def _all_gather(self, own: Tensor) -> list[Tensor]:
+        gathered = [torch.empty_like(own) for _ in self.sizes]
+        with _group_errors(), self.clock.waiting():
+            dist.all_gather(gathered, own)
+        return gathered
 
     def _around(self, shown: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Posteriors [B, C] of the students in the hosts before this one, and of those after it."""

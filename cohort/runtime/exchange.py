@@ -15,6 +15,7 @@ from cohort.runtime.cohort import OnRecords, Stopping
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.host import HostActor
 from cohort.runtime.in_flight import InFlight, Refs
+from cohort.runtime.joining import wait_until_joined
 
 Hosts = Sequence[ActorProxy[HostActor]]
 """In the order of their students."""
@@ -28,6 +29,8 @@ CHUNK = 4
 
 class Exchange(Protocol):
     """One way for posteriors to travel."""
+
+    sequential: bool
 
     def open(self, hosts: Hosts, places: Places) -> None:
         """Connect the hosts, at the start and again after one was replaced or dropped."""
@@ -103,10 +106,15 @@ class CollectiveExchange:
         self.sequential = sequential
 
     def open(self, hosts: Hosts, places: Places) -> None:
-        """Form the torch.distributed group: NCCL if each host has a GPU of its own, else gloo."""
+        """Form the torch.distributed group: NCCL if each host has a GPU of its own, else gloo.
+
+        Raises GroupUnusableError if it does not work though all hosts live.
+        """
         store, backend = _rendezvous(hosts, places), _backend(places)
         sizes = [len(place["students"]) for place in places]
-        ray.get([h.join_group.remote(i, sizes, store, backend) for i, h in enumerate(hosts)])
+        wait_until_joined(
+            [h.join_group.remote(i, sizes, store, backend) for i, h in enumerate(hosts)]
+        )
 
     def advance(
         self, hosts: Hosts, start: int, stop: int, on_records: OnRecords, stopping: Stopping

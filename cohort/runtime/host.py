@@ -29,8 +29,10 @@ from cohort.metrics.classification import entropy
 from cohort.models.modules import count_parameters
 from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
+from cohort.runtime.clock import Clock, Times
 from cohort.runtime.collective import PosteriorGroup, new_store
 from cohort.runtime.feeding import NodeFeed
+from cohort.runtime.own_gpu import own_device
 from cohort.runtime.usage import usage
 
 Array = npt.NDArray[np.float32]
@@ -43,7 +45,8 @@ class HostActor:
 
     def __init__(self, threads: int, device: str) -> None:
         torch.set_num_threads(threads)
-        self.device = torch.device(device)
+        self.device = own_device(device)
+        self.clock = Clock()
         self.group: PosteriorGroup | None = None
 
     @ray.method
@@ -81,42 +84,48 @@ class HostActor:
     @ray.method
     def predict(self, step: int) -> Array:
         """Log-posteriors [S, B, C] on the batch of ``step``."""
-        return to_numpy(self.host.predict(step))
+        with self.clock.working():
+            return to_numpy(self.host.predict(step))
 
     @ray.method
     def learn(self, step: int, place: int, *shown: Array) -> Records:
         """Learn from the posteriors that other hosts, ``place`` of them before this one, have shown."""
-        self.host.learn(step, *_around(place, shown))
-        return self.host.drain()
+        with self.clock.working():
+            self.host.learn(step, *_around(place, shown))
+            return self.host.drain()
 
     @ray.method(num_returns=2)
     def learn_then_predict(self, step: int, place: int, *shown: Array) -> tuple[Array, Records]:
         """One task a step: learn from ``step``, then predict on the next one."""
-        self.host.learn(step, *_around(place, shown))
-        return to_numpy(self.host.predict(step + 1)), self.host.drain()
+        with self.clock.working():
+            self.host.learn(step, *_around(place, shown))
+            return to_numpy(self.host.predict(step + 1)), self.host.drain()
 
     @ray.method(num_returns=2)
     def learn_in_turn(self, step: int, place: int, *shown: Array) -> tuple[Array, Records]:
         """Learn from ``step`` one after the other, and show new posteriors (Algorithm 1)."""
-        newest = self.host.learn_in_turn(step, *_around(place, shown))
-        return to_numpy(newest), self.host.drain()
+        with self.clock.working():
+            newest = self.host.learn_in_turn(step, *_around(place, shown))
+            return to_numpy(newest), self.host.drain()
 
     @ray.method(num_returns=2)
     def learn_in_turn_then_predict(
         self, step: int, place: int, *shown: Array
     ) -> tuple[Array, Records]:
         """The same of the last host, whose new posteriors nobody needs: then predict on the next step."""
-        self.host.learn_in_turn(step, *_around(place, shown))
-        return to_numpy(self.host.predict(step + 1)), self.host.drain()
+        with self.clock.working():
+            self.host.learn_in_turn(step, *_around(place, shown))
+            return to_numpy(self.host.predict(step + 1)), self.host.drain()
 
     # Many steps in one task
 
     @ray.method
     def learn_apart(self, start: int, stop: int, sequential: bool) -> Records:
         """Steps ``start`` to ``stop`` without other hosts."""
-        for step in range(start, stop):
-            self.host.advance(step, sequential)
-        return self.host.drain()
+        with self.clock.working():
+            for step in range(start, stop):
+                self.host.advance(step, sequential)
+            return self.host.drain()
 
     @ray.method
     def rendezvous(self, one_node: bool) -> str:
@@ -125,21 +134,24 @@ class HostActor:
 
     @ray.method
     def join_group(self, rank: int, sizes: Sequence[int], store: str, backend: str) -> None:
-        """Become a rank of the torch.distributed group in which posteriors are gathered."""
+        """Become a rank of the torch.distributed group in which posteriors are gathered, and try it."""
         self._leave_group()
-        self.group = PosteriorGroup(rank, sizes, store, backend)
+        self.clock = Clock.of(backend)
+        self.group = PosteriorGroup(rank, sizes, store, backend, self.device, self.clock)
+        self.group.check()
 
     @ray.method
     def learn_in_group(self, start: int, stop: int, sequential: bool) -> Records:
         """Steps ``start`` to ``stop``, exchanging posteriors in the group."""
         assert self.group is not None, "learn_in_group without join_group"
-        try:
-            for step in range(start, stop):
-                self.group.exchange_and_learn(self.host, step, sequential)
-        except BaseException:
-            self._leave_group()
-            raise
-        return self.host.drain()
+        with self.clock.working():
+            try:
+                for step in range(start, stop):
+                    self.group.exchange_and_learn(self.host, step, sequential)
+            except BaseException:
+                self._leave_group()
+                raise
+            return self.host.drain()
 
     # Between steps
 
@@ -171,6 +183,12 @@ class HostActor:
         """Put students back to a snapshot of each."""
         for student, of_student in files.items():
             self.host.restore(student, of_student)
+        self.clock.reset()
+
+    @ray.method
+    def times(self) -> Times:
+        """Seconds busy and waiting in the steps since the last call."""
+        return self.clock.take()
 
     @ray.method
     def keep(self, students: Sequence[int]) -> None:

@@ -16,6 +16,7 @@ from cohort.metrics.classification import entropy
 from cohort.models.modules import count_parameters
 from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
+from cohort.runtime.clock import Times
 from cohort.runtime.cohort import HeldOut, Load, OnRecords, Stopping
 
 
@@ -82,6 +83,14 @@ class InProcessCohort:
     def weights_sha256(self) -> dict[int, str]:
         """Hash of each student's parameters and buffers."""
         return {learner.student: weights_sha256(learner.network) for learner in self.host.learners}
+
+    def notices(self) -> Sequence[str]:
+        """None."""
+        return ()
+
+    def times(self) -> dict[tuple[int, ...], Times]:
+        """None: there is one process, which waits for nobody."""
+        return {}
 
     def casualties(self) -> tuple[tuple[int, ...], ...]:
         """None: students cannot die without their process, which is this one."""

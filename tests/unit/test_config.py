@@ -60,6 +60,7 @@ FLAGS = {
     "--k": 2,
     "--gpus": None,
     "--per-process": None,
+    "--balance": False,
     "--students": None,
     "--teacher": "peers",
     "--schedule": "simultaneous",
@@ -393,6 +394,7 @@ def test_a_resumed_run_may_differ_in(key):
         ("data_seed", 3),
         ("validation", 20),
         ("pretrained", "weights.pt"),
+        ("balance", True),
     ],
 )
 def test_a_resumed_run_may_not_differ_in(key, value):
