@@ -23,6 +23,7 @@ from cohort.learning.build import student_for
 from cohort.learning.learner import training_source
 from cohort.learning.optimizers import build_optimizer
 from cohort.learning.plan import TrainingPlan, plan_training
+from cohort.learning.process import own_process
 from cohort.runtime.actors import RayCohort
 from cohort.runtime.assembly import assemble, session
 from cohort.runtime.train import prepare
@@ -126,7 +127,7 @@ def in_processes(config: AgainstConfig, threads: int, gpus: int) -> Iterator[Map
 def serve(link: Connection, rival: Rival, config: AgainstConfig, threads: int, gpus: int) -> None:
     """Take the steps that are asked for, until this process is ended; answers seconds, or what failed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the other end's to answer
-    torch.set_num_threads(threads)
+    own_process(threads, config.precision)
     device = torch.device("cuda" if gpus else "cpu")
     try:
         take = quietly(build(config, rival.package, device), autocast=rival.autocast, device=device)
