@@ -314,6 +314,21 @@ def training_source(
     )
 
 
+def training_source(
+    dataset: ImageDataset, plan: TrainingPlan, device: torch.device, workers: Workers | None = None
+) -> Source:
+    """The batches of a plan, on a device: from the data set's feed, if it has one; a worker's shard."""
+    workers = workers or Workers()
+    return source_of(
+        dataset,
+        batch_size=plan.batch_size,
+        seed=plan.seed,
+        total_steps=plan.total_steps,
+        device=device,
+        shard=(workers.rank, workers.size),
+    )
+
+
 def weights_bytes(network: nn.Module) -> bytes:
     """Parameters and buffers as a safetensors file; tied weights are written out one by one."""
     state = {k: v.detach().cpu().contiguous().clone() for k, v in network.state_dict().items()}
