@@ -25,7 +25,13 @@ from cohort.errors import RunError
 from cohort.learning.data_parallel import Workers
 from cohort.learning.evaluation import answers_over, combined
 from cohort.learning.inputs import Drawn, Inputs
-from cohort.learning.optimizers import build_optimizer, load_state, saved_state, set_rates
+from cohort.learning.optimizers import (
+    build_optimizer,
+    load_state,
+    saved_state,
+    set_rates,
+    update,
+)
 from cohort.learning.plan import TrainingPlan
 from cohort.learning.schedule import learning_rate
 from cohort.learning.windows import Windows
@@ -69,6 +75,16 @@ class Given(NamedTuple):
     labels_B: Tensor
     drawn: Drawn = Drawn()
     """For the learner's ``inputs``."""
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that it has."""
+        return self.images_BCHW, self.labels_B, *self.drawn.tensors
+
+    def of_tensors(self, tensors: Sequence[Tensor]) -> "Given":
+        """The same with other ``tensors``."""
+        images_BCHW, labels_B, *drawn = tensors
+        return Given(images_BCHW, labels_B, Drawn(self.drawn.way, tuple(drawn)))
 
 
 class Prediction(NamedTuple):
@@ -175,6 +191,11 @@ class Learner:
         self.seed("repredict", step)
         return self.look_again(self.given(step))
 
+    def read(self, source: Source) -> None:
+        """Take the batches from another source from now on."""
+        self.source = source
+        self._given = None
+
     # What differs from step to step
 
     def begin(self, step: int) -> None:
@@ -224,7 +245,7 @@ class Learner:
             trained = [parameter for group in groups for parameter in group["params"]]
             norm = clip_grad_norm_(trained, self.plan.clip_grad_norm)
             fine = fine & self._fine(1, norm)  # one that is not finite makes every weight NaN
-        self.optimizer.step()
+        update(self.optimizer)
         looked = self.device.type == "cpu"
         return Learned(measurements, () if looked else (prediction.fine, fine))
 
@@ -297,21 +318,6 @@ class Learner:
     def _refuse(self, order: int | None) -> None:
         if order is not None:
             raise NonFiniteLossError(self.student, order)
-
-
-def training_source(
-    dataset: ImageDataset, plan: TrainingPlan, device: torch.device, workers: Workers | None = None
-) -> Source:
-    """The batches of a plan, on a device: from the data set's feed, if it has one; a worker's shard."""
-    workers = workers or Workers()
-    return source_of(
-        dataset,
-        batch_size=plan.batch_size,
-        seed=plan.seed,
-        total_steps=plan.total_steps,
-        device=device,
-        shard=(workers.rank, workers.size),
-    )
 
 
 def training_source(

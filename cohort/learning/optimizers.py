@@ -63,6 +63,15 @@ def set_rates(optimizer: Optimizer, lr: float) -> None:
             group["lr"] = rate
 
 
+def update(optimizer: Optimizer) -> None:
+    """Move the weights along their gradients."""
+    for group in optimizer.param_groups:
+        if "capturable" in group and isinstance(group["lr"], Tensor):
+            # Adam refuses to be captured unless it is told of it, and warns if it is told in vain.
+            group["capturable"] = torch.cuda.is_current_stream_capturing()
+    optimizer.step()
+
+
 def saved_state(optimizer: Optimizer) -> dict[str, Any]:
     """An optimiser's state as one on the CPU has it, whatever device it is on."""
     state = optimizer.state_dict()
@@ -100,8 +109,8 @@ def _build(groups: list[dict[str, Any]], plan: TrainingPlan, fused: bool | None)
 
 def _as_on_cpu(group: Mapping[str, Any]) -> dict[str, Any]:
     """A group's options but for those that a GPU has: it was built with the same others."""
-    lr = group["lr"]
-    return {**group, "lr": float(lr), "fused": None}
+    of_cpu = {"lr": float(group["lr"]), "fused": None, "capturable": False}
+    return {key: of_cpu.get(key, value) for key, value in group.items()}
 
 
 def _on_cpu(value: Any) -> Any:
