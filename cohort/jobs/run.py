@@ -16,6 +16,7 @@ from cohort.jobs.job import STUDENT, Job
 from cohort.jobs.placement import Placement, place
 from cohort.jobs.recorder import Recorder
 from cohort.jobs.worker import Best, work
+from cohort.learning.compiling import check_device
 from cohort.learning.data_parallel import Workers
 from cohort.learning.feeding import fed_here
 from cohort.learning.learner import WEIGHTS_FILE
@@ -81,7 +82,9 @@ class JobRun(Run):
     def placed(self, places: Any) -> Iterator[Ready]:
         """What each worker gets is decided; Ray Train takes it when it starts them."""
         assert places is None, "the workers of a job ask for their places themselves"
-        yield Ready(self.config, partial(JobTraining, self, self._placement()))
+        placement = self._placement()
+        check_device(self.config, on_gpu=placement.gpus)
+        yield Ready(self.config, partial(JobTraining, self, placement))
 
     def _placement(self) -> Placement:
         config = self.config

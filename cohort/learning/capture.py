@@ -23,8 +23,8 @@ from cohort.learning.lesson import Lesson
 from cohort.learning.recorder import CannotCaptureError, Recorder
 from cohort.seeding import derive_seed, seed_global
 
-IN_TURN = ("learn in turn", ("advance", True))
-"""Names of pieces in which students predict anew after their update."""
+PREDICT, LEARN, LEARN_IN_TURN = "predict", "learn", "learn in turn"
+"""The pieces of a step with other hosts."""
 
 Lane = Callable[..., AbstractContextManager[None]]
 Replay = Callable[[], tuple[Any, Sequence[Learned | None]]]
@@ -88,21 +88,21 @@ class CapturedLesson:
     def predict(self, step: int) -> Tensor:
         """Every student's log-posterior on the batch of ``step``, [S, B, C], overwritten by the next."""
         self._take(step)
-        shown, _ = self._play("predict", step, partial(self._lesson.predict, step), "predict")
+        shown, _ = self._play(PREDICT, step, partial(self._lesson.predict, step), "predict")
         self._ahead.prepare(step + 1)
         posteriors_SBC: Tensor = shown
         return posteriors_SBC
 
     def learn(self, step: int, before: Sequence[Tensor] = (), after: Sequence[Tensor] = ()) -> None:
         """As ``Lesson.learn``."""
-        self._answer("learn", step, self._lesson.learn, before, after)
+        self._answer(LEARN, step, self._lesson.learn, before, after)
 
     def learn_in_turn(
         self, step: int, before: Sequence[Tensor] = (), after: Sequence[Tensor] = ()
     ) -> Tensor:
         """As ``Lesson.learn_in_turn``."""
         newest_SBC: Tensor = self._answer(
-            "learn in turn", step, self._lesson.learn_in_turn, before, after, "repredict"
+            LEARN_IN_TURN, step, self._lesson.learn_in_turn, before, after, "repredict"
         )
         return newest_SBC
 
@@ -158,20 +158,24 @@ class CapturedLesson:
             learner.begin(step)
         key = self._given.drawn.way, name
         if key not in self._replays:
-            self._replays[key] = self._captured(work, name in IN_TURN)
+            self._replays[key] = self._captured(name, work)
         if purpose is not None:
             # One generator draws for all who are captured together.
             students = [learner.student for learner in self._learners]
             seed_global(self._device, derive_seed(self._plan.seed, purpose, *students, step))
         return self._replays[key]()
 
-    def _captured(self, work: Callable[[], Any], in_turn: bool) -> Replay:
-        """Students are as they were afterwards: what trying it out has changed is put back."""
+    def _captured(self, name: Hashable, work: Callable[[], Any]) -> Replay:
+        """Students are as they were afterwards: what trying out has changed is put back."""
+        piece = partial(self._piece, work, self._parts)
+        if name in (LEARN, LEARN_IN_TURN):  # tried out with the first half, which waits for it now
+            return self._recorder.record(piece)
         kept = Kept(self._learners)
         try:
-            self._recorder.try_out(self._rehearsal(in_turn))
+            # Whether the other half learns in turn is not known yet: all that it may do is tried out.
+            self._recorder.try_out(self._rehearsal(in_turn=name in (PREDICT, ("advance", True))))
             kept.put_back()
-            return self._recorder.record(partial(self._piece, work, self._parts))
+            return self._recorder.record(piece)
         except CannotCaptureError:
             kept.put_back()
             raise

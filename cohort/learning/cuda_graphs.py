@@ -85,7 +85,7 @@ class CudaRecorder:
         return replay
 
     def _capture(
-        self, work: Callable[[], Result], pool: tuple[int, int]
+        self, work: Callable[[], Result], pool: Any
     ) -> tuple[torch.cuda.CUDAGraph, Result]:
         graph = torch.cuda.CUDAGraph()
         try:

@@ -22,16 +22,11 @@ from cohort.data.dataset import ImageDataset, Split
 from cohort.data.fed import source_of
 from cohort.data.source import Source
 from cohort.errors import RunError
+from cohort.learning.compiling import compiled
 from cohort.learning.data_parallel import Workers
 from cohort.learning.evaluation import answers_over, combined
 from cohort.learning.inputs import Drawn, Inputs
-from cohort.learning.optimizers import (
-    build_optimizer,
-    load_state,
-    saved_state,
-    set_rates,
-    update,
-)
+from cohort.learning.optimizers import build_optimizer, load_state, saved_state, set_rates, update
 from cohort.learning.plan import TrainingPlan
 from cohort.learning.schedule import learning_rate
 from cohort.learning.windows import Windows
@@ -145,7 +140,8 @@ class Learner:
         self.plan = plan
         self.objective = replace(objective, label_smoothing=plan.label_smoothing)
         self.student = student
-        self.forward = workers.parallel(forward or network)
+        whole = forward or network
+        self.forward = compiled(whole) if plan.compile else workers.parallel(whole)
         self.inputs = inputs
         self.adapters = adapters or nn.Identity()
         self.optimizer = build_optimizer(nn.ModuleList([network, self.adapters]), plan)

@@ -95,6 +95,11 @@ class RayCohort:
         for student, records in self._ask_students("flush_records").items():
             on_records(student, records)
 
+    def notices(self) -> list[str]:
+        """Sentences for the user that came up since the last call, each once."""
+        of_hosts = self._ask("notices").values()
+        return list(dict.fromkeys(text for texts in of_hosts for text in texts))
+
     def answers(self, split: HeldOut) -> dict[int, Tensor]:
         """What a split asks of each student: log-posteriors [N, C], or features [N, D]."""
         answers = self._ask_students("answers_over", split)

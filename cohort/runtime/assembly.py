@@ -11,6 +11,7 @@ import torch
 
 from cohort.data.dataset import ImageDataset
 from cohort.errors import ConfigError
+from cohort.learning.compiling import check_device
 from cohort.learning.feeding import fed_here
 from cohort.learning.plan import TrainingPlan
 from cohort.models.auxiliary import auxiliary_of
@@ -79,8 +80,10 @@ def assemble(parts: Ingredients, reservation: "Reservation | None" = None) -> It
             yield Assembled(here, _threads_here(parts.config))
         return
     lent = _places(parts) if reservation is None else nullcontext(reservation)
-    with lent as places, closing(_actors(parts, places)) as actors:
-        yield Assembled(actors, places.division.threads, places.division.notice)
+    with lent as places:
+        check_device(parts.config, on_gpu=places.division.share.device == "cuda")
+        with closing(_actors(parts, places)) as actors:
+            yield Assembled(actors, places.division.threads, places.division.notice)
 
 
 @contextmanager
@@ -145,7 +148,9 @@ def _device_in_process(config: CohortConfig) -> torch.device:
     available = torch.cuda.device_count()
     if (config.gpus or 0) > available:
         raise ConfigError(f"--gpus is {config.gpus}, but this machine has {available}")
-    return torch.device("cuda" if available and config.gpus != 0 else "cpu")
+    device = torch.device("cuda" if available and config.gpus != 0 else "cpu")
+    check_device(config, on_gpu=device.type == "cuda")
+    return device
 
 
 def parameters_of(network: Network, dataset: ImageDataset) -> int:

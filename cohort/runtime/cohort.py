@@ -41,6 +41,10 @@ class Cohort(Protocol):
         """Hand over the measurements of the steps since the last full window."""
         ...
 
+    def notices(self) -> list[str]:
+        """Sentences for the user that came up since the last call."""
+        ...
+
     def answers(self, split: HeldOut) -> dict[int, Tensor]:
         """What a split asks of each student: log-posteriors [N, C], or, of a ``Search``, features [N, D]."""
         ...

@@ -127,6 +127,8 @@ class Coordinator:
 
     def _train_to(self, step: int, stop: int) -> int:
         step = self.cohort.advance(step, stop, self.journal.trained, self.owner.stopping)
+        for notice in self.cohort.notices():
+            self.journal.notice(notice)
         ended = step == self.plan.total_steps
         with self.journal.paused():
             # Evaluated first: the records up to a checkpoint's step are then complete.

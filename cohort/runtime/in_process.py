@@ -59,6 +59,10 @@ class InProcessCohort:
         self.host.close_windows()
         self._hand_over(on_records)
 
+    def notices(self) -> list[str]:
+        """Sentences for the user that came up since the last call."""
+        return self.host.notices()
+
     def answers(self, split: HeldOut) -> dict[int, Tensor]:
         """What a split asks of each student: log-posteriors [N, C], or features [N, D]."""
         return self.host.answers_over(getattr(self.host.dataset, split))
