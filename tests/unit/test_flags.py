@@ -16,7 +16,7 @@ SHARED = """
 """
 TRAINS = f"""{SHARED}
     --epochs --steps --batch-size --lr --weight-decay --decay-on --optimizer --lr-schedule
-    --warmup-epochs --label-smoothing --clip-grad-norm --seed --precision
+    --warmup-epochs --label-smoothing --clip-grad-norm --seed --precision --capture --compile --no-compile
     --pretrained --checkpoint-every --keep --eval-every --log-every --tensorboard --no-tensorboard --run-dir
     --config --resume
     --threads --gpus --max-failures --address
@@ -45,6 +45,7 @@ FLAGS = {
     """,
     "bench self-distill": f"{SHARED} {BENCHMARK} --model --steps",
     "bench feed": f"-h --help {BENCHMARK} --k --students --image-size --images --decoders --steps",
+    "bench step": f"{SHARED} {BENCHMARK} --k --students --steps --compile --no-compile",
     "bench ods": f"""-h --help {BENCHMARK}
         --model --members --image-size --classes --steps --stacked-teachers --no-stacked-teachers
     """,
