@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cohort.errors import ConfigError
-from cohort.runtime.placement import STUDENTS_PER_CORE, Node, share_out
+from cohort.runtime.placement import STUDENTS_PER_CORE, Node, check_threads, share_out
 
 GIB = 2**30
 SMALL = 500_000
@@ -140,8 +140,21 @@ def test_what_does_not_fit_is_refused_with_what_would(nodes, k, gpus, parameters
 
 
 def test_more_threads_than_cores_are_refused():
-    with pytest.raises(ConfigError, match="--threads is 1000000, but there are 4 cores"):
+    with pytest.raises(ConfigError) as caught:
         share_out([node(2), node(4)], 2, None, SMALL, threads=1_000_000)
+    assert str(caught.value) == (
+        "--threads is 1000000, more than one for each of the 4 cores that run them; use 4 or fewer"
+    )
+    with pytest.raises(ConfigError, match="more than 8 for each of the 1 core that run"):
+        check_threads([node(0.5)], 1, decoders=9)
+    check_threads([node(0.5)], 1, decoders=8)
+
+
+def test_a_million_students_are_refused_at_once():
+    with pytest.raises(ConfigError, match="use --k 16 or fewer"):
+        share_out([node(2)], 10**6, None, SMALL)
+    with pytest.raises(ConfigError, match="use --k 256 or fewer"):
+        share_out([node(1, 1)], 10**6, None, SMALL)
 
 
 def test_a_refusal_names_the_processes_that_were_asked_for():
