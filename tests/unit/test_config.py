@@ -247,6 +247,7 @@ def test_sizes_are_kept_in_one_way(given, kept):
         ({"k": 3, "students": "resnet8,resnet8"}, ("--students names 2", "--k = 3")),
         ({"k": 2, "students": ("resnet8",) * 3}, ("--students names 3", "--k = 2")),
         ({"gpus": 2, "exchange": "in_process"}, ("--gpus is 2", "--exchange in_process")),
+        ({"capture": "on", "gpus": 0}, ("--capture is on with --gpus 0",)),
         ({"address": "auto", "exchange": "in_process"}, ("--address is 'auto'", "in_process")),
     ],
 )
@@ -363,6 +364,8 @@ ANOTHER = {
     "decoders": 9,
     "tensorboard": True,
     "baseline": True,
+    "capture": "off",
+    "compile": True,
 }
 
 
