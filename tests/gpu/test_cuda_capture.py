@@ -14,8 +14,15 @@ import pytest
 import torch
 from torch import nn
 
-from cohort import CohortConfig, OdsConfig, SelfDistillConfig, ods_distill, self_distill
-from cohort import resume, train_cohort
+from cohort import (
+    CohortConfig,
+    OdsConfig,
+    SelfDistillConfig,
+    ods_distill,
+    resume,
+    self_distill,
+    train_cohort,
+)
 from cohort.config import DataConfig
 from cohort.data.registry import load_dataset
 from cohort.learning.build import build_learner
