@@ -7,6 +7,7 @@ times what the GPU needs to compute it, and students one after another K times t
 import gc
 import random
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,7 +88,7 @@ class CudaRecorder:
     def _capture(
         self, work: Callable[[], Result], pool: Any
     ) -> tuple[torch.cuda.CUDAGraph, Result]:
-        graph = torch.cuda.CUDAGraph()
+        graph, here = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         try:
             # What other threads do, such as NCCL's, is none of the capture's business.
             with torch.cuda.graph(
@@ -95,6 +96,7 @@ class CudaRecorder:
             ):
                 result = work()
         except Exception as error:
+            torch.cuda.set_stream(here)  # torch leaves the one that captured
             self._repair()
             raise CannotCaptureError(reason(error)) from error
         return graph, result
@@ -128,7 +130,10 @@ class CudaRecorder:
 def refusing_to_wait() -> Iterator[None]:
     """Inside, what waits for the GPU raises an error that names it."""
     before = torch.cuda.get_sync_debug_mode()
-    torch.cuda.set_sync_debug_mode("error")
+    with warnings.catch_warnings():
+        # It says that it does not find everything: the capture that follows does.
+        warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype")
+        torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     finally:

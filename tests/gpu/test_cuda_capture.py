@@ -26,8 +26,8 @@ from cohort import (
 from cohort.config import DataConfig
 from cohort.data.registry import load_dataset
 from cohort.learning.build import build_learner
+from cohort.learning.capture import CapturedLesson
 from cohort.learning.cuda_graphs import CudaRecorder
-from cohort.learning.kept import Kept
 from cohort.learning.learner import NonFiniteLossError
 from cohort.learning.lesson import Lesson
 from cohort.learning.lessons import Lessons
@@ -160,10 +160,9 @@ def test_students_are_after_the_capture_as_they_were_before(dataset, optimizer, 
         Lesson(learners).advance(step)
     before = copy.deepcopy([learner.network.state_dict() for learner in learners])
     states = [copy.deepcopy(learner.optimizer.state_dict()["state"]) for learner in learners]
-    kept = Kept(learners)
-    recorder = CudaRecorder(torch.device("cuda"))
-    recorder.try_out(lambda: Lesson(learners).advance(steps_before))
-    kept.put_back()
+    lesson = CapturedLesson(learners, CudaRecorder(torch.device("cuda")))
+    lesson._take(steps_before)
+    lesson._captured("advance", partial(lesson._lesson.advance, steps_before))
     for learner, network, state in zip(learners, before, states, strict=True):
         for name, value in learner.network.state_dict().items():
             assert torch.equal(value, network[name]), name
