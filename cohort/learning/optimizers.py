@@ -66,7 +66,7 @@ def set_rates(optimizer: Optimizer, lr: float) -> None:
 def update(optimizer: Optimizer) -> None:
     """Move the weights along their gradients."""
     for group in optimizer.param_groups:
-        if "capturable" in group and isinstance(group["lr"], Tensor):
+        if "capturable" in group and getattr(group["lr"], "is_cuda", False):
             # Adam refuses to be captured unless it is told of it, and warns if it is told in vain.
             group["capturable"] = torch.cuda.is_current_stream_capturing()
     optimizer.step()

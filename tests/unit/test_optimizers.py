@@ -127,7 +127,7 @@ def test_a_state_is_exchanged_between_cpu_and_gpu(network, name, there):
     options = [{k: v for k, v in g.items() if k != "params"} for g in second.param_groups]
     set_rates(first, 0.03)
     step(network, first, 0.5)
-    saved = saved_state(first)
+    saved = copy.deepcopy(saved_state(first))
     plain = build(copy.deepcopy(network), name)
     plain_group = plain.state_dict()["param_groups"][0]
     assert saved["param_groups"][0] == plain_group | {
