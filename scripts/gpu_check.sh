@@ -48,12 +48,12 @@ part tests 180 "$python" -m pytest -m gpu tests/gpu -n 8 -q -p no:cacheprovider 
 part steps 90 "$python" -m cohort bench step "${sizes[@]}" --batch-size 64 --precision bf16 \
     --output "$out/steps.json"
 if [ -z "$smoke" ]; then  # a CPU's compiler takes minutes
-    part steps_compiled 120 "$python" -m cohort bench step "${sizes[@]}" --k "${compiled}" \
+    part steps_compiled 120 "$python" -m cohort bench step "${sizes[@]}" --k 1,4 \
         --batch-size 64 --precision bf16 --compile --output "$out/steps_compiled.json"
 fi
 
-# As many epochs for the pair and the same alone as fit into what is left of ten minutes, five at the
-# most: two students take one and a half graphs' time each epoch, and are evaluated after it.
+# As many epochs for the pair, and then the same alone, as fit into what is left of ten minutes, five at
+# the most, by the step that was measured; evaluated every tenth.
 if [ -z "$smoke" ]; then
     left=$((580 - (SECONDS - began)))
     budget=$((left < 300 ? left : 300))
@@ -68,10 +68,10 @@ except (OSError, KeyError, ValueError):
     epochs=$("$python" -c '
 import sys
 budget, step = float(sys.argv[1]), float(sys.argv[2])
-seconds = 50_000 // 64 * step / 1000 * 1.1 + 0.8  # an epoch of two, evaluated
+seconds = 50_000 // 64 * step / 1000 * 1.08 + 0.1  # of an epoch of two students
 print(max(1, int((budget - 40) / (2 * seconds))))
 ' "$budget" "$milliseconds")
-    pair+=(--epochs "$epochs")
+    pair+=(--epochs "$epochs" --eval-every 7810 --checkpoint-every 7810)
 else
     budget=120
 fi
