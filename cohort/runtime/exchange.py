@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import ray
 from ray.actor import ActorProxy
 
-from cohort.learning.host import others
+from cohort.learning.lesson import others
 from cohort.runtime.cohort import OnRecords, Stopping
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.host import HostActor
