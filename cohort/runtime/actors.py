@@ -305,6 +305,8 @@ def _lives(answer: Any) -> bool:
         ray.get(answer, timeout=REPLACEMENT_SECONDS)
     except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
         return False
+    except ray.exceptions.RayTaskError as error:
+        raise unwrapped(error) from error
     return True
 
 

@@ -14,6 +14,7 @@ from cohort.data.dataset import ImageDataset
 from cohort.errors import ConfigError
 from cohort.learning.feeding import fed_here
 from cohort.learning.plan import TrainingPlan
+from cohort.learning.precision import check_device, check_precision
 from cohort.models.auxiliary import auxiliary_of
 from cohort.models.families import ImageShape
 from cohort.models.modules import count_parameters
@@ -81,10 +82,12 @@ def assemble(parts: Ingredients, reservation: "Reservation | None" = None) -> It
             yield Assembled(here, _threads_here(parts.config))
         return
     lent = _places(parts) if reservation is None else nullcontext(reservation)
-    with lent as places, closing(_actors(parts, places)) as actors:
+    with lent as places:
         division = places.division
+        check_precision(parts.config.precision, on_gpu=division.share.device == "cuda")
         threads = None if division.by_cost else division.threads
-        yield Assembled(actors, threads, division.notice)
+        with closing(_actors(parts, places)) as actors:
+            yield Assembled(actors, threads, division.notice)
 
 
 @contextmanager
@@ -152,7 +155,9 @@ def _device_in_process(config: CohortConfig) -> torch.device:
     available = torch.cuda.device_count()
     if (config.gpus or 0) > available:
         raise ConfigError(f"--gpus is {config.gpus}, but this machine has {available}")
-    return torch.device("cuda" if available and config.gpus != 0 else "cpu")
+    device = torch.device("cuda" if available and config.gpus != 0 else "cpu")
+    check_device(config.precision, device)
+    return device
 
 
 def parameters_of(network: Network, dataset: ImageDataset) -> int:

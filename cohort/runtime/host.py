@@ -22,6 +22,7 @@ from cohort.data.source import as_tensor
 from cohort.learning.host import Host
 from cohort.learning.learner import Files
 from cohort.learning.plan import TrainingPlan
+from cohort.learning.precision import check_device, set_precision
 from cohort.learning.student_files import weights_sha256
 from cohort.learning.windows import Means
 from cohort.metrics.classification import entropy
@@ -56,7 +57,12 @@ class HostActor:
         dataset: ImageDataset,
         objective: MutualLearning,
     ) -> dict[str, Any]:
-        """Make the students at step 0; returns where they run and how large each is."""
+        """Make the students at step 0; returns where they run and how large each is.
+
+        Raises ConfigError for a precision that the device does not have.
+        """
+        check_device(plan.precision, self.device)
+        set_precision(plan.precision)  # the process is this host's
         self.host = Host(networks, plan, dataset, objective, device=self.device)
         sizes = {
             learner.student: count_parameters(learner.network) for learner in self.host.learners

@@ -77,7 +77,7 @@ FLAGS = {
 CHOICES = {
     "teacher": ("peers", "ensemble", "ensemble_logits", "none"),
     "schedule": ("simultaneous", "sequential"),
-    "precision": ("fp32", "bf16"),
+    "precision": ("fp32", "tf32", "bf16"),
     "exchange": ("object_store", "collective", "in_process"),
     "on_failure": ("restart", "drop", "stop"),
     "optimizer": ("sgd", "momentum", "adam", "adamw"),

@@ -45,6 +45,10 @@ FLAGS = {
     """,
     "bench self-distill": f"{SHARED} {BENCHMARK} --model --steps",
     "bench feed": f"-h --help {BENCHMARK} --k --students --image-size --images --decoders --steps",
+    "bench against": f"""-h --help {BENCHMARK}
+        --k --students --image-size --classes --exchange --channels-last --no-channels-last
+        --packages --steps
+    """,
     "bench ods": f"""-h --help {BENCHMARK}
         --model --members --image-size --classes --steps --stacked-teachers --no-stacked-teachers
     """,
