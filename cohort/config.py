@@ -144,6 +144,7 @@ class RunConfig(DataConfig, TrainingConfig):
         "epochs",
         "steps",
         "keep",
+        "threads",
         "data_root",
         "feed",
         "decoders",

@@ -32,6 +32,22 @@ class Source(Protocol):
         ...
 
 
+class Newest:
+    """A source for several who ask for the same steps: the newest batch is kept, and made once."""
+
+    def __init__(self, source: Source) -> None:
+        self.shard = source.shard
+        self._source = source
+        self._step = -1
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """The batch of a step, as the source gives it; nobody may write to it."""
+        if step != self._step:
+            self._batch = self._source.batch(step)
+            self._step = step
+        return self._batch
+
+
 class BatchSource:
     """Training batches as a pure function of the step, reshuffled every epoch.
 

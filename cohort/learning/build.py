@@ -1,8 +1,11 @@
 """A student of a cohort, or of a job, at step 0."""
 
+from typing import TypedDict
+
 import torch
 
 from cohort.data.dataset import ImageDataset
+from cohort.data.source import Source
 from cohort.learning.beside_heads import TrainedWithHeads, with_heads
 from cohort.learning.beside_teacher import AllExits
 from cohort.learning.learner import Learner
@@ -16,6 +19,13 @@ from cohort.objectives.mutual import MutualLearning
 from cohort.objectives.self_distillation import MutualSelfDistillation
 
 
+class Common(TypedDict):
+    """What every learner is given by name."""
+
+    student: int
+    source: Source | None
+
+
 def build_learner(
     network: Network,
     plan: TrainingPlan,
@@ -24,27 +34,30 @@ def build_learner(
     *,
     student: int,
     device: torch.device,
+    source: Source | None = None,
 ) -> Learner:
     """Student number ``student`` of a cohort at step 0: a pure function of the arguments.
 
     The deepest exit of a student with exits is its posterior; the others learn from it by
-    self-distillation, as its paper weighs them. Auxiliary heads learn from the labels.
+    self-distillation, as its paper weighs them. Auxiliary heads learn from the labels. With a
+    ``source`` it shares the batches of others.
     """
     module = student_for(dataset, network, seed=plan.seed, student=student).to(device)
+    common: Common = {"student": student, "source": source}
     if isinstance(module, MultiExitStudent):
         beside = MutualSelfDistillation(mutual=objective)
-        return Learner(module, plan, dataset, beside, student=student, forward=AllExits(module))
+        return Learner(module, plan, dataset, beside, forward=AllExits(module), **common)
     trained = heads_for(dataset, network, module, seed=plan.seed, student=student)
     if trained is None:
-        return Learner(module, plan, dataset, objective, student=student)
+        return Learner(module, plan, dataset, objective, **common)
     return Learner(
         module,
         plan,
         dataset,
         WithAuxiliary(main=objective, weight=trained.weight),
-        student=student,
         forward=trained.to(device),
         adapters=trained.heads,
+        **common,
     )
 
 

@@ -16,6 +16,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from cohort.data.dataset import ImageDataset, Split
 from cohort.data.fed import source_of
+from cohort.data.source import Source
 from cohort.errors import RunError
 from cohort.learning.data_parallel import Workers
 from cohort.learning.evaluation import answers_over, combined
@@ -81,6 +82,7 @@ class Learner:
         adapters: modules that are trained with the network but not kept, such as regressors.
         workers: of a data-parallel job, as this one sees them: it learns from its shard of each batch,
             and gradients and measurements are averaged over all.
+        source: of its batches, if it shares one with others; else one of its own.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Learner:
         inputs: Callable[[int, Tensor], Any] | None = None,
         adapters: nn.Module | None = None,
         workers: Workers | None = None,
+        source: Source | None = None,
     ) -> None:
         workers = workers or Workers()
         self.network = network
@@ -106,8 +109,7 @@ class Learner:
         self.adapters = adapters or nn.Identity()
         self.optimizer = build_optimizer(nn.ModuleList([network, self.adapters]), plan)
         self.device = next(network.parameters()).device
-        self.workers = workers
-        self.read(dataset)
+        self.source = source or training_source(dataset, plan, self.device, workers)
         self.windows = Windows(plan.log_every, workers.average)
         self._autocast = torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=plan.precision == "bf16"
@@ -117,17 +119,6 @@ class Learner:
         self._first_bad = torch.full((), -1, device=self.device)
         network.train()
         self.adapters.train()
-
-    def read(self, dataset: ImageDataset) -> None:
-        """Take the batches from now on from these data, through their feed if they have one."""
-        self.source = source_of(
-            dataset,
-            batch_size=self.plan.batch_size,
-            seed=self.plan.seed,
-            total_steps=self.plan.total_steps,
-            device=self.device,
-            shard=(self.workers.rank, self.workers.size),
-        )
 
     def predict(self, step: int) -> Tensor:
         """Forward on the batch of ``step``, kept for ``learn``; returns the log-posterior [B, C].
@@ -247,6 +238,21 @@ class Learner:
         if self._batch is None or self._batch[0] != step:
             self._batch = (step, *self.source.batch(step))
         return self._batch[1:]
+
+
+def training_source(
+    dataset: ImageDataset, plan: TrainingPlan, device: torch.device, workers: Workers | None = None
+) -> Source:
+    """The batches of a plan, on a device: from the data set's feed, if it has one; a worker's shard."""
+    workers = workers or Workers()
+    return source_of(
+        dataset,
+        batch_size=plan.batch_size,
+        seed=plan.seed,
+        total_steps=plan.total_steps,
+        device=device,
+        shard=(workers.rank, workers.size),
+    )
 
 
 def weights_bytes(network: nn.Module) -> bytes:

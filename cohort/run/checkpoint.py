@@ -26,17 +26,19 @@ class Progress:
     """What a run has counted so far; saved with every checkpoint."""
 
     restarts: int = 0
-    """Students or workers that died and were started again."""
+    """Processes of students, or workers, that died and were started again."""
     dropped: list[int] = field(default_factory=list)
     """Students that died and were gone on without."""
+    drops: int = 0
+    """Processes with these students; 0 where a version that did not count them wrote it."""
     wall_seconds: float = 0.0
     teacher_restarts: int = 0
     """Actors with teachers that died and were started again."""
 
     @property
     def failures(self) -> int:
-        """Deaths of students so far."""
-        return self.restarts + len(self.dropped)
+        """Deaths of processes so far."""
+        return self.restarts + (self.drops or len(self.dropped))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""The cohort as Ray actors: one process per student, placed by a placement group."""
+"""The cohort as Ray actors: one process per host, placed by a placement group."""
 
 import contextlib
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
@@ -22,24 +23,25 @@ from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.cohort import HeldOut, Load, OnRecords, Stopping
 from cohort.runtime.exchange import Exchange
 from cohort.runtime.feeding import Feeders, NodeFeed
+from cohort.runtime.host import HostActor
 from cohort.runtime.in_flight import unwrapped
 from cohort.runtime.reservation import Reservation
-from cohort.runtime.student import Student
 
-# Ray's own restarts would rebuild a student from its constructor, with reset weights, and the run
+# Ray's own restarts would rebuild students from their constructor, with reset weights, and the run
 # would "succeed": recovery is the coordinator's, from a checkpoint.
-RemoteStudent = ray.remote(max_restarts=0, max_task_retries=0)(Student)
+RemoteHost = ray.remote(max_restarts=0, max_task_retries=0)(HostActor)
 
 REPLACEMENT_SECONDS = 120.0
-"""How long a student that died may wait for a node: a lost node is noticed after about 13 s."""
+"""How long a host that died may wait for a node: a lost node is noticed after about 13 s."""
 ANSWER_SECONDS = 15.0
-"""A student that does not answer for so long, with nothing to compute, counts as dead."""
+"""A host that does not answer for so long, with nothing to compute, counts as dead."""
 
 
 class RayCohort:
-    """A ``Cohort`` with an actor per student.
+    """A ``Cohort`` with an actor per host.
 
-    The actors take the places of a reservation, which its owner gives back.
+    The actors take the places of a reservation, which its owner gives back. A host has the number
+    of its place; its students, and those of hosts that are left, stay in order.
     """
 
     def __init__(
@@ -51,180 +53,212 @@ class RayCohort:
         *,
         exchange: Exchange,
         reservation: Reservation,
-        threads: int,
         decoders: int | None = None,
     ) -> None:
         self._networks = networks
-        self._threads = threads
         self._exchange = exchange
         self._connected = False
-        self._places: dict[int, Mapping[str, Any]] = {}
-        self._actors: dict[int, ActorProxy[Student]] = {}
         self._reservation = reservation
+        self._here = dict(enumerate(reservation.division.hosts))
+        self._places: dict[int, Mapping[str, Any]] = {}
+        self._actors: dict[int, ActorProxy[HostActor]] = {}
         self._feeders: Feeders | None = None
         try:
-            # One copy in each node's object store, read by its students without a copy.
+            # One copy in each node's object store, read by its hosts without a copy.
             self._common = (ray.put(plan), ray.put(dataset), ray.put(objective))
             if in_files(dataset):
-                data = self._common[1]
+                data, threads = self._common[1], reservation.division.threads
                 self._feeders = Feeders(plan, data, threads=threads, decoders=decoders)
-            self.replace(range(len(networks)))
+            self._replace(list(self._here))
         except BaseException:
             self.close()
             raise
-        self.parameters = {k: place["parameters"] for k, place in self._places.items()}
+        self.parameters = {
+            k: size for place in self._places.values() for k, size in place["parameters"].items()
+        }
 
     @property
     def students(self) -> tuple[int, ...]:
         """Numbers of the students that are left."""
-        return tuple(self._actors)
+        return tuple(k for host in self._actors for k in self._here[host])
 
     def advance(self, start: int, stop: int, on_records: OnRecords, stopping: Stopping) -> int:
         """Train from ``start`` to ``stop`` steps done; less if ``stopping``."""
+        hosts = list(self._actors.values())
         if not self._connected:
-            self._exchange.open(self._actors, self._places)
+            self._exchange.open(hosts, self.places)
             self._connected = True
-        return self._exchange.advance(self._actors, start, stop, on_records, stopping)
+        return self._exchange.advance(hosts, start, stop, on_records, stopping)
 
     def flush_records(self, on_records: OnRecords) -> None:
         """Hand over the measurements of the steps since the last full window."""
-        for student, records in self._ask("flush_records").items():
+        for student, records in self._ask_students("flush_records").items():
             on_records(student, records)
 
     def answers(self, split: HeldOut) -> dict[int, Tensor]:
         """What a split asks of each student: log-posteriors [N, C], or features [N, D]."""
-        answers = self._ask("answer_over", split)
+        answers = self._ask_students("answers_over", split)
         return {k: torch.from_numpy(np.array(answer)) for k, answer in answers.items()}
 
     def train_entropies(self) -> dict[int, float]:
         """Mean entropy in nats of each student's evaluation posterior over the training split."""
-        return self._ask("mean_entropy_over", "train")
+        return self._ask_students("mean_entropies_over", "train")
 
     def snapshots(self) -> Iterator[tuple[int, Files]]:
         """Every student's state; it travels to the driver, so no shared file system is needed."""
-        for student, actor in self._actors.items():
-            yield student, ray.get(actor.snapshot.remote())
+        for host, actor in self._actors.items():
+            for student in self._here[host]:
+                yield student, ray.get(actor.snapshot.remote(student))
 
     def restore(self, load: Load) -> None:
         """Put every student back to a checkpoint."""
-        restored = [actor.restore.remote(load(student)) for student, actor in self._actors.items()]
+        restored = [
+            actor.restore.remote({student: load(student)})
+            for host, actor in self._actors.items()
+            for student in self._here[host]
+        ]
         ray.get(restored)
 
     def weights_sha256(self) -> dict[int, str]:
         """Hash of each student's parameters and buffers."""
-        return self._ask("weights_sha256")
+        return self._ask_students("weights_sha256")
 
-    def usage(self) -> dict[int, dict[str, float]]:
-        """CPU seconds and largest resident size in bytes of each student's process so far."""
-        return self._ask("usage")
-
-    @property
-    def actors(self) -> Mapping[int, ActorProxy[Student]]:
-        """The students' actors by number."""
-        return self._actors
+    def usage(self) -> list[dict[str, float]]:
+        """CPU seconds and largest resident size in bytes of each host's process so far."""
+        return list(self._ask("usage").values())
 
     @property
-    def places(self) -> Mapping[int, Mapping[str, Any]]:
-        """Node, address, process and device of each student."""
-        return self._places
+    def hosts(self) -> Sequence[ActorProxy[HostActor]]:
+        """The hosts' actors, in the order of their students."""
+        return list(self._actors.values())
+
+    @property
+    def places(self) -> Sequence[Mapping[str, Any]]:
+        """Students, node, address, process and device of each host."""
+        return [{**self._places[host], "students": self._here[host]} for host in self._actors]
 
     @property
     def feeds(self) -> Mapping[str, NodeFeed]:
-        """The feed of each node that has students, if their pictures are in files."""
+        """The feed of each node that has hosts, if their pictures are in files."""
         return {} if self._feeders is None else self._feeders.feeds
 
     def reading(self, dataset: ImageDataset, *, fed: bool) -> Callable[[], None]:
         """What makes all students learn from a data set, which is stored once, from then on.
 
-        With ``fed``, through their nodes' feeds; else each decodes for itself what is in files.
+        With ``fed``, through their nodes' feeds; else each host decodes for itself what is in files.
         """
         stored = ray.put(dataset)
 
         def read() -> None:
-            feeds = {k: self.feeds[place["node"]] for k, place in self._places.items() if fed}
-            ray.get([a.read.remote(stored, feeds.get(k)) for k, a in self._actors.items()])
+            feeds = {h: self.feeds[place["node"]] for h, place in self._places.items() if fed}
+            ray.get([a.read.remote(stored, feeds.get(h)) for h, a in self._actors.items()])
 
         return read
 
-    def casualties(self) -> tuple[int, ...]:
-        """Students whose process is dead or does not answer."""
-        answers = {k: actor.whereabouts.remote() for k, actor in self._actors.items()}
+    def casualties(self) -> tuple[tuple[int, ...], ...]:
+        """Of each host whose process is dead or does not answer, the students."""
+        answers = {h: actor.whereabouts.remote() for h, actor in self._actors.items()}
         ray.wait(list(answers.values()), num_returns=len(answers), timeout=ANSWER_SECONDS)
-        return tuple(k for k, answer in answers.items() if not _answered(answer))
+        return tuple(self._here[h] for h, answer in answers.items() if not _answered(answer))
 
     def replace(self, students: Sequence[int]) -> None:
-        """Start new processes, at step 0, for students; each in its own place of the group."""
+        """Start new processes, at step 0, for students' hosts; each in its own place of the group."""
+        self._replace([h for h, here in self._here.items() if set(here) & set(students)])
+
+    def _replace(self, hosts: Sequence[int]) -> None:
         deadline = time.monotonic() + REPLACEMENT_SECONDS
-        missing = tuple(students)
+        missing = tuple(hosts)
         while missing:
             self._forget(missing)
             self._actors = dict(sorted({**self._actors, **self._start(missing)}.items()))
             answers = {
-                k: self._actors[k].build.remote(self._networks[k], *self._common) for k in missing
+                h: self._actors[h].build.remote(self._networks_of(h), *self._common)
+                for h in missing
             }
-            # Until a lost node is noticed, Ray may start a student there, and it dies again.
-            missing = tuple(k for k, answer in answers.items() if not self._is_built(k, answer))
-            missing += self._unfed([k for k in answers if k not in missing])
+            # Until a lost node is noticed, Ray may start a host there, and it dies again.
+            missing = tuple(h for h, answer in answers.items() if not self._is_built(h, answer))
+            missing += self._unfed([h for h in answers if h not in missing])
             if missing and time.monotonic() > deadline:
+                students = [k for host in missing for k in self._here[host]]
                 raise RunError(
-                    f"student {', '.join(map(str, missing))} could not be started on this cluster "
+                    f"student {', '.join(map(str, students))} could not be started on this cluster "
                     f"within {REPLACEMENT_SECONDS:.0f} s; --resume the run when it has room"
                 )
 
     def drop(self, students: Sequence[int]) -> None:
         """Leave students out of the cohort, which goes on without them."""
-        self._forget(students)
+        left = {h: tuple(k for k in here if k not in students) for h, here in self._here.items()}
+        changed = [h for h, here in left.items() if here and here != self._here[h]]
+        self._forget([h for h, here in left.items() if not here])
+        self._here = {h: here for h, here in left.items() if here}
+        ray.get([self._actors[h].keep.remote(left[h]) for h in changed])
+        self._connected = False
 
     def close(self) -> None:
-        """End the students' processes, and their feeders'."""
-        self._forget(self.students)
+        """End the hosts' processes, and their feeders'."""
+        self._forget(tuple(self._actors))
         if self._feeders is not None:
             self._feeders.close()
 
-    def _start(self, students: Sequence[int]) -> dict[int, ActorProxy[Student]]:
-        def options(student: int) -> dict[str, Any]:
-            place = PlacementGroupSchedulingStrategy(held.group, held.first + student)
-            resources = {"num_cpus": held.share.cpus, "num_gpus": held.share.gpus}
-            return {**resources, "scheduling_strategy": place}
+    def _networks_of(self, host: int) -> dict[int, Network]:
+        return {student: self._networks[student] for student in self._here[host]}
 
-        held = self._reservation
-        device = held.share.device
+    def _start(self, hosts: Sequence[int]) -> dict[int, ActorProxy[HostActor]]:
+        held, division = self._reservation, self._reservation.division
+        share = division.share
+
+        def options(host: int) -> dict[str, Any]:
+            place = PlacementGroupSchedulingStrategy(held.group, held.first + host)
+            resources = {"num_cpus": share.cpus, "num_gpus": share.gpus}
+            return {"name": _name(self._here[host]), **resources, "scheduling_strategy": place}
+
         return {
-            k: RemoteStudent.options(**options(k)).remote(k, self._threads, device)
-            for k in students
+            h: RemoteHost.options(**options(h)).remote(division.threads, share.device)
+            for h in hosts
         }
 
-    def _is_built(self, student: int, answer: Any) -> bool:
-        """Whether the new student lives; its place is then known."""
+    def _is_built(self, host: int, answer: Any) -> bool:
+        """Whether the new host lives; its place is then known."""
         if not _lives(answer):
             return False
-        self._places[student] = ray.get(answer)
+        self._places[host] = ray.get(answer)
         return True
 
-    def _unfed(self, students: Sequence[int]) -> tuple[int, ...]:
-        """Those of new students whom their nodes' feeders do not reach, for they died."""
+    def _unfed(self, hosts: Sequence[int]) -> tuple[int, ...]:
+        """Those of new hosts whom their nodes' feeders do not reach, for they died."""
         if self._feeders is None:
             return ()
-        node_of = {k: place["node"] for k, place in self._places.items()}
+        node_of = {h: place["node"] for h, place in self._places.items()}
         feeds = self._feeders.serve(list(node_of.values()))
         data = self._common[1]
-        answers = {k: self._actors[k].read.remote(data, feeds[node_of[k]]) for k in students}
-        return tuple(k for k, answer in answers.items() if not _lives(answer))
+        answers = {h: self._actors[h].read.remote(data, feeds[node_of[h]]) for h in hosts}
+        return tuple(h for h, answer in answers.items() if not _lives(answer))
 
-    def _forget(self, students: Sequence[int]) -> None:
+    def _forget(self, hosts: Sequence[int]) -> None:
         self._connected = False
-        for student in students:
-            if actor := self._actors.pop(student, None):
-                ray.kill(cast("ActorHandle[Student]", actor))
-            self._places.pop(student, None)
+        for host in hosts:
+            if actor := self._actors.pop(host, None):
+                ray.kill(cast("ActorHandle[HostActor]", actor))
+            self._places.pop(host, None)
 
     def _ask(self, method: str, *arguments: Any) -> dict[int, Any]:
-        """What every student answers to one call; all are asked at once."""
+        """What every host answers to one call; all are asked at once."""
         answers = [getattr(a, method).remote(*arguments) for a in self._actors.values()]
         try:
             return dict(zip(self._actors, ray.get(answers), strict=True))
         except ray.exceptions.RayTaskError as error:
             raise unwrapped(error) from error
+
+    def _ask_students(self, method: str, *arguments: Any) -> dict[int, Any]:
+        """The same, where a host answers for each of its students."""
+        every = self._ask(method, *arguments).values()
+        return {student: answer for of_host in every for student, answer in of_host.items()}
+
+
+def _name(students: Sequence[int]) -> str:
+    """Of a host in Ray's lists of actors; others may share the Ray."""
+    span = f"{students[0]}-{students[-1]}" if len(students) > 1 else f"{students[0]}"
+    return f"student-{span}-{uuid.uuid4().hex}"
 
 
 def _lives(answer: Any) -> bool:

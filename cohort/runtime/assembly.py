@@ -22,7 +22,7 @@ from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.cohort import Cohort
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.in_process import InProcessCohort
-from cohort.runtime.placement import Node
+from cohort.runtime.placement import check_threads, share_out
 
 if TYPE_CHECKING:
     from cohort.runtime.actors import RayCohort
@@ -50,33 +50,43 @@ def session(config: CohortConfig) -> AbstractContextManager[None]:
     return ray_session(config.address)
 
 
-def threads_per_student(config: CohortConfig) -> int:
-    """Torch threads of each student: as configured, else cores / K, at least 1."""
-    return config.threads or max(1, int(sum(node.cpus for node in _nodes(config)) // config.k))
+def check_here(config: CohortConfig) -> None:
+    """Raise ConfigError for more threads than this machine has cores, if it is to run them."""
+    if config.exchange == "in_process":
+        check_threads(config.threads, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A cohort at step 0."""
+
+    cohort: Cohort
+    threads: int
+    """Torch threads of each host."""
+    notice: str | None = None
+    """For the user, of how students share what there is."""
 
 
 @contextmanager
-def assemble(
-    parts: Ingredients, reservation: "Reservation | None" = None
-) -> Iterator[tuple[Cohort, str | None]]:
-    """The cohort at step 0, and a notice for the user; closed afterwards.
+def assemble(parts: Ingredients, reservation: "Reservation | None" = None) -> Iterator[Assembled]:
+    """The cohort at step 0; closed afterwards.
 
     A ``reservation`` that is lent is used and stays; otherwise the cluster is shared out. Raises
     ConfigError if the cluster is too small.
     """
     if parts.config.exchange == "in_process":
         with _fed_here(parts) as fed, closing(_in_process(fed)) as here:
-            yield here, None
+            yield Assembled(here, _threads_here(parts.config))
         return
     lent = _places(parts) if reservation is None else nullcontext(reservation)
     with lent as places, closing(_actors(parts, places)) as actors:
-        yield actors, places.share.notice
+        yield Assembled(actors, places.division.threads, places.division.notice)
 
 
 @contextmanager
 def _fed_here(parts: Ingredients) -> Iterator[Ingredients]:
     """The same, whose pictures in files are decoded once for all students."""
-    busy, decoders = threads_per_student(parts.config), parts.config.decoders
+    busy, decoders = _threads_here(parts.config), parts.config.decoders
     with fed_here(parts.dataset, parts.plan, decoders=decoders, busy=busy) as dataset:
         yield replace(parts, dataset=dataset)
 
@@ -89,18 +99,26 @@ def _in_process(parts: Ingredients) -> InProcessCohort:
         parts.dataset,
         parts.objective,
         sequential=config.schedule == "sequential",
-        threads=threads_per_student(config),
+        threads=_threads_here(config),
         device=_device_in_process(config),
     )
 
 
 def _places(parts: Ingredients) -> AbstractContextManager["Reservation"]:
-    from cohort.runtime.placement import share_out
     from cohort.runtime.reservation import reserved
+    from cohort.runtime.session import cluster_nodes
 
     config = parts.config
-    share = share_out(_nodes(config), config.k, config.gpus, parts.largest_network)
-    return reserved(share, config.k)
+    return reserved(
+        share_out(
+            cluster_nodes(),
+            config.k,
+            config.gpus,
+            parts.largest_network,
+            threads=config.threads,
+            per_process=config.per_process,
+        )
+    )
 
 
 def _actors(parts: Ingredients, places: "Reservation") -> "RayCohort":
@@ -112,19 +130,15 @@ def _actors(parts: Ingredients, places: "Reservation") -> "RayCohort":
         parts.plan,
         parts.dataset,
         parts.objective,
-        exchange=choose_exchange(parts.config),
+        exchange=choose_exchange(parts.config, len(places.division.hosts)),
         reservation=places,
-        threads=threads_per_student(parts.config),
         decoders=parts.config.decoders,
     )
 
 
-def _nodes(config: CohortConfig) -> list[Node]:
-    if config.exchange == "in_process":
-        return [Node(cpus=os.cpu_count() or 1, gpus=torch.cuda.device_count(), memory=0.0)]
-    from cohort.runtime.session import cluster_nodes
-
-    return cluster_nodes()
+def _threads_here(config: CohortConfig) -> int:
+    """Torch threads of a cohort in this process: as many as its students would have apart."""
+    return config.threads or max(1, (os.cpu_count() or 1) // config.k)
 
 
 def _device_in_process(config: CohortConfig) -> torch.device:

@@ -1,7 +1,7 @@
 """What the coordinator sees of a cohort, whichever way its students run."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol
 
 from torch import Tensor
 
@@ -61,8 +61,8 @@ class Cohort(Protocol):
         """Hash of each student's parameters and buffers."""
         ...
 
-    def casualties(self) -> tuple[int, ...]:
-        """Students whose process is dead or does not answer."""
+    def casualties(self) -> tuple[tuple[int, ...], ...]:
+        """Of each process that is dead or does not answer, the students that it held."""
         ...
 
     def replace(self, students: Sequence[int]) -> None:
@@ -76,11 +76,3 @@ class Cohort(Protocol):
     def close(self) -> None:
         """Free processes and resources."""
         ...
-
-
-Item = TypeVar("Item")
-
-
-def others(items: Sequence[Item], index: int) -> list[Item]:
-    """All but the item at ``index``: the peers of a student."""
-    return [item for i, item in enumerate(items) if i != index]

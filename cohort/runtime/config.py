@@ -25,14 +25,17 @@ class CohortConfig(RunConfig):
         "max_failures",
         "address",
         "gpus",
+        "per_process",
         "exchange",
         "baseline",
     )
 
     k: int = 2
-    """Students in the cohort. More than there are cores (or GPUs) share them in fractions."""
+    """Students in the cohort. More than there are cores (or GPUs) share them, and a process."""
     gpus: int | None = None
     """GPUs for the cohort in total; fewer than K are shared. Default: all that Ray sees, 0 if none."""
+    per_process: int | None = None
+    """At most so many students in a process; 1 gives each its own. Default: all that share a GPU, or a core (or --threads cores)."""  # noqa: E501
     students: Network | tuple[Network, ...] | None = None
     """One network for all students, or K of them with commas between: a name (resnet32, wrn_28_10, mobilenet, inception_v1, any torchvision classifier, timm:NAME) or package.module:function, each with +exits or +exits=PLACE/PLACE behind it to have exits that learn from its deepest one. Default: the data set's recipe."""  # noqa: E501
     teacher: Teacher = "peers"
@@ -46,9 +49,9 @@ class CohortConfig(RunConfig):
     exchange: Exchange = "object_store"
     """How posteriors travel: Ray's object_store, a torch.distributed collective, or in_process without Ray. All give the same students."""  # noqa: E501
     on_failure: OnFailure = "restart"
-    """When a student's process dies: restart it from the last checkpoint, drop it, or stop the run."""
+    """When a process dies, and its students with it: restart them from the last checkpoint, drop them, or stop the run."""  # noqa: E501
     max_failures: int = 3
-    """Deaths of students after which the run stops all the same."""
+    """Deaths of processes after which the run stops all the same."""
     address: str | None = None
     """Running Ray cluster to join: auto or host:port; local, the default, starts a Ray of the run's own."""
     baseline: bool = False
@@ -56,7 +59,7 @@ class CohortConfig(RunConfig):
 
     def __post_init__(self) -> None:
         RunConfig.__post_init__(self)
-        positive(self, "k", "temperature")
+        positive(self, "k", "temperature", "per_process")
         not_negative(self, "gpus", "mimicry_weight", "max_failures")
         _check_cohort(self)
 
@@ -115,6 +118,11 @@ def _check_cohort(config: CohortConfig) -> None:
         raise ConfigError(
             f"--gpus is {config.gpus} with --exchange in_process, which runs on one device; "
             "use --gpus 0 or 1, or another --exchange"
+        )
+    if config.exchange == "in_process" and config.per_process is not None:
+        raise ConfigError(
+            f"--per-process is {config.per_process} with --exchange in_process, where all students are "
+            "in one process; leave one of them out"
         )
     if config.exchange == "in_process" and config.address not in (None, LOCAL):
         raise ConfigError(

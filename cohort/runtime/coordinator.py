@@ -152,28 +152,30 @@ class Coordinator:
 
         An error that killed nobody is the program's or the user's, and would come again: raised.
         """
-        while dead := self.cohort.casualties():
-            failures = self.owner.progress.failures + len(dead)
+        while processes := self.cohort.casualties():
+            dead = tuple(student for students in processes for student in students)
+            failures = self.owner.progress.failures + len(processes)
             alive = len(self.cohort.students) - len(dead)
             decision = self.policy.decide(dead, failures, alive)
             if isinstance(decision, Stop):
                 raise RunError(decision.reason) from error
             try:
                 with self.journal.paused():
-                    return self._carry_out(decision)
+                    return self._carry_out(decision, len(processes))
             except RunError:
                 raise
             except Exception as another:  # somebody died while the cohort recovered
                 error = another
         raise error
 
-    def _carry_out(self, decision: Restart | Drop) -> int:
+    def _carry_out(self, decision: Restart | Drop, processes: int) -> int:
         progress = self.owner.progress
         if isinstance(decision, Restart):
-            progress.restarts += len(decision.students)
+            progress.restarts += processes
             self.cohort.replace(decision.students)
         else:
             progress.dropped += decision.students
+            progress.drops += processes
             self.cohort.drop(decision.students)
         checkpoint = self.owner.go_back()
         self.cohort.restore(checkpoint.load)

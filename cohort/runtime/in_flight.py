@@ -2,7 +2,6 @@
 
 import contextlib
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
 import ray
@@ -22,12 +21,10 @@ class InFlight:
     """The steps that were submitted, and the records they owe: back-pressure and alarm.
 
     Args:
-        students: whose records a step's references stand for, in order.
-        on_records: gets them.
+        on_records: gets them, student by student.
     """
 
-    def __init__(self, students: Sequence[int], on_records: OnRecords) -> None:
-        self.students = students
+    def __init__(self, on_records: OnRecords) -> None:
         self.on_records = on_records
         self.steps: deque[Refs] = deque()
 
@@ -39,12 +36,12 @@ class InFlight:
         """Wait until at most ``steps`` are in flight."""
         while len(self.steps) > steps:
             try:
-                collected: list[list[Means]] = ray.get(self.steps[0])
+                collected: list[dict[int, list[Means]]] = ray.get(self.steps[0])
             except Exception as error:
                 cause = first_cause(self.steps[0]) or error
                 raise cause from cause.__cause__
             self.steps.popleft()
-            for student, records in zip(self.students, collected, strict=True):
+            for student, records in (item for of_host in collected for item in of_host.items()):
                 self.on_records(student, records)
 
     def finish(self, step: int) -> int:

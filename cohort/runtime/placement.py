@@ -1,12 +1,14 @@
 """Where students go: the arithmetic of cores, GPUs and memory, before anything is asked of Ray.
 
-A placement group that can never fit would stay pending for ever, so what does not fit is refused
-here, with the numbers.
+Students that share a device are one process, a host: a GPU's, or those of one core, or of as many
+cores as they have torch threads. A placement group that can never fit would stay pending for ever,
+so what does not fit is refused here, with the numbers.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from cohort.errors import ConfigError
 
@@ -30,30 +32,63 @@ class Node:
 
 @dataclass(frozen=True)
 class Share:
-    """What each student gets. A share is never more than one core or one GPU."""
+    """What a process gets: never more than one GPU, and cores for its threads at the most."""
 
     cpus: float
     gpus: float
     memory: int = 0
-    """Bytes that a student takes at the least."""
-    notice: str | None = None
-    """A sentence for the user if students share a core or a GPU."""
+    """Bytes that it takes at the least."""
 
     @property
     def device(self) -> str:
-        """Where the student's network lives."""
+        """Where networks live in it."""
         return "cuda" if self.gpus else "cpu"
 
     def resources(self) -> dict[str, float]:
-        """The bundle to ask of Ray for one student."""
+        """The bundle to ask of Ray for one process."""
         wanted = {"CPU": self.cpus, "GPU": self.gpus, "memory": float(self.memory)}
         return {name: amount for name, amount in wanted.items() if amount}
 
 
-def share_out(nodes: Sequence[Node], k: int, gpus: int | None, largest_network: int) -> Share:
-    """Each student's share of the cluster.
+@dataclass(frozen=True)
+class Division:
+    """Which students share a process, and what each process gets."""
 
-    ``gpus`` is the cohort's total, None for all there are; ``largest_network`` counts parameters.
+    hosts: tuple[tuple[int, ...], ...]
+    """Numbers of each host's students; in order, hosts differing by one student at most."""
+    share: Share
+    """Of each host."""
+    threads: int
+    """Torch threads of each host on the CPU."""
+    notice: str | None = None
+    """A sentence for the user if students share a core or a GPU."""
+
+    @property
+    def students(self) -> int:
+        """How many there are."""
+        return sum(map(len, self.hosts))
+
+
+def share_out(
+    nodes: Sequence[Node],
+    k: int,
+    gpus: int | None,
+    largest_network: int,
+    *,
+    threads: int | None = None,
+    per_process: int | None = None,
+) -> Division:
+    """How K students are divided among the cluster's devices.
+
+    Args:
+        nodes: of the cluster.
+        k: students.
+        gpus: the cohort's total, None for all there are.
+        largest_network: counts parameters.
+        threads: torch threads of each host; None for cores / K, at least 1, however the students are
+            divided, so that the division changes no bit of them.
+        per_process: at most so many students in a process; None for all that share a device.
+
     Raises ConfigError, saying what would fit, if the cluster has too few GPUs, cores or memory.
     """
     available = sum(int(node.gpus) for node in nodes)
@@ -62,67 +97,122 @@ def share_out(nodes: Sequence[Node], k: int, gpus: int | None, largest_network: 
             f"--gpus is {gpus}, but the cluster has {available}; "
             f"use --gpus {available} or fewer, or --address of a larger cluster"
         )
-    memory = PROCESS_BYTES + BYTES_PER_PARAMETER * largest_network
-    total = available if gpus is None else gpus
-    share = _share(nodes, k, total, memory)
-    if share is None:
-        fitting = (n for n in range(k - 1, 0, -1) if _share(nodes, n, total, memory))
-        raise ConfigError(_refusal(nodes, k, next(fitting, 0), _per_gpu(k, total), memory))
-    return share
+    check_threads(threads, max(node.cpus for node in nodes))
+    request = _Request(
+        nodes, available if gpus is None else gpus, largest_network, threads, per_process
+    )
+    division = request.divided(k)
+    if division is None:
+        fitting = (n for n in range(k - 1, 0, -1) if request.divided(n))
+        raise ConfigError(request.refusal(k, next(fitting, 0)))
+    return division
 
 
-def _share(nodes: Sequence[Node], k: int, gpus: int, memory: int) -> Share | None:
-    """A share for each of ``k`` students, with as few on a core as can be; None if they do not fit."""
-    per_gpu = _per_gpu(k, gpus)
-    for per_core in range(1, STUDENTS_PER_CORE + 1):
-        if _places(nodes, per_core, per_gpu, memory) >= k:
-            gpu = _part(per_gpu) if per_gpu else 0.0
-            return Share(_part(per_core), gpu, memory, _notice(per_core, per_gpu))
-    return None
+def check_threads(threads: int | None, cores: float) -> None:
+    """Raise ConfigError for more torch threads than a machine has cores."""
+    most = max(1, int(cores))
+    if threads is not None and threads > most:
+        raise ConfigError(
+            f"--threads is {threads}, but there are {most} cores to run them; use {most} or fewer"
+        )
 
 
-def _per_gpu(k: int, gpus: int) -> int:
-    """Students on a GPU; 0 without GPUs."""
-    used = min(gpus, k)
-    return math.ceil(k / used) if used else 0
+def contiguous(k: int, hosts: int) -> tuple[tuple[int, ...], ...]:
+    """Students 0 to K-1 in so many parts, the larger ones first."""
+    each, more = divmod(k, hosts)
+    starts = [host * each + min(host, more) for host in range(hosts + 1)]
+    return tuple(tuple(range(a, b)) for a, b in pairwise(starts))
 
 
-def _places(nodes: Sequence[Node], per_core: int, per_gpu: int, memory: int) -> int:
-    """How many students fit, node by node; ``per_gpu`` and ``memory`` of 0 set no limit."""
+@dataclass(frozen=True)
+class _Request:
+    """What ``share_out`` is asked, but for the number of students."""
+
+    nodes: Sequence[Node]
+    gpus: int
+    largest_network: int
+    threads: int | None
+    per_process: int | None
+
+    def divided(self, k: int) -> Division | None:
+        """K students in hosts, with as few hosts on a core as can be; None if they do not fit."""
+        threads = self.threads or _threads_for(self.nodes, k)
+        cores = 1 if self.gpus else threads
+        for per_core in range(1, STUDENTS_PER_CORE + 1):
+            for hosts in self._counts(k, int(_places(self.nodes, cores / per_core))):
+                each = math.ceil(k / hosts)
+                if not self.gpus and each * per_core > STUDENTS_PER_CORE * cores:
+                    continue
+                share = self._share(k, hosts, cores, per_core)
+                if _places(self.nodes, cores / per_core, share) >= hosts:
+                    notice = _notice(k, hosts, per_core, bool(self.gpus))
+                    return Division(contiguous(k, hosts), share, threads, notice)
+        return None
+
+    def _counts(self, k: int, places: int) -> Iterator[int]:
+        """Numbers of hosts to try, the best first."""
+        if self.per_process:
+            yield math.ceil(k / self.per_process)
+        elif self.gpus:
+            yield min(self.gpus, k)
+        else:
+            yield from range(min(k, places), 0, -1)
+
+    def _share(self, k: int, hosts: int, cores: int, per_core: int) -> Share:
+        memory = PROCESS_BYTES + math.ceil(k / hosts) * BYTES_PER_PARAMETER * self.largest_network
+        per_gpu = math.ceil(hosts / min(self.gpus, hosts)) if self.gpus else 0
+        return Share(_part(cores, per_core), _part(1, per_gpu) if per_gpu else 0.0, memory)
+
+    def refusal(self, k: int, most: int) -> str:
+        """The sentence for a cohort that does not fit, with what would."""
+        advice = f"use --k {most} or fewer" if most else "no student fits"
+        if self.per_process:
+            advice += f", or a greater --per-process than {self.per_process}"
+        boundless = [replace(node, memory=math.inf) for node in self.nodes]
+        if replace(self, nodes=boundless).divided(k):
+            each = PROCESS_BYTES + BYTES_PER_PARAMETER * self.largest_network
+            return (
+                f"--k is {k}, but the cluster's memory holds {most} students, a process of which takes "
+                f"{each / 2**30:.1f} GiB or more; {advice}, or take smaller networks"
+            )
+        cores, gpus = sum(node.cpus for node in self.nodes), sum(node.gpus for node in self.nodes)
+        units = f"{cores:g} cores" + (f" and {gpus:g} GPUs" if self.gpus else "")
+        return (
+            f"--k is {k}, but the cluster's {units} place at most {most} students "
+            f"({STUDENTS_PER_CORE} a core); {advice}, or --address of a larger cluster"
+        )
+
+
+def _threads_for(nodes: Sequence[Node], k: int) -> int:
+    """As many torch threads for each of K students as the cores of their nodes allow, at least 1."""
+    cores = int(sum(node.cpus for node in nodes))
+    fitting = (n for n in range(cores // k, 1, -1) if _places(nodes, n) >= k)
+    return next(fitting, 1)
+
+
+def _places(nodes: Sequence[Node], cores: float, share: Share | None = None) -> int:
+    """How many hosts of so many cores fit, node by node; of a share, by its GPU and memory too."""
+    gpus, memory = (share.gpus, share.memory) if share else (0.0, 0)
     return sum(
         min(
-            [int(node.cpus * per_core)]
-            + ([int(node.gpus * per_gpu)] if per_gpu else [])
-            + ([int(node.memory / memory)] if memory else [])
+            [int(node.cpus / cores + 1e-6)]
+            + ([int(node.gpus) * int(1 / gpus + 1e-3)] if gpus else [])
+            + ([int(min(node.memory / memory, 1e9))] if memory else [])
         )
         for node in nodes
     )
 
 
-def _refusal(nodes: Sequence[Node], k: int, most: int, per_gpu: int, memory: int) -> str:
-    """The sentence for a cohort that does not fit, with what would."""
-    advice = f"use --k {most} or fewer" if most else "no student fits"
-    if _places(nodes, STUDENTS_PER_CORE, per_gpu, 0) >= k:
-        return (
-            f"--k is {k}, but the cluster's memory holds {most} students of "
-            f"{memory / 2**30:.1f} GiB or more each; {advice}, or take smaller networks"
-        )
-    cores, gpus = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
-    units = f"{cores:g} cores" + (f" and {gpus:g} GPUs" if per_gpu else "")
-    return (
-        f"--k is {k}, but the cluster's {units} place at most {most} students "
-        f"({STUDENTS_PER_CORE} a core); {advice}, or --address of a larger cluster"
-    )
+def _part(cores: int, hosts: int) -> float:
+    """One host's part of some cores, rounded down to Ray's granularity so that all fit."""
+    return math.floor(10_000 * cores / hosts) / 10_000
 
 
-def _part(students: int) -> float:
-    """One student's part of a unit, rounded down to Ray's granularity so that all fit."""
-    return math.floor(10_000 / students) / 10_000
-
-
-def _notice(per_core: int, per_gpu: int) -> str | None:
-    if per_gpu > 1:
-        return f"up to {per_gpu} students share a GPU"
-    if per_core > 1:
-        return f"up to {per_core} students share a core; more cores would be faster"
-    return None
+def _notice(k: int, hosts: int, per_core: int, on_gpu: bool) -> str | None:
+    each = math.ceil(k / hosts)
+    if on_gpu:
+        return None if each == 1 else f"up to {each} students share a GPU"
+    if each * per_core == 1:
+        return None
+    uneven = ", of which some wait for others" if k % hosts else ""
+    return f"up to {each * per_core} students share a core{uneven}; more cores would be faster"

@@ -1,4 +1,4 @@
-"""What to do when students die: a pure decision, and nothing else decides."""
+"""What to do when students die, as they do with their process: a pure decision, and nothing else decides."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class RecoveryPolicy:
 
         Args:
             dead: their numbers.
-            failures: deaths of the whole run, these included.
+            failures: deaths of processes in the whole run, these included.
             alive: how many students are left.
         """
         names = ", ".join(str(student) for student in dead)

@@ -8,7 +8,7 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from cohort.errors import ConfigError
-from cohort.runtime.placement import Share
+from cohort.runtime.placement import Division
 
 PLACEMENT_SECONDS = 60.0
 """How long other work may hold the resources that the cluster has in total."""
@@ -16,31 +16,33 @@ PLACEMENT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Reservation:
-    """A placement group that has a bundle for every student."""
+    """A placement group that has a bundle for every host."""
 
     group: PlacementGroup
-    share: Share
-    """What each student gets."""
+    division: Division
+    """Of the students among hosts."""
     first: int = 0
-    """Bundle of student 0; those of the others follow."""
+    """Bundle of the first host; those of the others follow."""
 
 
 @contextmanager
-def reserved(share: Share, k: int) -> Iterator[Reservation]:
-    """A group with a bundle per student, near each other where they fit; given back afterwards.
+def reserved(division: Division) -> Iterator[Reservation]:
+    """A group with a bundle per host, near each other where they fit; given back afterwards.
 
     Never waits for ever: raises ConfigError if others hold what the students need.
     """
-    group: PlacementGroup = placement_group([share.resources()] * k, strategy="PACK")
+    share, hosts = division.share, len(division.hosts)
+    group: PlacementGroup = placement_group([share.resources()] * hosts, strategy="PACK")
     if not group.wait(PLACEMENT_SECONDS):
         remove_placement_group(group)
         free = ray.available_resources()  # type: ignore[no-untyped-call]
         raise ConfigError(
-            f"--k is {k}: the students need {k * share.cpus:g} CPUs and {k * share.gpus:g} GPUs, "
+            f"--k is {division.students}: the students need {hosts * share.cpus:g} CPUs and "
+            f"{hosts * share.gpus:g} GPUs, "
             f"but others left {free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs free "
             f"for {PLACEMENT_SECONDS:.0f} s; wait for them, or use fewer students"
         )
     try:
-        yield Reservation(group, share)
+        yield Reservation(group, division)
     finally:
         remove_placement_group(group)

@@ -22,13 +22,7 @@ from cohort.run.checkpoint import Checkpoint
 from cohort.run.owner import Owner
 from cohort.run.ready import Ready, Run
 from cohort.run.start import check_restores
-from cohort.runtime.assembly import (
-    Ingredients,
-    assemble,
-    parameters_of,
-    session,
-    threads_per_student,
-)
+from cohort.runtime.assembly import Ingredients, assemble, check_here, parameters_of, session
 from cohort.runtime.cohort import Cohort
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.config import resolve as resolve
@@ -65,10 +59,10 @@ class CohortRun(Ingredients, Run):
     @contextmanager
     def placed(self, places: Any) -> Iterator[Ready]:
         """Inside, the students are there, at step 0."""
-        config = dataclasses.replace(self.config, threads=threads_per_student(self.config))
-        run = dataclasses.replace(self, config=config)
-        with assemble(run, places) as (cohort, notice):
-            yield Ready(config, partial(run._coordinator, cohort), notice)
+        with assemble(self, places) as assembled:
+            config = dataclasses.replace(self.config, threads=assembled.threads)
+            run = dataclasses.replace(self, config=config)
+            yield Ready(config, partial(run._coordinator, assembled.cohort), assembled.notice)
 
     def baseline(self) -> tuple[CohortConfig, Sequence[str]] | None:
         """The same students, from the same start, without a teacher, if the config asks for that."""
@@ -90,6 +84,7 @@ def prepare(config: CohortConfig, dataset: ImageDataset | None = None) -> Cohort
     """Read the data and try out the networks of a resolved config; see ``Command.prepare``."""
     if config.tensorboard:
         summary_writer()
+    check_here(config)
     dataset = dataset or load_dataset(config, config.seed)
     plan = plan_training(config, len(dataset.train))
     sizes = [parameters_of(network, dataset) for network in dict.fromkeys(config.networks)]

@@ -15,7 +15,7 @@ from cohort.jobs.config import JobConfig
 from cohort.jobs.ods.config import OdsConfig
 from cohort.jobs.placement import place
 from cohort.runtime.config import CohortConfig
-from cohort.runtime.placement import Node, Share, share_out
+from cohort.runtime.placement import Division, Node, Share, share_out
 from cohort.tuning.study import Resources
 
 Bundle = dict[str, float]
@@ -38,22 +38,22 @@ class Demand:
     own: Share | None = None
     """Of its own process, if that trains."""
     share: Share | None = None
-    """Of each of ``students``, reserved with the trial."""
-    students: int = 0
+    """Of each of ``hosts``, the processes of its students, reserved with the trial."""
+    hosts: int = 0
     workers: int = 0
     """Cores, or GPUs, that its Ray Train job asks for once it runs."""
 
     @property
     def bundles(self) -> list[Bundle]:
-        """The places to reserve: of the trial's own process first, then of each student."""
+        """The places to reserve: of the trial's own process first, then of each host."""
         own = self.own.resources() if self.own else NO_BUNDLE
-        students = [self.share.resources()] * self.students if self.share else []
-        return [own, *students]
+        hosts = [self.share.resources()] * self.hosts if self.share else []
+        return [own, *hosts]
 
     @property
     def places(self) -> float:
         """Cores, or GPUs where it takes some, in total."""
-        shares = [(self.own, 1), (self.share, self.students)]
+        shares = [(self.own, 1), (self.share, self.hosts)]
         taken = sum((share.gpus or share.cpus) * count for share, count in shares if share)
         return taken + self.workers
 
@@ -96,35 +96,43 @@ def _of_students(
 ) -> Demand:
     if resources.gpus is not None and config.gpus is not None:
         raise ConfigError(
-            f"resources.gpus is {resources.gpus:g}, each student's, but gpus is {config.gpus}, the "
+            f"resources.gpus is {resources.gpus:g}, each process's, but gpus is {config.gpus}, the "
             "cohort's; leave one of them out"
         )
     gpus = 0 if resources.gpus == 0 else config.gpus
 
-    def share_of(students: int) -> Share | None:
-        return _resized(cluster, students, gpus, resources, largest_network)
+    def divided(students: int) -> Division:
+        return share_out(
+            cluster.nodes,
+            students,
+            gpus,
+            largest_network,
+            threads=config.threads,
+            per_process=config.per_process,
+        )
 
-    share = share_of(config.k)
-    if share is None:
+    def demand(students: int) -> Demand | None:
+        try:
+            return _resized(divided(students), cluster, resources)
+        except ConfigError:
+            return None
+
+    found = demand(config.k)
+    if found is None:
         # Where the study says nothing, or where not even one student fits, for its own reason.
-        k = config.k if resources == Resources() else 1
-        share_out(cluster.nodes, k, gpus, largest_network)
-        most = next((n for n in range(config.k - 1, 0, -1) if share_of(n)), 0)
+        divided(config.k if resources == Resources() else 1)
+        most = next((n for n in range(config.k - 1, 0, -1) if demand(n)), 0)
         raise ConfigError(_too_many(config.k, most, resources, cluster))
-    return Demand(share=share, students=config.k)
+    return found
 
 
-def _resized(
-    cluster: Cluster, students: int, gpus: int | None, resources: Resources, largest_network: int
-) -> Share | None:
-    """The share of each of these students, as the study wants it; None if they do not fit."""
-    try:
-        share = share_out(cluster.nodes, students, gpus, largest_network)
-    except ConfigError:
-        return None
+def _resized(division: Division, cluster: Cluster, resources: Resources) -> Demand | None:
+    """The hosts' places, as the study wants them; None if they do not fit."""
+    share, hosts = division.share, len(division.hosts)
     each = share.gpus if resources.gpus is None else resources.gpus
     share = replace(share, cpus=resources.cpus or share.cpus, gpus=each)
-    return share if sum(_count(node, share) for node in cluster.nodes) >= students else None
+    fitting = sum(_count(node, share) for node in cluster.nodes)
+    return Demand(share=share, hosts=hosts) if fitting >= hosts else None
 
 
 def _too_many(k: int, most: int, resources: Resources, cluster: Cluster) -> str:
@@ -141,9 +149,9 @@ def _too_many(k: int, most: int, resources: Resources, cluster: Cluster) -> str:
 def _of_workers(config: JobConfig, cluster: Cluster, resources: Resources) -> Demand:
     if resources != Resources():
         raise ConfigError(
-            f"resources is for students and trials in one process, but workers is {config.workers}, "
-            "each of which takes a core, and a GPU where there are some; leave resources out, or use "
-            "workers 0"
+            "resources is for students' processes and trials in one process, but workers is "
+            f"{config.workers}, each of which takes a core, and a GPU where there are some; leave "
+            "resources out, or use workers 0"
         )
     pool = (config.teacher_pool or 0) if isinstance(config, OdsConfig) else 0
     place(cluster.nodes, config.workers, config.gpus, config.threads, beside=pool)

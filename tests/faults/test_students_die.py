@@ -98,11 +98,11 @@ def test_a_cohort_whose_students_die_equals_an_undisturbed_one(
 
 
 def students_of_this_run():
-    """Processes of Student actors below this one."""
+    """Processes of hosts below this one."""
     return [
         process
         for process in psutil.Process().children(recursive=True)
-        if "Student" in "".join(process.cmdline()[:1])
+        if "HostActor" in "".join(process.cmdline()[:1])
     ]
 
 

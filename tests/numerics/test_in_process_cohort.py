@@ -52,7 +52,7 @@ def advance(cohort, steps):
 def test_forwards_per_step(digits, sequential, expected):
     """One each; in turn, one more for all but the last. Never one per pair."""
     cohort = cohort_of(digits, [small] * 4, sequential=sequential)
-    seen = [count_forwards(learner.network) for learner in cohort.learners]
+    seen = [count_forwards(learner.network) for learner in cohort.host.learners]
     advance(cohort, 5)
     assert [len(calls) for calls in seen] == expected
     assert all(training for calls in seen for training in calls)
@@ -112,13 +112,15 @@ def reference_loop(dataset, spec, count, steps, *, teacher="peers", temperature=
 def test_the_cohort_does_what_the_paper_says(digits, spec, steps, sequential, teacher, temperature):
     objective = MutualLearning(teacher=teacher, temperature=temperature)
     cohort = cohort_of(digits, [spec] * 3, sequential=sequential, objective=objective)
-    assert learning_rate(cohort.learners[0].plan, 25) == pytest.approx(0.025)  # the loop's schedule
-    start = [copy.deepcopy(learner.network.state_dict()) for learner in cohort.learners]
+    assert learning_rate(cohort.host.learners[0].plan, 25) == pytest.approx(
+        0.025
+    )  # the loop's schedule
+    start = [copy.deepcopy(learner.network.state_dict()) for learner in cohort.host.learners]
     advance(cohort, steps)
     students = reference_loop(
         digits, spec, 3, steps, teacher=teacher, temperature=temperature, sequential=sequential
     )
-    for learner, student, before in zip(cohort.learners, students, start, strict=True):
+    for learner, student, before in zip(cohort.host.learners, students, start, strict=True):
         got, expected = learner.network.state_dict(), student.state_dict()
         torch.testing.assert_close(got, expected, rtol=0, atol=TOLERANCE)
         moved = max((got[n].float() - before[n].float()).abs().max() for n in got)
@@ -134,7 +136,7 @@ def test_a_cohort_without_teacher_is_its_students_alone(digits):
     """Decision 7: a deep ensemble is a cohort that does not exchange."""
     cohort = cohort_of(digits, [small] * 2, objective=MutualLearning(teacher="none"))
     advance(cohort, 5)
-    for student, learner in enumerate(cohort.learners):
+    for student, learner in enumerate(cohort.host.learners):
         alone = learner_of(digits, small, student=student, objective=MutualLearning(teacher="none"))
         run(alone, range(5))
         assert weights_sha256(alone.network) == weights_sha256(learner.network)

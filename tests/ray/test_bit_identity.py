@@ -1,6 +1,6 @@
-"""However posteriors travel, the students are the same, bit for bit: the in-process cohort says so."""
+"""However posteriors travel and students are divided, they are the same, bit for bit, as in one process."""
 
-from itertools import product
+from itertools import islice, product
 
 import pytest
 import ray
@@ -11,13 +11,14 @@ from cohort.data.registry import load_dataset
 from cohort.errors import RunError
 from cohort.learning.plan import TrainingPlan
 from cohort.objectives.mutual import MutualLearning
-from cohort.runtime.actors import RemoteStudent
+from cohort.runtime.actors import RemoteHost
 from cohort.runtime.exchange import CollectiveExchange, NoExchange, ObjectStoreExchange
 from cohort.runtime.in_process import InProcessCohort
 
 STEPS = 5
 LIKE = ("resnet8", "resnet8")
 UNLIKE = ("resnet8", "wrn_10_1", "wrn_10_2")
+FOUR = ("resnet8", "wrn_10_1", "resnet8", "wrn_10_2")
 NETWORKS = "tests.support.networks"
 PLAN = {
     "steps_per_epoch": 4,
@@ -43,18 +44,8 @@ def dataset():
 
 @pytest.fixture(scope="module")
 def actors(ray_of_four):
-    yield from started(range(3))
-
-
-@pytest.fixture(scope="module")
-def eight(actors):
-    """Of whom four share a core, as far as Ray knows."""
-    for others in started(range(3, 8)):
-        yield [*actors, *others]
-
-
-def started(students):
-    handles = [RemoteStudent.options(num_cpus=0.25).remote(k, 1, "cpu") for k in students]
+    """Four processes, each for a host of whichever students a test gives it."""
+    handles = [RemoteHost.options(num_cpus=0.25).remote(1, "cpu") for _ in range(4)]
     yield handles
     for actor in handles:
         ray.kill(actor)
@@ -76,17 +67,32 @@ def in_process(networks, plan, dataset, objective, sequential):
     return list(cohort.weights_sha256().values()), records
 
 
-def in_actors(actors, exchange, networks, plan, dataset, objective):
-    used = dict(enumerate(actors[: len(networks)]))
+def built(actors, networks, plan, dataset, objective, sizes=None):
+    """Hosts, as many students in each as ``sizes`` says, one by default; and their places."""
+    hosts, numbers = [], iter(range(len(networks)))
+    divided = [list(islice(numbers, size)) for size in sizes or [1] * len(networks)]
     common = (plan, ray.put(dataset), objective)
-    places = ray.get([actor.build.remote(networks[k], *common) for k, actor in used.items()])
-    exchange.open(used, dict(enumerate(places)))
+    for actor, students in zip(actors, divided, strict=False):
+        hosts.append((actor, actor.build.remote({k: networks[k] for k in students}, *common)))
+    places = ray.get([place for _, place in hosts])
+    named = [{**place, "students": here} for place, here in zip(places, divided, strict=True)]
+    return [actor for actor, _ in hosts], named
+
+
+def in_actors(actors, exchange, *cohort, sizes=None):
+    hosts, places = built(actors, *cohort, sizes=sizes)
+    exchange.open(hosts, places)
     records = []
     reached = exchange.advance(
-        used, 0, STEPS, lambda k, r: records.extend((k, x) for x in r), never
+        hosts, 0, STEPS, lambda k, r: records.extend((k, x) for x in r), never
     )
     assert reached == STEPS
-    return ray.get([actor.weights_sha256.remote() for actor in used.values()]), records
+    return digests_of(hosts), records
+
+
+def digests_of(hosts):
+    every = ray.get([host.weights_sha256.remote() for host in hosts])
+    return [digest for of_host in every for digest in of_host.values()]
 
 
 def never():
@@ -151,34 +157,38 @@ def test_what_is_varied_matters(dataset):
     assert len(set(results.values())) == len(results)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("sequential", [False, True])
+@pytest.mark.parametrize("sizes", [(4,), (2, 2), (3, 1), (1, 1, 1, 1)], ids=str)
+def test_the_division_among_hosts_changes_nothing(actors, dataset, sizes, sequential, precision):
+    plan = TrainingPlan(**PLAN, precision=precision)
+    cohort = (FOUR, plan, dataset, MutualLearning(temperature=2.0))
+    expected, measured = in_process(*cohort, sequential)
+    assert len(set(expected)) == 4
+    ways = [ObjectStoreExchange(sequential=sequential), CollectiveExchange(sequential=sequential)]
+    for exchange in ways if len(sizes) > 1 else [NoExchange(sequential=sequential), *ways]:
+        digests, records = in_actors(actors, exchange, *cohort, sizes=sizes)
+        assert digests == expected, exchange
+        assert in_order(records) == in_order(measured), exchange
+
+
 def test_a_stop_request_ends_within_the_window_and_loses_nothing(actors, dataset):
     plan = TrainingPlan(**{**PLAN, "total_steps": 100, "schedule_steps": 100}, precision="fp32")
-    objective = MutualLearning()
-    used = dict(enumerate(actors[:2]))
-    places = ray.get([a.build.remote("resnet8", plan, dataset, objective) for a in used.values()])
+    cohort = (["resnet8"] * 2, plan, dataset, MutualLearning())
     for exchange in (ObjectStoreExchange(sequential=False), CollectiveExchange(sequential=False)):
-        ray.get([a.build.remote("resnet8", plan, dataset, objective) for a in used.values()])
-        exchange.open(used, dict(enumerate(places)))
+        hosts, places = built(actors, *cohort)
+        exchange.open(hosts, places)
         records = []
 
         def take(student, new, records=records):
             records.extend(new)
 
-        reached = exchange.advance(used, 0, 100, take, lambda records=records: len(records) >= 4)
+        reached = exchange.advance(hosts, 0, 100, take, lambda records=records: len(records) >= 4)
         assert 4 <= reached < 40
-        oracle = InProcessCohort(
-            ["resnet8"] * 2,
-            plan,
-            dataset,
-            objective,
-            sequential=False,
-            threads=1,
-            device=torch.device("cpu"),
-        )
+        oracle = InProcessCohort(*cohort, sequential=False, threads=1, device=torch.device("cpu"))
         oracle.advance(0, reached, take, never)
         oracle.close()
-        digests = ray.get([actor.weights_sha256.remote() for actor in used.values()])
-        assert digests == list(oracle.weights_sha256().values())
+        assert digests_of(hosts) == list(oracle.weights_sha256().values())
 
 
 @pytest.mark.parametrize("way", [ObjectStoreExchange, CollectiveExchange])
@@ -194,24 +204,22 @@ def test_the_first_error_is_told_and_not_what_followed_from_it(
     actors, dataset, way, networks, error, words
 ):
     plan = TrainingPlan(**{**PLAN, "total_steps": 20, "schedule_steps": 20}, precision="fp32")
-    used = dict(enumerate(actors[:2]))
-    common = (ray.put(plan), ray.put(dataset), ray.put(MutualLearning()))
     paths = [name if name == "resnet8" else f"{NETWORKS}:{name}" for name in networks]
-    places = ray.get([actor.build.remote(paths[k], *common) for k, actor in used.items()])
+    hosts, places = built(actors, paths, plan, dataset, MutualLearning())
     exchange = way(sequential=False)
-    exchange.open(used, dict(enumerate(places)))
+    exchange.open(hosts, places)
     with pytest.raises(error, match=words):
-        exchange.advance(used, 0, 20, lambda k, records: None, never)
+        exchange.advance(hosts, 0, 20, lambda k, records: None, never)
 
 
-def test_eight_students_on_two_cores(eight, dataset):
+def test_eight_students_in_three_hosts(actors, dataset):
     """Three networks among them, so that each exchange has to keep apart who says what."""
     plan = TrainingPlan(**PLAN, precision="fp32")
     networks = ("resnet8", "wrn_10_1", "resnet8", "wrn_10_2", *["resnet8"] * 4)
-    objective = MutualLearning(temperature=2.0)
-    expected, measured = in_process(networks, plan, dataset, objective, sequential=False)
+    cohort = (networks, plan, dataset, MutualLearning(temperature=2.0))
+    expected, measured = in_process(*cohort, sequential=False)
     assert len(set(expected)) == 8
     for exchange in (ObjectStoreExchange(sequential=False), CollectiveExchange(sequential=False)):
-        digests, records = in_actors(eight, exchange, networks, plan, dataset, objective)
+        digests, records = in_actors(actors, exchange, *cohort, sizes=(1, 4, 3))
         assert digests == expected, exchange
         assert in_order(records) == in_order(measured), exchange

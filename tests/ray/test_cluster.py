@@ -105,7 +105,7 @@ def test_the_command_joins_a_running_cluster_and_refuses_a_small_one(
     assert code == 0, out + err
     assert not ray.is_initialized()
     with joining(cluster):
-        assert len(nodes_of("Student", "DEAD")) == 2, "the students were not spread"
+        assert len(nodes_of("HostActor", "DEAD")) == 2, "the students were not spread"
     assert (hashes(tmp_path / "run"), losses(tmp_path / "run")) == on_one_node
 
 
@@ -116,7 +116,7 @@ def test_a_lost_node_s_student_moves_to_a_spare(cluster, joined, on_one_node, tm
 
     def lose_a_node(record):
         if record["step"] >= 8 and not lost:
-            before.update(nodes_of("Student", "ALIVE"))
+            before.update(nodes_of("HostActor", "ALIVE"))
             cluster.add_node(**NODE)
             lost.append(victim)
             cluster.remove_node(victim, allow_graceful=False)

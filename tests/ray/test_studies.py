@@ -46,7 +46,7 @@ def meeting_place(tmp_path_factory):
 def everything_comes_back():
     """After each study nobody is left, and all is free again."""
     yield
-    wait_for(lambda: not alive("Student") and not alive("ImplicitFunc"))
+    wait_for(lambda: not alive("HostActor") and not alive("ImplicitFunc"))
     wait_for(lambda: ray.available_resources().get("CPU") == 4)
 
 
@@ -111,7 +111,7 @@ def test_cohorts_share_nodes_and_one_that_asha_stops_gives_its_places_back(meeti
     assert "CREATED" in groups.states
     assert groups.whole
     assert "RESCHEDULING" not in groups.states, "a group was half placed"
-    assert len(actors("Student")) >= 6
+    assert len(actors("HostActor")) >= 6
     assert actors("ImplicitFunc")
 
     folders = run_dirs(meeting_place / "asha")

@@ -59,6 +59,7 @@ FLAGS = {
     "--run-dir": None,
     "--k": 2,
     "--gpus": None,
+    "--per-process": None,
     "--students": None,
     "--teacher": "peers",
     "--schedule": "simultaneous",
@@ -103,6 +104,7 @@ POSITIVE = [
     "eval_every",
     "log_every",
     "k",
+    "per_process",
     "temperature",
 ]
 NOT_NEGATIVE = [
@@ -350,6 +352,8 @@ ANOTHER = {
     "max_failures": 9,
     "address": "auto",
     "gpus": 1,
+    "per_process": 1,
+    "threads": 9,
     "exchange": "collective",
     "data_root": "elsewhere",
     "feed": "memory",

@@ -1,4 +1,4 @@
-"""Which backend gathers posteriors, by where the students stand. No Ray, no GPU."""
+"""Which backend gathers posteriors, by where the hosts stand. No Ray, no GPU."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from cohort.runtime.exchange import _backend
 
 
 def place(node, *gpus):
-    """As a student tells of its own: Ray numbers the GPUs of each node from 0."""
+    """As a host tells of its own: Ray numbers the GPUs of each node from 0."""
     return {"node": node, "gpus": list(gpus)}
 
 
@@ -35,9 +35,9 @@ def place(node, *gpus):
         "a shared GPU",
         "a shared GPU on one of two nodes",
         "one of two without",
-        "as many GPUs as students, but two of one's",
+        "as many GPUs as hosts, but two of one's",
         "two GPUs each",
     ],
 )
-def test_nccl_only_where_each_student_has_one_gpu_of_its_own(places, backend):
+def test_nccl_only_where_each_host_has_one_gpu_of_its_own(places, backend):
     assert _backend(places) == backend

@@ -25,8 +25,8 @@ JOB = f"{TRAINS} --workers --batch-norm"
 BENCHMARK = "--batch-size --precision --threads --gpus --seed --rounds --output"
 FLAGS = {
     "train": f"""{TRAINS}
-        --k --students --teacher --schedule --temperature --mimicry-weight --exchange --on-failure
-        --baseline --no-baseline
+        --k --per-process --students --teacher --schedule --temperature --mimicry-weight --exchange
+        --on-failure --baseline --no-baseline
     """,
     "self-distill": f"{JOB} --model --exits --method --teacher --alpha --hint-weight --temperature",
     "ods-distill": f"""{JOB}

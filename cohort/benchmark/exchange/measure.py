@@ -41,8 +41,8 @@ class Measurements:
 
     round_seconds: Seconds
     peak_memory: Mapping[Mode, int]
-    """Bytes per student: of the largest student process, which serves every mode but the last; in
-    process, of this process divided by K."""
+    """Bytes per student: of the hosts' processes, which serve every mode but the last, together, divided
+    by K; in process, of this process divided by K."""
     startup_seconds: Mapping[Mode, float]
     """From the command to the first step; empty if it was not asked for."""
     gpus: int
@@ -61,18 +61,18 @@ def measure(config: BenchConfig) -> Measurements:
     startup = {mode: time_startup(config, mode, gpus) for mode in timed}
     with (
         session(config.cohort("object_store", gpus)),
-        assemble(parts) as (actors, notice),
-        assemble(dataclasses.replace(parts, config=config.cohort("in_process", min(gpus, 1)))) as (
-            in_process,
-            _,
-        ),
+        assemble(parts) as on_ray,
+        assemble(
+            dataclasses.replace(parts, config=config.cohort("in_process", min(gpus, 1)))
+        ) as here,
     ):
+        actors = on_ray.cohort
         assert isinstance(actors, RayCohort)
-        advances: dict[Mode, Advance] = {"in_process": in_process.advance}
+        advances: dict[Mode, Advance] = {"in_process": here.cohort.advance}
         for mode in MODES[:-1]:
-            exchange = choose_exchange(config.cohort(mode, gpus))
-            exchange.open(actors.actors, actors.places)
-            advances[mode] = partial(exchange.advance, actors.actors)
+            exchange = choose_exchange(config.cohort(mode, gpus), len(actors.hosts))
+            exchange.open(actors.hosts, actors.places)
+            advances[mode] = partial(exchange.advance, actors.hosts)
         seconds = time_rounds(
             {mode: partial(time_steps, advances[mode]) for mode in MODES},
             rounds=config.rounds,
@@ -81,7 +81,7 @@ def measure(config: BenchConfig) -> Measurements:
             warmup=config.warmup_rounds,
         )
         memory = _peak_memory(config, actors)
-    return Measurements(seconds, memory, startup, gpus, notice or "")
+    return Measurements(seconds, memory, startup, gpus, on_ray.notice or "")
 
 
 def time_steps(advance: Advance, numbers: range) -> float:
@@ -140,6 +140,6 @@ def _launch_failed(code: int, lines: list[str]) -> Exception:
 
 
 def _peak_memory(config: BenchConfig, actors: RayCohort) -> dict[Mode, int]:
-    student = max(int(used["peak_memory"]) for used in actors.usage().values())
+    student = sum(int(used["peak_memory"]) for used in actors.usage()) // config.k
     whole = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {mode: whole // config.k if mode == "in_process" else student for mode in MODES}

@@ -54,12 +54,13 @@ def measure(config: FeedBenchConfig) -> Measurements:
         make_folder(Path(folder), config.images, CLASSES, height, width)
         cohort = config.cohort(folder, gpus)
         parts = prepare(cohort)
-        with session(cohort), assemble(parts) as (actors, notice):
+        with session(cohort), assemble(parts) as assembled:
+            actors = assembled.cohort
             assert isinstance(actors, RayCohort)
             (feed,) = actors.feeds.values()  # on one node
-            exchange = choose_exchange(cohort)
-            exchange.open(actors.actors, actors.places)
-            advance = partial(exchange.advance, actors.actors)
+            exchange = choose_exchange(cohort, len(actors.hosts))
+            exchange.open(actors.hosts, actors.places)
+            advance = partial(exchange.advance, actors.hosts)
             with closing(_Turns(actors, parts.dataset, feed)) as turns:
                 before = feed.usage()["peak_memory"]
                 rounds = time_rounds(
@@ -70,7 +71,7 @@ def measure(config: FeedBenchConfig) -> Measurements:
                 )
             growth = feed.usage()["peak_memory"] - before
             kept = feed.kept_at_most * config.batch_size * 3 * height * width
-    return Measurements(rounds, int(growth), kept, gpus, notice or "")
+    return Measurements(rounds, int(growth), kept, gpus, assembled.notice or "")
 
 
 class SameBatch(NodeFeed):
@@ -123,5 +124,5 @@ class _Turns:
         kill(self._ready.actor)
 
     def _cpu_seconds(self) -> float:
-        every = [self._feed.usage(), *self._cohort.usage().values()]
+        every = [self._feed.usage(), *self._cohort.usage()]
         return sum(used["cpu_seconds"] for used in every)

@@ -17,7 +17,7 @@ from cohort.run.checkpoint import newest_checkpoint
 from cohort.run.folder import RunFolder
 from cohort.run.start import Result, resume_run, start_run
 from cohort.runtime.config import CohortConfig
-from cohort.runtime.placement import Share
+from cohort.runtime.placement import Division, Share, contiguous
 from cohort.runtime.reservation import Reservation
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.locks import at_work
@@ -161,6 +161,8 @@ def _reservation(run: RunConfig) -> Reservation | None:
         return None
     group = get_current_placement_group()
     assert group is not None, "a cohort's trial reserves places for its students"
-    bundle = group.bundle_specs[1]
-    share = Share(bundle.get("CPU", 0), bundle.get("GPU", 0), int(bundle.get("memory", 0)))
-    return Reservation(group, share, first=1)
+    _, *bundles = group.bundle_specs
+    cpus, gpus, memory = (bundles[0].get(name, 0) for name in ("CPU", "GPU", "memory"))
+    share = Share(cpus, gpus, int(memory))
+    threads = run.threads or max(1, int(cpus))
+    return Reservation(group, Division(contiguous(run.k, len(bundles)), share, threads), first=1)

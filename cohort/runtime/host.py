@@ -1,0 +1,215 @@
+"""A host in a process of its own: students that share a device, answering messages.
+
+The class is plain Python; ``ray.remote(HostActor)`` makes it an actor. Posteriors arrive and leave as
+NumPy arrays, which Ray moves without a copy on the same node.
+
+Shapes: S students of the host, B batch, C classes.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import ray
+import torch
+from torch import Tensor
+
+from cohort.data.dataset import ImageDataset
+from cohort.data.fed import with_feed
+from cohort.data.source import as_tensor
+from cohort.learning.host import Host
+from cohort.learning.learner import Files
+from cohort.learning.plan import TrainingPlan
+from cohort.learning.student_files import weights_sha256
+from cohort.learning.windows import Means
+from cohort.metrics.classification import entropy
+from cohort.models.modules import count_parameters
+from cohort.models.spec import Network
+from cohort.objectives.mutual import MutualLearning
+from cohort.runtime.collective import PosteriorGroup, new_store
+from cohort.runtime.feeding import NodeFeed
+from cohort.runtime.usage import usage
+
+Array = npt.NDArray[np.float32]
+Records = dict[int, list[Means]]
+"""Measurements that became due, by student."""
+
+
+class HostActor:
+    """Wraps a Host. Calls of one host run in the order in which they were submitted."""
+
+    def __init__(self, threads: int, device: str) -> None:
+        torch.set_num_threads(threads)
+        self.device = torch.device(device)
+        self.group: PosteriorGroup | None = None
+
+    @ray.method
+    def build(
+        self,
+        networks: Mapping[int, Network],
+        plan: TrainingPlan,
+        dataset: ImageDataset,
+        objective: MutualLearning,
+    ) -> dict[str, Any]:
+        """Make the students at step 0; returns where they run and how large each is."""
+        self.host = Host(networks, plan, dataset, objective, device=self.device)
+        sizes = {
+            learner.student: count_parameters(learner.network) for learner in self.host.learners
+        }
+        return {"parameters": sizes, **self._place()}
+
+    @ray.method
+    def whereabouts(self) -> dict[str, Any]:
+        """Node, address, process and device of this host; also proof that it is alive."""
+        return self._place()
+
+    @ray.method
+    def read(self, dataset: ImageDataset, feed: NodeFeed | None) -> None:
+        """Learn from these data from now on; pictures in files come from this node's feed, if any."""
+        self.host.read(dataset if feed is None else with_feed(dataset, feed))
+
+    # One step, through the object store: before and after stand the posteriors of other hosts
+
+    @ray.method
+    def predict(self, step: int) -> Array:
+        """Log-posteriors [S, B, C] on the batch of ``step``."""
+        return to_numpy(self.host.predict(step))
+
+    @ray.method
+    def learn(self, step: int, place: int, *shown: Array) -> Records:
+        """Learn from the posteriors that other hosts, ``place`` of them before this one, have shown."""
+        self.host.learn(step, *_around(place, shown))
+        return self.host.drain()
+
+    @ray.method(num_returns=2)
+    def learn_then_predict(self, step: int, place: int, *shown: Array) -> tuple[Array, Records]:
+        """One task a step: learn from ``step``, then predict on the next one."""
+        self.host.learn(step, *_around(place, shown))
+        return to_numpy(self.host.predict(step + 1)), self.host.drain()
+
+    @ray.method(num_returns=2)
+    def learn_in_turn(self, step: int, place: int, *shown: Array) -> tuple[Array, Records]:
+        """Learn from ``step`` one after the other, and show new posteriors (Algorithm 1)."""
+        newest = self.host.learn_in_turn(step, *_around(place, shown))
+        return to_numpy(newest), self.host.drain()
+
+    @ray.method(num_returns=2)
+    def learn_in_turn_then_predict(
+        self, step: int, place: int, *shown: Array
+    ) -> tuple[Array, Records]:
+        """The same of the last host, whose new posteriors nobody needs: then predict on the next step."""
+        self.host.learn_in_turn(step, *_around(place, shown))
+        return to_numpy(self.host.predict(step + 1)), self.host.drain()
+
+    # Many steps in one task
+
+    @ray.method
+    def learn_apart(self, start: int, stop: int, sequential: bool) -> Records:
+        """Steps ``start`` to ``stop`` without other hosts."""
+        for step in range(start, stop):
+            self.host.advance(step, sequential)
+        return self.host.drain()
+
+    @ray.method
+    def rendezvous(self, one_node: bool) -> str:
+        """A meeting place on this host's node for a new group."""
+        return new_store(_address(), one_node)
+
+    @ray.method
+    def join_group(self, rank: int, sizes: Sequence[int], store: str, backend: str) -> None:
+        """Become a rank of the torch.distributed group in which posteriors are gathered."""
+        self._leave_group()
+        self.group = PosteriorGroup(rank, sizes, store, backend)
+
+    @ray.method
+    def learn_in_group(self, start: int, stop: int, sequential: bool) -> Records:
+        """Steps ``start`` to ``stop``, exchanging posteriors in the group."""
+        assert self.group is not None, "learn_in_group without join_group"
+        try:
+            for step in range(start, stop):
+                self.group.exchange_and_learn(self.host, step, sequential)
+        except BaseException:
+            self._leave_group()
+            raise
+        return self.host.drain()
+
+    # Between steps
+
+    @ray.method
+    def flush_records(self) -> Records:
+        """Measurements of the steps since the last window that was full."""
+        self.host.close_windows()
+        return self.host.drain()
+
+    @ray.method
+    def answers_over(self, split: str) -> dict[int, Array]:
+        """What ``test`` or ``validation`` asks of each: log-posteriors [N, C], or features [N, D]."""
+        answers = self.host.answers_over(getattr(self.host.dataset, split))
+        return {student: to_numpy(answer) for student, answer in answers.items()}
+
+    @ray.method
+    def mean_entropies_over(self, split: str) -> dict[int, float]:
+        """Mean entropy in nats of each student's evaluation posterior over a split."""
+        answers = self.host.answers_over(getattr(self.host.dataset, split))
+        return {student: float(entropy(answer).mean()) for student, answer in answers.items()}
+
+    @ray.method
+    def snapshot(self, student: int) -> Files:
+        """A student's state after the last step, as files."""
+        return self.host.snapshot(student)
+
+    @ray.method
+    def restore(self, files: Mapping[int, Files]) -> None:
+        """Put students back to a snapshot of each."""
+        for student, of_student in files.items():
+            self.host.restore(student, of_student)
+
+    @ray.method
+    def keep(self, students: Sequence[int]) -> None:
+        """Go on without all others."""
+        self.host.keep(students)
+
+    @ray.method
+    def weights_sha256(self) -> dict[int, str]:
+        """Hash of each student's parameters and buffers."""
+        return {learner.student: weights_sha256(learner.network) for learner in self.host.learners}
+
+    @ray.method
+    def usage(self) -> dict[str, float]:
+        """CPU seconds and largest resident size in bytes of this process so far."""
+        return usage()
+
+    def _place(self) -> dict[str, Any]:
+        return {
+            "node": ray.get_runtime_context().get_node_id(),
+            "address": _address(),
+            "pid": os.getpid(),
+            "device": str(self.device),
+            "gpus": tuple(ray.get_gpu_ids()),
+        }
+
+    def _leave_group(self) -> None:
+        """Close the group, if there is one: hosts that wait in it get an error at once."""
+        if self.group is not None:
+            self.group.close()
+            self.group = None
+
+
+def _around(place: int, shown: Sequence[Array]) -> tuple[list[Tensor], list[Tensor]]:
+    """Posteriors [B, C] of the students in the hosts before a place, and of those after it."""
+    stacks = [as_tensor(stack) for stack in shown]
+    before, after = stacks[:place], stacks[place:]
+    return [row for stack in before for row in stack], [row for stack in after for row in stack]
+
+
+def _address() -> str:
+    address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    return address
+
+
+def to_numpy(posterior: Tensor) -> Array:
+    """A tensor's numbers on the CPU; without a copy if they are there."""
+    array: Array = posterior.cpu().numpy()
+    return array
