@@ -12,18 +12,18 @@ from ray.actor import ActorProxy
 
 from cohort.learning.host import others
 from cohort.runtime.cohort import OnRecords, Stopping
-from cohort.runtime.config import CohortConfig
+from cohort.runtime.config import CohortConfig, check_nothing_travels
 from cohort.runtime.host import HostActor
 from cohort.runtime.in_flight import InFlight, Refs
+from cohort.runtime.wire import Messages, Seat, sums_pay
 
 Hosts = Sequence[ActorProxy[HostActor]]
 """In the order of their students."""
 Places = Sequence[Mapping[str, Any]]
 """Of each host: its students, node, address, process and device."""
-WINDOW = 4
-"""Steps submitted ahead of the slowest host: enough that nobody waits for the driver."""
 CHUNK = 4
-"""Steps in one task where the hosts need no driver to exchange."""
+"""Steps after which measurements are asked for. Two chunks are submitted ahead of the slowest host:
+enough that nobody waits for the driver."""
 
 
 class Exchange(Protocol):
@@ -41,72 +41,68 @@ class Exchange(Protocol):
 
 
 class ObjectStoreExchange:
-    """One task per host and step; references to posteriors go in, its students' posteriors come out.
+    """One task per host and step; references to messages go in, a message comes out.
 
     The driver hands references on unread and stays a few steps ahead, so a step costs each host
-    one task and the transfer of the others' posteriors, and nobody waits for the driver.
+    one task and the transfer of the others' messages, and nobody waits for the driver.
     """
 
-    def __init__(self, *, sequential: bool) -> None:
+    def __init__(self, *, sequential: bool, messages: Messages | None = None) -> None:
         self.sequential = sequential
+        self.messages = messages or Messages()
 
     def open(self, hosts: Hosts, places: Places) -> None:
-        """Connect nothing: Ray moves the objects."""
+        """Tell each host its place; nothing else, for Ray moves the objects."""
+        seats = seats_of(places, self.messages)
+        ray.get([host.connect.remote(seat) for host, seat in zip(hosts, seats, strict=True)])
 
     def advance(
         self, hosts: Hosts, start: int, stop: int, on_records: OnRecords, stopping: Stopping
     ) -> int:
-        """Submit steps, at most ``WINDOW`` ahead, until ``stop`` or ``stopping``."""
+        """Submit steps, at most two chunks ahead, until ``stop`` or ``stopping``."""
         submit = self._submit_in_turn if self.sequential else self._submit
         shown: Refs = [host.predict.remote(start) for host in hosts]
         with InFlight(on_records) as in_flight:
             for step in range(start, stop):
                 last = step + 1 == stop or stopping()
-                shown, records = submit(hosts, step, shown, last)
-                in_flight.add(records)
+                shown = submit(hosts, step, shown, last)
+                if last or (step + 1 - start) % CHUNK == 0:
+                    in_flight.add([host.drain.remote() for host in hosts])
+                    in_flight.limit(1)
                 if last:
                     return in_flight.finish(step + 1)
-                in_flight.limit(WINDOW)
         return stop
 
-    def _submit(
-        self, hosts: Sequence[Any], step: int, shown: Refs, last: bool
-    ) -> tuple[Refs, Refs]:
+    def _submit(self, hosts: Sequence[Any], step: int, shown: Refs, last: bool) -> Refs:
         """All learn from what is shown for ``step``, then predict on the next unless it is the last."""
-        if last:
-            return [], [h.learn.remote(step, i, *others(shown, i)) for i, h in enumerate(hosts)]
-        answers = [
-            h.learn_then_predict.remote(step, i, *others(shown, i)) for i, h in enumerate(hosts)
-        ]
-        return [posteriors for posteriors, _ in answers], [records for _, records in answers]
+        tasks = [host.learn if last else host.learn_then_predict for host in hosts]
+        return [task.remote(step, *others(shown, i)) for i, task in enumerate(tasks)]
 
-    def _submit_in_turn(
-        self, hosts: Sequence[Any], step: int, shown: Refs, last: bool
-    ) -> tuple[Refs, Refs]:
+    def _submit_in_turn(self, hosts: Sequence[Any], step: int, shown: Refs, last: bool) -> Refs:
         """Algorithm 1: each learns from its peers' newest posteriors, then shows a new one."""
-        newest, records = list(shown), []
+        newest = list(shown)
         for i, host in enumerate(hosts[:-1]):
-            newest[i], record = host.learn_in_turn.remote(step, i, *others(newest, i))
-            records.append(record)
+            newest[i] = host.learn_in_turn.remote(step, *others(newest, i))
         ending = hosts[-1].learn_in_turn if last else hosts[-1].learn_in_turn_then_predict
-        final, record = ending.remote(step, len(hosts) - 1, *newest[:-1])
+        final = ending.remote(step, *newest[:-1])
         if last:
-            return [], [*records, record]
-        first = [host.predict.remote(step + 1) for host in hosts[:-1]]
-        return [*first, final], [*records, record]
+            return [*newest[:-1], final]
+        return [*(host.predict.remote(step + 1) for host in hosts[:-1]), final]
 
 
 class CollectiveExchange:
-    """The hosts gather posteriors among themselves; the driver only says how far to go."""
+    """The hosts gather messages among themselves; the driver only says how far to go."""
 
-    def __init__(self, *, sequential: bool) -> None:
+    def __init__(self, *, sequential: bool, messages: Messages | None = None) -> None:
         self.sequential = sequential
+        self.messages = messages or Messages()
 
     def open(self, hosts: Hosts, places: Places) -> None:
         """Form the torch.distributed group: NCCL if each host has a GPU of its own, else gloo."""
         store, backend = _rendezvous(hosts, places), _backend(places)
-        sizes = [len(place["students"]) for place in places]
-        ray.get([h.join_group.remote(i, sizes, store, backend) for i, h in enumerate(hosts)])
+        seats = seats_of(places, self.messages)
+        joining = zip(hosts, seats, strict=True)
+        ray.get([host.join_group.remote(seat, store, backend) for host, seat in joining])
 
     def advance(
         self, hosts: Hosts, start: int, stop: int, on_records: OnRecords, stopping: Stopping
@@ -137,14 +133,30 @@ class NoExchange:
         )  # fmt: skip
 
 
-def choose_exchange(config: CohortConfig, hosts: int) -> Exchange:
-    """The exchange that a config asks for, between so many hosts."""
+def choose_exchange(config: CohortConfig, sizes: Sequence[int], classes: int) -> Exchange:
+    """The exchange that a resolved config asks for, between hosts of so many students.
+
+    Raises ConfigError for sums or half precision where there is one host, and nothing travels.
+    """
     sequential = config.schedule == "sequential"
-    if config.teacher == "none" or hosts == 1:
+    if len(sizes) == 1:
+        check_nothing_travels(config, "all students share one process", "use --per-process")
+    if config.teacher == "none" or len(sizes) == 1:
         return NoExchange(sequential=sequential)
+    assert config.batch_size is not None
+    summed = config.aggregate == "sum" or (
+        config.aggregate == "auto" and sums_pay(sizes, config.batch_size, classes)
+    )
+    messages = Messages(teacher=config.teacher, summed=summed, half=config.wire == "fp16")
     if config.exchange == "collective":
-        return CollectiveExchange(sequential=sequential)
-    return ObjectStoreExchange(sequential=sequential)
+        return CollectiveExchange(sequential=sequential, messages=messages)
+    return ObjectStoreExchange(sequential=sequential, messages=messages)
+
+
+def seats_of(places: Places, messages: Messages) -> list[Seat]:
+    """Each host's place among all."""
+    sizes = tuple(len(place["students"]) for place in places)
+    return [Seat(place, sizes, messages) for place in range(len(sizes))]
 
 
 def _advance_in_chunks(

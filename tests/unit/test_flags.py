@@ -26,7 +26,7 @@ BENCHMARK = "--batch-size --precision --threads --gpus --seed --rounds --output"
 FLAGS = {
     "train": f"""{TRAINS}
         --k --per-process --students --teacher --schedule --temperature --mimicry-weight --exchange
-        --on-failure --baseline --no-baseline
+        --aggregate --wire --on-failure --baseline --no-baseline
     """,
     "self-distill": f"{JOB} --model --exits --method --teacher --alpha --hint-weight --temperature",
     "ods-distill": f"""{JOB}
