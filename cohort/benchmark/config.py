@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from cohort.config import Precision, not_negative, positive
 from cohort.errors import ConfigError
+from cohort.runtime.placement import check_threads, this_machine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,7 @@ class Timing:
 
     def __post_init__(self) -> None:
         positive(self, "threads", "rounds")
+        check_threads([this_machine()], self.threads)
         not_negative(self, "seed", "gpus")
         if self.ONE_PROCESS and self.gpus not in (None, 0, 1):
             raise ConfigError(f"--gpus is {self.gpus}; it must be 0 or 1")

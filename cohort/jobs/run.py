@@ -27,6 +27,7 @@ from cohort.run.ending import prefixed, write_student
 from cohort.run.owner import Owner
 from cohort.run.ready import Ready, Run
 from cohort.run.start import check_restores
+from cohort.runtime.placement import check_threads, this_machine
 
 if TYPE_CHECKING:  # it knows Ray
     from cohort.jobs.mailbox import Beside
@@ -89,8 +90,9 @@ class JobRun(Run):
             return _here(config)
         from cohort.runtime.session import cluster_nodes
 
-        beside = self.job.places_beside
-        return place(cluster_nodes(), config.workers, config.gpus, config.threads, beside=beside)
+        beside, nodes = self.job.places_beside, cluster_nodes()
+        check_threads(nodes, config.threads, config.decoders)
+        return place(nodes, config.workers, config.gpus, config.threads, beside=beside)
 
 
 def _counted(workers: int) -> str:
@@ -162,6 +164,7 @@ def _here(config: JobConfig) -> Placement:
             f"--gpus is {config.gpus} with --workers 0, which runs in one process on a machine with "
             f"{available} GPUs; use --gpus {min(available, 1)}, or --workers {config.gpus}"
         )
+    check_threads([this_machine()], config.threads, config.decoders)
     threads = config.threads or os.cpu_count() or 1
     return Placement(0, bool(available) and config.gpus != 0, threads)
 

@@ -22,7 +22,7 @@ from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.cohort import Cohort
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.in_process import InProcessCohort
-from cohort.runtime.placement import check_threads, share_out
+from cohort.runtime.placement import check_threads, share_out, this_machine
 
 if TYPE_CHECKING:
     from cohort.runtime.actors import RayCohort
@@ -51,9 +51,9 @@ def session(config: CohortConfig) -> AbstractContextManager[None]:
 
 
 def check_here(config: CohortConfig) -> None:
-    """Raise ConfigError for more threads than this machine has cores, if it is to run them."""
+    """Raise ConfigError for more threads than this machine can use, if it is to run them."""
     if config.exchange == "in_process":
-        check_threads(config.threads, os.cpu_count() or 1)
+        check_threads([this_machine()], config.threads, config.decoders)
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,11 @@ def _places(parts: Ingredients) -> AbstractContextManager["Reservation"]:
     from cohort.runtime.reservation import reserved
     from cohort.runtime.session import cluster_nodes
 
-    config = parts.config
+    config, nodes = parts.config, cluster_nodes()
+    check_threads(nodes, config.threads, config.decoders)
     return reserved(
         share_out(
-            cluster_nodes(),
+            nodes,
             config.k,
             config.gpus,
             parts.largest_network,

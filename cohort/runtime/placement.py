@@ -6,6 +6,7 @@ so what does not fit is refused here, with the numbers.
 """
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -14,6 +15,9 @@ from cohort.errors import ConfigError
 
 STUDENTS_PER_CORE = 8
 """More students than this on one core would spend their time waiting for one another."""
+STUDENTS_PER_GPU = 256
+"""The same of a GPU, whose memory sets the real limit."""
+DECODERS_PER_CORE = 8
 PROCESS_BYTES = 600 * 2**20
 """Resident size of a Python process that has imported Ray and torch."""
 BYTES_PER_PARAMETER = 4 * 4
@@ -28,6 +32,11 @@ class Node:
     gpus: float
     memory: float
     """Bytes that Ray may give away."""
+
+
+def this_machine() -> Node:
+    """What a process here may use without Ray, but for GPUs; of its memory nothing is said."""
+    return Node(cpus=os.cpu_count() or 1, gpus=0, memory=math.inf)
 
 
 @dataclass(frozen=True)
@@ -97,23 +106,32 @@ def share_out(
             f"--gpus is {gpus}, but the cluster has {available}; "
             f"use --gpus {available} or fewer, or --address of a larger cluster"
         )
-    check_threads(threads, max(node.cpus for node in nodes))
+    check_threads(nodes, threads)
     request = _Request(
         nodes, available if gpus is None else gpus, largest_network, threads, per_process
     )
     division = request.divided(k)
     if division is None:
-        fitting = (n for n in range(k - 1, 0, -1) if request.divided(n))
+        fitting = (n for n in range(min(k - 1, request.bound), 0, -1) if request.divided(n))
         raise ConfigError(request.refusal(k, next(fitting, 0)))
     return division
 
 
-def check_threads(threads: int | None, cores: float) -> None:
-    """Raise ConfigError for more torch threads than a machine has cores."""
-    most = max(1, int(cores))
-    if threads is not None and threads > most:
+def check_threads(nodes: Sequence[Node], threads: int | None, decoders: int | None = None) -> None:
+    """Raise ConfigError for more threads than the largest node can use: torch's, or decoding ones.
+
+    Decoding threads wait for files too, so a core may have several.
+    """
+    cores = max([1, *(int(node.cpus) for node in nodes)])
+    of_cores = f"of the {cores} core{'s' * (cores > 1)} that run them"
+    if threads is not None and threads > cores:
         raise ConfigError(
-            f"--threads is {threads}, but there are {most} cores to run them; use {most} or fewer"
+            f"--threads is {threads}, more than one for each {of_cores}; use {cores} or fewer"
+        )
+    if decoders is not None and decoders > DECODERS_PER_CORE * cores:
+        raise ConfigError(
+            f"--decoders is {decoders}, more than {DECODERS_PER_CORE} for each {of_cores}; use "
+            f"{DECODERS_PER_CORE * cores} or fewer"
         )
 
 
@@ -140,14 +158,20 @@ class _Request:
         cores = 1 if self.gpus else threads
         for per_core in range(1, STUDENTS_PER_CORE + 1):
             for hosts in self._counts(k, int(_places(self.nodes, cores / per_core))):
-                each = math.ceil(k / hosts)
-                if not self.gpus and each * per_core > STUDENTS_PER_CORE * cores:
+                limit = STUDENTS_PER_GPU if self.gpus else STUDENTS_PER_CORE * cores
+                if math.ceil(k / hosts) * per_core > limit:
                     continue
                 share = self._share(k, hosts, cores, per_core)
                 if _places(self.nodes, cores / per_core, share) >= hosts:
                     notice = _notice(k, hosts, per_core, bool(self.gpus))
                     return Division(contiguous(k, hosts), share, threads, notice)
         return None
+
+    @property
+    def bound(self) -> int:
+        """More students than this never fit, memory aside."""
+        cores = sum(node.cpus for node in self.nodes)
+        return int(cores * (STUDENTS_PER_GPU if self.gpus else STUDENTS_PER_CORE))
 
     def _counts(self, k: int, places: int) -> Iterator[int]:
         """Numbers of hosts to try, the best first."""

@@ -116,6 +116,8 @@ def test_not_a_number(refused, flag, value):
         (["--epochs", 1, "--steps", 500], ["--steps is 500", "22 steps", "raise --epochs"]),
         (["--teacher", "none", "--schedule", "sequential"], ["--schedule is sequential", "none"]),
         (["--address", "auto"], ["--address is 'auto'", "--exchange in_process"]),
+        (["--per-process", 1], ["--per-process is 1", "--exchange in_process"]),
+        (["--threads", 1_000_000], ["--threads is 1000000", "or fewer"]),
     ],
 )
 def test_numbers_that_contradict(refused, flags, words):

@@ -69,7 +69,7 @@ def more(run_dir):
 def test_terminated_interrupted_and_killed(undisturbed, ray_of_four, here, tmp_path):
     """SIGTERM; Ctrl-C on a Ray of its own; SIGKILL on another Ray; the end: one result.
 
-    With and without Ray, for what a run goes on from is the same.
+    With and without Ray, in one process and in two, for what a run goes on from is the same.
     """
     run_dir = tmp_path / "run"
     assert stop_at(start(*FLAGS, *HERE, "--run-dir", run_dir), run_dir, 3, signal.SIGTERM) == 130
@@ -89,7 +89,10 @@ def test_terminated_interrupted_and_killed(undisturbed, ray_of_four, here, tmp_p
     assert int(saved.name.removeprefix("step_")) == summary["steps"] == steps_done(run_dir)
 
     address = ray.get_runtime_context().gcs_address
-    step, moved = more(run_dir), start("--resume", run_dir, *ON_RAY, "--address", address)
+    step, moved = (
+        more(run_dir),
+        start("--resume", run_dir, *ON_RAY, "--per-process", 2, "--address", address),
+    )
     assert stop_at(moved, run_dir, step, signal.SIGKILL) == -9
     wait_until(nobody_trains)  # a cluster that goes on has its cores back
 

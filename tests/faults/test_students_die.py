@@ -33,7 +33,8 @@ def config(run_dir, **options):
         steps=STEPS,
         checkpoint_every=5,
         log_every=1,
-        students=("resnet8", f"{NETWORKS}:dying"),
+        students=("resnet8", f"{NETWORKS}:dying", "resnet8"),
+        k=3,
         threads=1,
         run_dir=str(run_dir),
     )
@@ -71,7 +72,7 @@ def losses(run_dir):
 def test_a_cohort_whose_students_die_equals_an_undisturbed_one(
     ray_and_fuse, undisturbed, weights, tmp_path
 ):
-    """One in the middle of a step, before there is a checkpoint of a later one, then all at once.
+    """A host of two in the middle of a step, before there is a checkpoint of a later one, then all at once.
 
     The weights that they started from are gone by then.
     """
@@ -88,6 +89,7 @@ def test_a_cohort_whose_students_die_equals_an_undisturbed_one(
                 multiprocessing.process.os.kill(pid, 9)
 
     options = {"exchange": "collective", "checkpoint_every": 14, "pretrained": str(weights)}
+    options["per_process"] = 2
     result = train_cohort(config(tmp_path / "run", **options), on_step=kill_everybody)
     assert first == [False], "the first fault did not fire"
     assert len(victims) == 2
@@ -106,17 +108,18 @@ def students_of_this_run():
     ]
 
 
-def test_a_dropped_student_leaves_the_others_learning(ray_and_fuse, tmp_path):
+def test_a_host_is_dropped_with_its_students_and_the_others_go_on(ray_and_fuse, tmp_path):
     ray_and_fuse.touch()
-    students = ("resnet8", f"{NETWORKS}:dying", "resnet8")
-    result = train_cohort(config(tmp_path / "run", on_failure="drop", students=students, k=3))
+    students = ("resnet8", f"{NETWORKS}:dying", "resnet8", "resnet8")
+    options = {"on_failure": "drop", "students": students, "k": 4, "per_process": 2}
+    result = train_cohort(config(tmp_path / "run", **options))
     assert not ray_and_fuse.exists(), "the fault did not fire"
     summary = result.summary
-    assert (summary["dropped"], summary["restarts"]) == ([1], 0)
-    assert [student["student"] for student in summary["students"]] == [0, 2]
+    assert (summary["dropped"], summary["restarts"]) == ([0, 1], 0)
+    assert [student["student"] for student in summary["students"]] == [2, 3]
     seen = {(step, student) for step, student, _ in losses(tmp_path / "run")}
-    assert seen == {(s, k) for s in range(1, 21) for k in (0, 1, 2) if s <= 10 or k != 1}
-    assert checkpoint_of(tmp_path / "run").students == (0, 2)
+    assert seen == {(s, k) for s in range(1, 21) for k in range(4) if s <= 10 or k > 1}
+    assert checkpoint_of(tmp_path / "run").students == (2, 3)
 
 
 def test_a_run_that_a_death_ends_keeps_its_checkpoint(tmp_path):
@@ -132,7 +135,7 @@ def test_a_loss_that_is_not_finite_names_student_and_step(tmp_path):
     """See test_bit_identity for students that exchange posteriors on Ray, here and below."""
     students = ("resnet8", f"{NETWORKS}:diverging")
     with pytest.raises(RunError, match="student 1: the loss is not finite at step 11"):
-        train_cohort(config(tmp_path / "run", students=students, exchange="in_process"))
+        train_cohort(config(tmp_path / "run", k=2, students=students, exchange="in_process"))
     assert checkpoint_of(tmp_path / "run").step == 10
 
 
@@ -140,7 +143,7 @@ def test_a_loss_that_is_not_finite_names_student_and_step(tmp_path):
     "options",
     [
         {"k": 1, "teacher": "none", "students": f"{NETWORKS}:raising"},
-        {"exchange": "in_process", "students": (f"{NETWORKS}:raising", "resnet8")},
+        {"k": 2, "exchange": "in_process", "students": (f"{NETWORKS}:raising", "resnet8")},
     ],
     ids=["on Ray", "in_process"],
 )

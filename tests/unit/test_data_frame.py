@@ -1,11 +1,12 @@
 """How pictures of any size become one size, and files that are as if they were an array."""
 
 import pickle
+from itertools import product
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from torchvision.transforms import RandomResizedCrop
@@ -19,6 +20,7 @@ SIDES = st.integers(1, 60)
 
 
 @given(width=SIDES, height=SIDES, to=st.tuples(SIDES, SIDES))
+@example(width=7, height=25, to=(7, 25))  # 7 / 25 * 25 is more than 7
 def test_covers_as_pillow_fits(width, height, to):
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     picture = Image.fromarray(pixels)
@@ -26,6 +28,14 @@ def test_covers_as_pillow_fits(width, height, to):
     got = picture.resize(to, Image.Resampling.BILINEAR, box)
     right = ImageOps.fit(picture, to, Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(got, right)
+
+
+def test_no_rounding_leads_out_of_the_picture():
+    for width, height, part in product(range(1, 130), range(1, 130), (1.0, 224 / 256)):
+        for shape in ((height, width), (2 * height, 2 * width), (128, 64), (10, 7)):
+            left, top, right, bottom = Frame(*shape, part=part).box(width, height)
+            assert 0 <= left < right <= width
+            assert 0 <= top < bottom <= height
 
 
 def test_a_part_of_the_middle_and_the_whole_stretched():

@@ -1,5 +1,6 @@
 """What a trial takes of a cluster: what is accepted fits, what is refused names what would."""
 
+import math
 import re
 from dataclasses import replace
 
@@ -60,13 +61,13 @@ NETWORKS = st.sampled_from([0, 10**6, 10**8])
 
 
 def check_students(demand, k, cluster, resources, network):
-    own, *students = demand.bundles
+    own, *hosts = demand.bundles
     assert own == {}
-    assert len(students) == k
-    assert packed(students, cluster)
-    assert students[0]["memory"] == PROCESS_BYTES + 16 * network
-    assert resources.cpus in (None, students[0]["CPU"])
-    assert resources.gpus in (None, students[0].get("GPU", 0.0))
+    assert 1 <= len(hosts) <= k
+    assert packed(hosts, cluster)
+    assert hosts[0]["memory"] == PROCESS_BYTES + 16 * network * math.ceil(k / len(hosts))
+    assert resources.cpus in (None, hosts[0]["CPU"])
+    assert resources.gpus in (None, hosts[0].get("GPU", 0.0))
 
 
 @given(CLUSTERS, st.integers(1, 40), RESOURCES, NETWORKS)
@@ -156,7 +157,7 @@ def test_workers_that_no_gpu_limits_are_counted_by_hand():
 
 
 def test_students_that_share_a_core_run_beside_no_workers():
-    halves = Demand(share=Share(0.5, 0.0), students=2)
+    halves = Demand(share=Share(0.5, 0.0), hosts=2)
     assert most_at_once([halves, Demand(workers=1)], cluster_of((8, 0))) == 1
     assert most_at_once([halves], cluster_of((8, 0))) is None
 
@@ -166,32 +167,33 @@ def test_gpus_are_counted_where_there_are_some():
     demand = demand_of(SelfDistillConfig(workers=2), cluster, NOTHING)
     assert most_at_once([demand], cluster) == 2
     assert demand_of(cohort_of(4), cluster, NOTHING).places == 4
+    assert demand_of(cohort_of(8), cluster, NOTHING).places == 4
 
 
 @pytest.mark.parametrize(
-    ("nodes", "k", "resources", "cpus", "gpus"),
+    ("nodes", "k", "resources", "hosts", "cpus", "gpus"),
     [
-        ([(2, 0)], 2, NOTHING, 1.0, 0.0),
-        ([(2, 0)], 4, NOTHING, 0.5, 0.0),
-        ([(2, 0)], 5, NOTHING, 0.3333, 0.0),
-        ([(8, 2)], 2, NOTHING, 1.0, 1.0),
-        ([(8, 2)], 4, NOTHING, 1.0, 0.5),
-        ([(8, 2)], 4, Resources(gpus=0.25), 1.0, 0.25),
-        ([(8, 2)], 4, Resources(gpus=0), 1.0, 0.0),
-        ([(8, 0)], 3, Resources(cpus=2.5), 2.5, 0.0),
-        ([(8, 0)], 2, Resources(cpus=0.25, gpus=0), 0.25, 0.0),
+        ([(2, 0)], 2, NOTHING, 2, 1.0, 0.0),
+        ([(2, 0)], 4, NOTHING, 2, 1.0, 0.0),
+        ([(2, 0)], 5, NOTHING, 2, 1.0, 0.0),
+        ([(8, 2)], 2, NOTHING, 2, 1.0, 1.0),
+        ([(8, 2)], 4, NOTHING, 2, 1.0, 1.0),
+        ([(8, 2)], 4, Resources(gpus=0.25), 2, 1.0, 0.25),
+        ([(8, 2)], 4, Resources(gpus=0), 4, 1.0, 0.0),
+        ([(8, 0)], 3, Resources(cpus=2.5), 3, 2.5, 0.0),
+        ([(8, 0)], 2, Resources(cpus=0.25, gpus=0), 2, 0.25, 0.0),
     ],
 )
-def test_a_students_share(nodes, k, resources, cpus, gpus):
-    share = demand_of(cohort_of(k), cluster_of(*nodes), resources).share
-    assert (share.cpus, share.gpus) == (cpus, gpus)
+def test_what_a_process_of_students_takes(nodes, k, resources, hosts, cpus, gpus):
+    demand = demand_of(cohort_of(k, threads=1), cluster_of(*nodes), resources)
+    assert (demand.hosts, demand.share.cpus, demand.share.gpus) == (hosts, cpus, gpus)
 
 
 def test_a_third_of_a_core_fits_three_times():
     thirds = Resources(cpus=1 / 3)
-    assert demand_of(cohort_of(3), cluster_of((1, 0)), thirds).students == 3
+    assert demand_of(cohort_of(3, per_process=1), cluster_of((1, 0)), thirds).hosts == 3
     with pytest.raises(ConfigError, match=r"at most 3 of its students; use k 3 or fewer"):
-        demand_of(cohort_of(4), cluster_of((1, 0)), thirds)
+        demand_of(cohort_of(4, per_process=1), cluster_of((1, 0)), thirds)
 
 
 IN_PROCESS = [
@@ -245,7 +247,7 @@ REFUSED = {
     "GPUs twice": (
         cohort_of(2, gpus=1),
         Resources(gpus=0.5),
-        "resources.gpus is 0.5, each student's, but gpus is 1, the cohort's; leave one of them out",
+        "resources.gpus is 0.5, each process's, but gpus is 1, the cohort's; leave one of them out",
     ),
     "GPUs twice in one process": (
         SelfDistillConfig(workers=0, gpus=1),
@@ -255,8 +257,8 @@ REFUSED = {
     "resources of workers": (
         SelfDistillConfig(workers=1),
         Resources(cpus=1),
-        "resources is for students and trials in one process, but workers is 1, each of which takes "
-        "a core, and a GPU where there are some; leave resources out, or use workers 0",
+        "resources is for students' processes and trials in one process, but workers is 1, each of "
+        "which takes a core, and a GPU where there are some; leave resources out, or use workers 0",
     ),
     "one process that is too large": (
         SelfDistillConfig(workers=0),

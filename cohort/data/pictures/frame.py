@@ -41,12 +41,12 @@ class Frame:
         across, down = float(width), float(height)
         proportions = self.width / self.height
         if width / height >= proportions:
-            across = proportions * height
+            across = min(across, proportions * height)  # which rounding may make greater
         else:
-            down = width / proportions
+            down = min(down, width / proportions)
         across, down = across * self.part, down * self.part
         left, top = (width - across) * 0.5, (height - down) * 0.5
-        return left, top, left + across, top + down
+        return left, top, min(left + across, float(width)), min(top + down, float(height))
 
     def random_box(self, width: int, height: int, draws: Draws) -> Box:
         """A random cut-out (Szegedy et al., CVPR 2015, section 6), as torchvision draws it.
