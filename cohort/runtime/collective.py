@@ -77,11 +77,11 @@ class PosteriorGroup:
     def _gather(self, own: Tensor) -> list[Tensor]:
         """What every host writes, each [R, B, C] with R of its own."""
         rows = [self.seat.messages.rows(size) for size in self.seat.sizes]
-        padded = own.new_zeros(max(rows), *own.shape[1:])  # all ranks must send as much
-        padded[: len(own)] = own
-        gathered = [torch.empty_like(padded) for _ in rows]
+        if len(own) < max(rows):  # all ranks must send as much
+            own = torch.cat([own, own.new_zeros(max(rows) - len(own), *own.shape[1:])])
+        gathered = [torch.empty_like(own) for _ in rows]
         with _group_errors():
-            dist.all_gather(gathered, padded)
+            dist.all_gather(gathered, own)
         return [message[:of_host] for message, of_host in zip(gathered, rows, strict=True)]
 
     def _write(self, shown_SBC: Tensor) -> Tensor:

@@ -15,15 +15,13 @@ from cohort.runtime.cohort import OnRecords, Stopping
 from cohort.runtime.config import CohortConfig, check_nothing_travels
 from cohort.runtime.host import HostActor
 from cohort.runtime.in_flight import InFlight, Refs
+from cohort.runtime.pace import FEWEST, Pace
 from cohort.runtime.wire import Messages, Seat, sums_pay
 
 Hosts = Sequence[ActorProxy[HostActor]]
 """In the order of their students."""
 Places = Sequence[Mapping[str, Any]]
 """Of each host: its students, node, address, process and device."""
-CHUNK = 4
-"""Steps after which measurements are asked for. Two chunks are submitted ahead of the slowest host:
-enough that nobody waits for the driver."""
 
 
 class Exchange(Protocol):
@@ -50,6 +48,7 @@ class ObjectStoreExchange:
     def __init__(self, *, sequential: bool, messages: Messages | None = None) -> None:
         self.sequential = sequential
         self.messages = messages or Messages()
+        self.pace = Pace()
 
     def open(self, hosts: Hosts, places: Places) -> None:
         """Tell each host its place; nothing else, for Ray moves the objects."""
@@ -59,16 +58,18 @@ class ObjectStoreExchange:
     def advance(
         self, hosts: Hosts, start: int, stop: int, on_records: OnRecords, stopping: Stopping
     ) -> int:
-        """Submit steps, at most two chunks ahead, until ``stop`` or ``stopping``."""
+        """Submit steps, at most two chunks of the pace ahead, until ``stop`` or ``stopping``."""
         submit = self._submit_in_turn if self.sequential else self._submit
         shown: Refs = [host.predict.remote(start) for host in hosts]
-        with InFlight(on_records) as in_flight:
+        drained = start
+        with InFlight(on_records, self.pace) as in_flight:
             for step in range(start, stop):
                 last = step + 1 == stop or stopping()
                 shown = submit(hosts, step, shown, last)
-                if last or (step + 1 - start) % CHUNK == 0:
+                if last or step + 1 - drained >= self.pace.chunk:
                     in_flight.add([host.drain.remote() for host in hosts])
                     in_flight.limit(1)
+                    drained = step + 1
                 if last:
                     return in_flight.finish(step + 1)
         return stop
@@ -96,6 +97,7 @@ class CollectiveExchange:
     def __init__(self, *, sequential: bool, messages: Messages | None = None) -> None:
         self.sequential = sequential
         self.messages = messages or Messages()
+        self.pace = Pace()
 
     def open(self, hosts: Hosts, places: Places) -> None:
         """Form the torch.distributed group: NCCL if each host has a GPU of its own, else gloo."""
@@ -110,7 +112,7 @@ class CollectiveExchange:
         """Submit chunks of steps until ``stop`` or ``stopping``."""
         return _advance_in_chunks(
             lambda host, a, b: host.learn_in_group.remote(a, b, self.sequential),
-            hosts, start, stop, on_records, stopping,
+            self.pace, hosts, start, stop, on_records, stopping,
         )  # fmt: skip
 
 
@@ -119,6 +121,8 @@ class NoExchange:
 
     def __init__(self, *, sequential: bool = False) -> None:
         self.sequential = sequential
+        # Hosts that do not wait for each other must not lose sight of a feeder's newest batches.
+        self.pace = Pace(most=FEWEST)
 
     def open(self, hosts: Hosts, places: Places) -> None:
         """Connect nothing: the hosts do not speak to each other."""
@@ -129,7 +133,7 @@ class NoExchange:
         """Submit chunks of steps until ``stop`` or ``stopping``."""
         return _advance_in_chunks(
             lambda host, a, b: host.learn_apart.remote(a, b, self.sequential),
-            hosts, start, stop, on_records, stopping,
+            self.pace, hosts, start, stop, on_records, stopping,
         )  # fmt: skip
 
 
@@ -161,6 +165,7 @@ def seats_of(places: Places, messages: Messages) -> list[Seat]:
 
 def _advance_in_chunks(
     submit: Callable[[Any, int, int], Any],
+    pace: Pace,
     hosts: Hosts,
     start: int,
     stop: int,
@@ -169,9 +174,9 @@ def _advance_in_chunks(
 ) -> int:
     """Chunks of steps in one task each, two in flight so that nobody waits for the driver."""
     step = start
-    with InFlight(on_records) as in_flight:
+    with InFlight(on_records, pace) as in_flight:
         while step < stop and not stopping():
-            upto = min(step + CHUNK, stop)
+            upto = min(step + pace.chunk, stop)
             in_flight.add([submit(host, step, upto) for host in hosts])
             step = upto
             in_flight.limit(1)

@@ -13,6 +13,7 @@ from cohort.objectives.auxiliary import BesideHeads, WithAuxiliary
 from cohort.objectives.mutual import MutualLearning, mimicry
 from cohort.objectives.peer_sum import add_up
 from cohort.objectives.self_distillation import MutualSelfDistillation
+from cohort.runtime.wire import Messages
 
 TEACHERS = ("peers", "ensemble", "ensemble_logits")
 SHAPES = {
@@ -110,6 +111,27 @@ def test_sums_get_no_gradient():
     summed = add_up([peer.log(), peer.log()], "peers")
     assert not summed.total_BC.requires_grad
     assert not summed.negentropy_B.requires_grad
+
+
+@settings(max_examples=60, deadline=None)
+@given(**SHAPES)
+def test_half_precision_moves_the_gradient_by_its_rounding_and_no_more(
+    seed, batch, classes, count, scale
+):
+    """Of a log-posterior at most 2⁻¹¹ of it is lost, so of a posterior 2⁻¹¹·p·|log p|; of a sum 2⁻¹¹."""
+    own, peers = log_posteriors(seed, batch, classes, count, scale, torch.float32)
+    shown_SBC = torch.stack(peers)
+    _, exact = value_and_gradient(own.double(), [p.double() for p in peers], "peers")
+    entropy_B = -(shown_SBC.exp() * shown_SBC).sum(dim=2).mean(dim=0)
+    for summed, lost_B in ((False, entropy_B), (True, torch.ones(batch))):
+        messages = Messages(summed=summed, half=True)
+        _, gradient = value_and_gradient(
+            own, messages.read(messages.write(shown_SBC), count), "peers"
+        )
+        moved_B = batch * (gradient - exact).abs().sum(dim=1)
+        assert (moved_B <= 2 * 2**-11 * lost_B * 1.01 + 1e-5).all()
+        if scale == 2.0 and classes > 2:
+            assert moved_B.max() > 1e-6  # and it was rounded
 
 
 @pytest.mark.parametrize("teacher", TEACHERS)

@@ -41,7 +41,8 @@ FLAGS = {
     """,
     "export": "-h --help --exit --format --output --student",
     "bench exchange": f"""{SHARED} {BENCHMARK}
-        --k --students --teacher --schedule --warmup-rounds --steps-per-round --startup --no-startup
+        --k --per-process --students --teacher --schedule --aggregate --wire --latency
+        --warmup-rounds --steps-per-round --startup --no-startup
     """,
     "bench self-distill": f"{SHARED} {BENCHMARK} --model --steps",
     "bench feed": f"-h --help {BENCHMARK} --k --students --image-size --images --decoders --steps",

@@ -99,12 +99,20 @@ def _of_size(
         seed=config.seed,
         warmup=config.warmup_rounds,
     )
-    messages: dict[Way, Messages] = {"all_gather": Messages(), **{way: e.messages for way, e in ways.items()}}
+    messages: dict[Way, Messages] = {
+        "all_gather": Messages(),
+        **{way: e.messages for way, e in ways.items()},
+    }
     return Latencies(seconds, {way: traffic(messages[way], sizes, *size) for way in WAYS})
 
 
 def _exchange(
-    config: BenchConfig, way: Way, sizes: Sequence[int], size: tuple[int, int], hosts: Any, places: Places
+    config: BenchConfig,
+    way: Way,
+    sizes: Sequence[int],
+    size: tuple[int, int],
+    hosts: Any,
+    places: Places,
 ) -> Any:
     """One that is open, between hosts that show posteriors of this size."""
     assert way != "all_gather"

@@ -15,8 +15,19 @@ COLUMNS = (
     Column("ms a step", "median_seconds", ".2f", "the exchange alone: the median step", scale=1e3),
     Column("90 %", "p90_seconds", ".2f", "as many steps took no longer", scale=1e3),
     Column("99 %", "p99_seconds", ".2f", scale=1e3),
-    Column("vs all_gather", "round_vs_all_gather", ".2f", "a round's time over that of the bare operation"),
-    Column("KiB a student", "bytes_a_student", ".1f", "that it sends in a step, and receives", scale=2**-10),
+    Column(
+        "vs all_gather",
+        "round_vs_all_gather",
+        ".2f",
+        "a round's time over that of the bare operation",
+    ),
+    Column(
+        "KiB a student",
+        "bytes_a_student",
+        ".1f",
+        "that it sends in a step, and receives",
+        scale=2**-10,
+    ),
 )
 
 
