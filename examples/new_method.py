@@ -10,11 +10,10 @@ from torch import Tensor
 
 from cohort import CohortConfig
 from cohort.data.registry import load_dataset
-from cohort.learning.build import build_learner
+from cohort.learning.host import Host
 from cohort.learning.plan import plan_training
 from cohort.objectives.mutual import accuracy_and_entropy, kl_divergence, log_posterior
 from cohort.objectives.objective import Measurements, Objective
-from cohort.runtime.cohort import others
 from cohort.runtime.config import resolve
 
 
@@ -46,12 +45,9 @@ if __name__ == "__main__":
     config = resolve(CohortConfig())  # the recipe of the digits
     dataset = load_dataset(config, config.seed)
     plan, cpu = plan_training(config, len(dataset.train)), torch.device("cpu")
-    learners = [
-        build_learner("resnet8", plan, dataset, FollowTheSurest(), student=k, device=cpu)
-        for k in range(3)
-    ]
+    three = dict.fromkeys(range(3), "resnet8")
+    host = Host(three, plan, dataset, FollowTheSurest(), device=cpu)
     for step in range(20):
-        shown = [learner.predict(step) for learner in learners]
-        for k, learner in enumerate(learners):
-            learner.learn(step, others(shown, k))
-    print(learners[0].windows.drain()[-1])
+        host.predict(step)
+        host.learn(step)
+    print(host.drain()[0][-1])

@@ -125,10 +125,10 @@ def _check_cohort(config: CohortConfig) -> None:
             f"--gpus is {config.gpus} with --exchange in_process, which runs on one device; "
             "use --gpus 0 or 1, or another --exchange"
         )
-    if config.exchange == "in_process" and config.per_process is not None:
+    if config.exchange == "in_process" and (config.per_process or config.k) < config.k:
         raise ConfigError(
-            f"--per-process is {config.per_process} with --exchange in_process, where all students are "
-            "in one process; leave one of them out"
+            f"--per-process is {config.per_process} with --exchange in_process, where all {config.k} "
+            f"students are in one process; use --per-process {config.k}, or another --exchange"
         )
     if config.teacher == "none":
         check_nothing_travels(config, "--teacher is none", "name a teacher")
