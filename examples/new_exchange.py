@@ -26,11 +26,12 @@ STEPS_AHEAD = 4
 class EverySecondStep:
     """Implements ``cohort.runtime.exchange.Exchange``: in odd steps every host is alone."""
 
-    sequential = False
+    def __init__(self) -> None:
+        self.messages = Messages()  # all log-posteriors, in full precision
 
     def open(self, hosts: Hosts, places: Places) -> None:
         """Tell each host its place among the others; Ray moves what they write."""
-        seats = seats_of(places, Messages())
+        seats = seats_of(places, self.messages)
         ray.get([host.connect.remote(seat) for host, seat in zip(hosts, seats, strict=True)])
 
     def advance(

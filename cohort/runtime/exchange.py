@@ -27,6 +27,9 @@ Places = Sequence[Mapping[str, Any]]
 class Exchange(Protocol):
     """One way for posteriors to travel."""
 
+    messages: Messages
+    """What travels."""
+
     def open(self, hosts: Hosts, places: Places) -> None:
         """Connect the hosts, at the start and again after one was replaced or dropped."""
         ...
@@ -121,6 +124,7 @@ class NoExchange:
 
     def __init__(self, *, sequential: bool = False) -> None:
         self.sequential = sequential
+        self.messages = Messages(teacher="none")
         # Hosts that do not wait for each other must not lose sight of a feeder's newest batches.
         self.pace = Pace(most=FEWEST)
 

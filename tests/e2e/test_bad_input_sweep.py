@@ -135,7 +135,9 @@ def test_more_students_than_the_cluster_has_places(refused, two_cores, tmp_path)
     check_says(refused(), "trial k-50.teacher-none.seed-0", "50", "8 a core", "at most 16")
     written(tmp_path, **with_axes(k={"grid": [1, 3]}), resources={"cpus": 2})
     line = refused()
-    check_says(line, "trial k-3", "k is 3", "2 cores each", "2 cores place", "at most 1 of its students")
+    check_says(
+        line, "trial k-3", "k is 3", "2 cores each", "2 cores place", "at most 1 of its students"
+    )
     written(tmp_path, **with_base(exchange="in_process"), resources={"cpus": 3})
     check_says(refused(), "trial k-1", "takes 3 cores", "this node has 2 cores")
 
