@@ -1,7 +1,8 @@
 """The students that share a device, and with it a process: how they teach each other, step by step.
 
 A cohort is one host or several. Within a host nothing travels; of other hosts' students it is given
-the log-posteriors. On the CPU the students are the same, bit for bit, however they are divided.
+the log-posteriors, or their sum. Of log-posteriors, on the CPU, come the same students, bit for bit,
+however they are divided.
 
 Shapes: S students of the host, B batch, C classes.
 """
@@ -20,6 +21,7 @@ from cohort.learning.plan import TrainingPlan
 from cohort.learning.windows import Means
 from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
+from cohort.objectives.peer_sum import Peer
 
 Item = TypeVar("Item")
 
@@ -66,32 +68,34 @@ class Host:
         self._shown = [learner.predict(step) for learner in self.learners]
         return torch.stack(self._shown)
 
-    def learn(self, step: int, before: Sequence[Tensor] = (), after: Sequence[Tensor] = ()) -> None:
+    def learn(self, step: int, before: Sequence[Peer] = (), after: Sequence[Peer] = ()) -> None:
         """All learn at once, from what their peers have shown for ``step`` (equations 9 and 11).
 
         Args:
             step: of the prediction that waits.
-            before: log-posteriors [B, C] of other hosts' students whose numbers come before these.
+            before: log-posteriors [B, C] of other hosts' students whose numbers come before these, or
+                their sum.
             after: of those who come after.
         """
-        everyone = [*before, *self._shown, *after]
+        everyone: list[Peer] = [*before, *self._shown, *after]
         for k, learner in enumerate(self.learners, start=len(before)):
             learner.learn(step, others(everyone, k))
 
     def learn_in_turn(
-        self, step: int, before: Sequence[Tensor] = (), after: Sequence[Tensor] = ()
+        self, step: int, before: Sequence[Peer] = (), after: Sequence[Peer] = ()
     ) -> Tensor:
         """Algorithm 1: each learns from its peers' newest posteriors, then shows a new one.
 
         The cohort's last student needs not, for nobody learns after it. Returns what they show now,
         [S, B, C].
         """
-        everyone = [*before, *self._shown, *after]
-        for k, learner in enumerate(self.learners, start=len(before)):
+        for own, learner in enumerate(self.learners):
+            everyone: list[Peer] = [*before, *self._shown, *after]
+            k = len(before) + own
             learner.learn(step, others(everyone, k))
             if k + 1 < len(everyone):
-                everyone[k] = learner.repredict(step)
-        return torch.stack(everyone[len(before) : len(before) + len(self.learners)])
+                self._shown[own] = learner.repredict(step)
+        return torch.stack(self._shown)
 
     def advance(self, step: int, sequential: bool) -> None:
         """A whole step of a cohort that has no other hosts."""

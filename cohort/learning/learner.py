@@ -26,6 +26,7 @@ from cohort.learning.precision import autocast
 from cohort.learning.schedule import learning_rate
 from cohort.learning.windows import Windows
 from cohort.objectives.objective import Objective
+from cohort.objectives.peer_sum import Peer
 from cohort.seeding import derive_seed, seed_global
 
 WEIGHTS_FILE = "model.safetensors"
@@ -131,8 +132,11 @@ class Learner:
         self._pending = Prediction(step, outputs, self._batch_of(step)[1])
         return posterior_BC
 
-    def learn(self, step: int, peers: Sequence[Tensor] = ()) -> None:
-        """Backward and update for ``step``, from the labels and the peers' log-posteriors [B, C]."""
+    def learn(self, step: int, peers: Sequence[Peer] = ()) -> None:
+        """Backward and update for ``step``, from the labels and the peers' log-posteriors [B, C].
+
+        Or sums of them.
+        """
         pending = self._pending
         assert pending is not None, f"learn({step}) without a prediction"
         assert pending.step == step, f"learn({step}) after predict({pending.step})"

@@ -136,6 +136,11 @@ class RayCohort:
         return list(self._actors.values())
 
     @property
+    def sizes(self) -> Sequence[int]:
+        """How many students each host has."""
+        return [len(self._here[host]) for host in self._actors]
+
+    @property
     def places(self) -> Sequence[Mapping[str, Any]]:
         """Students, node, address, process and device of each host."""
         return [{**self._places[host], "students": self._here[host]} for host in self._actors]

@@ -6,6 +6,7 @@ import torch
 from cohort.runtime.clock import Clock
 from cohort.runtime.collective import PosteriorGroup, new_store
 from cohort.runtime.warm_up import GroupUnusableError, check_gather
+from cohort.runtime.wire import Messages, Seat
 
 pytestmark = [
     pytest.mark.gpu,
@@ -18,7 +19,9 @@ CYCLES = 10**8
 
 def test_a_group_of_nccl_passes_its_check_and_its_waiting_is_measured():
     clock = Clock.of("nccl")
-    group = PosteriorGroup(0, [1], new_store("127.0.0.1", True), "nccl", CUDA, clock)
+    group = PosteriorGroup(
+        Seat(0, (1,), Messages()), new_store("127.0.0.1", True), "nccl", CUDA, clock
+    )
     try:
         group.check()
         assert clock.take().waited > 0
