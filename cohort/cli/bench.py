@@ -15,9 +15,21 @@ from cohort.errors import SUCCESS
 def exchange(argv: Sequence[str]) -> int:
     """Measure what it costs students to teach each other, by each exchange."""
     config = _parse(BenchConfig, exchange.__doc__, argv, "bench exchange")
+    if config.latency is not None:
+        return _latency(config)
 
     from cohort.benchmark.exchange.measure import measure
     from cohort.benchmark.exchange.results import table, write_json
+
+    measured = measure(config)
+    if config.output:
+        write_json(config.output, config, measured)
+    return _show(table(config, measured))
+
+
+def _latency(config: BenchConfig) -> int:
+    from cohort.benchmark.exchange.latency import measure
+    from cohort.benchmark.exchange.latency_results import table, write_json
 
     measured = measure(config)
     if config.output:

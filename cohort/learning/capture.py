@@ -21,6 +21,7 @@ from cohort.learning.kept import Kept
 from cohort.learning.learner import Given, Learned, Learner, Prediction
 from cohort.learning.lesson import Lesson
 from cohort.learning.recorder import CannotCaptureError, Recorder
+from cohort.objectives.peer_sum import Peer, like, tensors_of
 from cohort.seeding import derive_seed, seed_global
 
 PREDICT, LEARN, LEARN_IN_TURN = "predict", "learn", "learn in turn"
@@ -46,7 +47,7 @@ class Part:
             self._prediction = self._learner.look(self._given())
         return self._prediction.posterior_BC
 
-    def learn(self, step: int, peers: Sequence[Tensor] = ()) -> None:
+    def learn(self, step: int, peers: Sequence[Peer] = ()) -> None:
         """Backward and update, after what the peers have shown."""
         prediction, self._prediction = self._prediction, None
         assert prediction is not None, "learn without a prediction"
@@ -93,12 +94,12 @@ class CapturedLesson:
         posteriors_SBC: Tensor = shown
         return posteriors_SBC
 
-    def learn(self, step: int, before: Sequence[Tensor] = (), after: Sequence[Tensor] = ()) -> None:
+    def learn(self, step: int, before: Sequence[Peer] = (), after: Sequence[Peer] = ()) -> None:
         """As ``Lesson.learn``."""
         self._answer(LEARN, step, self._lesson.learn, before, after)
 
     def learn_in_turn(
-        self, step: int, before: Sequence[Tensor] = (), after: Sequence[Tensor] = ()
+        self, step: int, before: Sequence[Peer] = (), after: Sequence[Peer] = ()
     ) -> Tensor:
         """As ``Lesson.learn_in_turn``."""
         newest_SBC: Tensor = self._answer(
@@ -119,12 +120,12 @@ class CapturedLesson:
         name: str,
         step: int,
         learn: Callable[..., Any],
-        before: Sequence[Tensor],
-        after: Sequence[Tensor],
+        before: Sequence[Peer],
+        after: Sequence[Peer],
         purpose: str | None = None,
     ) -> Any:
         """The second piece, which reads the posteriors of other hosts' students from one place."""
-        shown = self._hold(name, [*before, *after])
+        shown = self._hold_peers(name, [*before, *after])
         work = partial(learn, step, shown[: len(before)], shown[len(before) :])
         try:
             newest, learned = self._play(name, step, work, purpose)
@@ -148,6 +149,11 @@ class CapturedLesson:
         for place, tensor in zip(self._held[name], tensors, strict=True):
             place.copy_(tensor, non_blocking=True)
         return self._held[name]
+
+    def _hold_peers(self, name: Hashable, peers: Sequence[Peer]) -> list[Peer]:
+        """The same of peers, each of them or their sums."""
+        held = iter(self._hold(name, [tensor for peer in peers for tensor in tensors_of(peer)]))
+        return [like(peer, [next(held) for _ in tensors_of(peer)]) for peer in peers]
 
     def _play(
         self, name: Hashable, step: int, work: Callable[[], Any], purpose: str | None

@@ -1,7 +1,8 @@
 """The students that share a device, and with it a process: how they teach each other, step by step.
 
 A cohort is one host or several. Within a host nothing travels; of other hosts' students it is given
-the log-posteriors. On the CPU the students are the same, bit for bit, however they are divided.
+the log-posteriors, or their sum. Of log-posteriors, on the CPU, come the same students, bit for bit,
+however they are divided.
 
 Shapes: S students of the host, B batch, C classes.
 """
@@ -20,6 +21,7 @@ from cohort.learning.plan import TrainingPlan
 from cohort.learning.windows import Means
 from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
+from cohort.objectives.peer_sum import Peer
 
 
 class Host:
@@ -63,12 +65,12 @@ class Host:
         """As ``Lesson.predict``."""
         return self._lessons.predict(step)
 
-    def learn(self, step: int, before: Sequence[Tensor] = (), after: Sequence[Tensor] = ()) -> None:
+    def learn(self, step: int, before: Sequence[Peer] = (), after: Sequence[Peer] = ()) -> None:
         """As ``Lesson.learn``."""
         self._lessons.learn(step, before, after)
 
     def learn_in_turn(
-        self, step: int, before: Sequence[Tensor] = (), after: Sequence[Tensor] = ()
+        self, step: int, before: Sequence[Peer] = (), after: Sequence[Peer] = ()
     ) -> Tensor:
         """As ``Lesson.learn_in_turn``."""
         return self._lessons.learn_in_turn(step, before, after)

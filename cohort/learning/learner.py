@@ -32,6 +32,7 @@ from cohort.learning.precision import autocast
 from cohort.learning.schedule import learning_rate
 from cohort.learning.windows import Windows
 from cohort.objectives.objective import Measurements, Objective
+from cohort.objectives.peer_sum import Peer
 from cohort.seeding import derive_seed, seed_global
 
 WEIGHTS_FILE = "model.safetensors"
@@ -169,8 +170,11 @@ class Learner:
         self._pending = step, prediction
         return prediction.posterior_BC
 
-    def learn(self, step: int, peers: Sequence[Tensor] = ()) -> None:
-        """Backward and update for ``step``, from the labels and the peers' log-posteriors [B, C]."""
+    def learn(self, step: int, peers: Sequence[Peer] = ()) -> None:
+        """Backward and update for ``step``, from the labels and the peers' log-posteriors [B, C].
+
+        Or sums of them.
+        """
         pending = self._pending
         assert pending is not None, f"learn({step}) without a prediction"
         assert pending[0] == step, f"learn({step}) after predict({pending[0]})"
@@ -229,7 +233,7 @@ class Learner:
         posterior_BC = self.objective.posterior(outputs)
         return Prediction(outputs, given.labels_B, posterior_BC, self._fine(0, posterior_BC))
 
-    def improve(self, prediction: Prediction, peers: Sequence[Tensor]) -> Learned:
+    def improve(self, prediction: Prediction, peers: Sequence[Peer]) -> Learned:
         """Backward and update, from the labels and the peers' log-posteriors [B, C] on the device."""
         loss, measurements = self.objective.loss(prediction.outputs, prediction.labels_B, peers)
         fine = self._fine(1, loss.detach())

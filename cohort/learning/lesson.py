@@ -9,6 +9,8 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from cohort.objectives.peer_sum import Peer
+
 Item = TypeVar("Item")
 
 
@@ -19,8 +21,8 @@ class Pupil(Protocol):
         """The log-posterior [B, C] on the batch of ``step``, which waits for ``learn``."""
         ...
 
-    def learn(self, step: int, peers: Sequence[Tensor] = ()) -> object:
-        """Backward and update, from the labels and the peers' log-posteriors [B, C]."""
+    def learn(self, step: int, peers: Sequence[Peer] = ()) -> object:
+        """Backward and update, from the labels and the peers' log-posteriors [B, C], or sums of them."""
         ...
 
     def repredict(self, step: int) -> Tensor:
@@ -40,32 +42,34 @@ class Lesson:
         self._shown = [pupil.predict(step) for pupil in self._pupils]
         return torch.stack(self._shown)
 
-    def learn(self, step: int, before: Sequence[Tensor] = (), after: Sequence[Tensor] = ()) -> None:
+    def learn(self, step: int, before: Sequence[Peer] = (), after: Sequence[Peer] = ()) -> None:
         """All learn at once, from what their peers have shown for ``step`` (equations 9 and 11).
 
         Args:
             step: of the prediction that waits.
-            before: log-posteriors [B, C] of other hosts' students whose numbers come before these.
+            before: log-posteriors [B, C] of other hosts' students whose numbers come before these, or
+                their sum.
             after: of those who come after.
         """
-        everyone = [*before, *self._shown, *after]
+        everyone: list[Peer] = [*before, *self._shown, *after]
         for k, pupil in enumerate(self._pupils, start=len(before)):
             pupil.learn(step, others(everyone, k))
 
     def learn_in_turn(
-        self, step: int, before: Sequence[Tensor] = (), after: Sequence[Tensor] = ()
+        self, step: int, before: Sequence[Peer] = (), after: Sequence[Peer] = ()
     ) -> Tensor:
         """Algorithm 1: each learns from its peers' newest posteriors, then shows a new one.
 
         The cohort's last student needs not, for nobody learns after it. Returns what they show now,
         [S, B, C].
         """
-        everyone = [*before, *self._shown, *after]
-        for k, pupil in enumerate(self._pupils, start=len(before)):
+        for own, pupil in enumerate(self._pupils):
+            everyone: list[Peer] = [*before, *self._shown, *after]
+            k = len(before) + own
             pupil.learn(step, others(everyone, k))
             if k + 1 < len(everyone):
-                everyone[k] = pupil.repredict(step)
-        return torch.stack(everyone[len(before) : len(before) + len(self._pupils)])
+                self._shown[own] = pupil.repredict(step)
+        return torch.stack(self._shown)
 
     def advance(self, step: int, sequential: bool = False) -> None:
         """A whole step of students who have no other peers."""

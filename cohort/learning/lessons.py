@@ -11,6 +11,7 @@ from cohort.learning.cuda_graphs import CudaRecorder
 from cohort.learning.learner import Learner
 from cohort.learning.lesson import Lesson
 from cohort.learning.recorder import CannotCaptureError, Recorder
+from cohort.objectives.peer_sum import Peer
 
 Result = TypeVar("Result")
 
@@ -43,12 +44,12 @@ class Lessons:
         """As ``Lesson.predict``; what comes back may be overwritten at the next step."""
         return self._do(lambda lesson: lesson.predict(step))
 
-    def learn(self, step: int, before: Sequence[Tensor] = (), after: Sequence[Tensor] = ()) -> None:
+    def learn(self, step: int, before: Sequence[Peer] = (), after: Sequence[Peer] = ()) -> None:
         """As ``Lesson.learn``."""
         self._do(lambda lesson: lesson.learn(step, before, after))
 
     def learn_in_turn(
-        self, step: int, before: Sequence[Tensor] = (), after: Sequence[Tensor] = ()
+        self, step: int, before: Sequence[Peer] = (), after: Sequence[Peer] = ()
     ) -> Tensor:
         """As ``Lesson.learn_in_turn``."""
         return self._do(lambda lesson: lesson.learn_in_turn(step, before, after))

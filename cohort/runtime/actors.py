@@ -22,7 +22,7 @@ from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.clock import Times
 from cohort.runtime.cohort import HeldOut, Load, OnRecords, Stopping
-from cohort.runtime.exchange import Exchange, ObjectStoreExchange
+from cohort.runtime.exchange import Exchange, without_group
 from cohort.runtime.feeding import Feeders, NodeFeed
 from cohort.runtime.host import HostActor
 from cohort.runtime.in_flight import unwrapped
@@ -145,6 +145,11 @@ class RayCohort:
         return list(self._actors.values())
 
     @property
+    def sizes(self) -> Sequence[int]:
+        """How many students each host has."""
+        return [len(self._here[host]) for host in self._actors]
+
+    @property
     def places(self) -> Sequence[Mapping[str, Any]]:
         """Students, node, address, process and device of each host."""
         return [{**self._places[host], "students": self._here[host]} for host in self._actors]
@@ -200,7 +205,7 @@ class RayCohort:
                 f"--exchange collective does not work here ({error}); posteriors travel through the "
                 "object store instead"
             )
-            self._exchange = ObjectStoreExchange(sequential=self._exchange.sequential)
+            self._exchange = without_group(self._exchange)
             self._replace(list(self._actors))
         except ray.exceptions.RayActorError:
             pass  # it died: that shows again when the students are to go on, and is dealt with there

@@ -144,7 +144,11 @@ def _actors(parts: Ingredients, places: "Reservation") -> "RayCohort":
         parts.plan,
         parts.dataset,
         parts.objective,
-        exchange=choose_exchange(parts.config, len(places.division.hosts)),
+        exchange=choose_exchange(
+            parts.config,
+            [len(students) for students in places.division.hosts],
+            parts.dataset.num_classes,
+        ),
         reservation=places,
         decoders=parts.config.decoders,
     )

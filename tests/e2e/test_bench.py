@@ -52,9 +52,39 @@ def test_one_table_and_all_raw_times(ray_of_four, here, tmp_path):
     assert result["config"]["seed"] == 0
 
 
+def test_the_exchange_alone(ray_of_four, here, tmp_path):
+    flags = ["--latency", "8x10,300x200", "--k", "3", "--per-process", "2", "--rounds", "2"]
+    flags += ["--steps-per-round", "6", "--aggregate", "sum", "--wire", "fp16"]
+    code, out, err = here(*flags, "--output", "latency.json", script=COHORT)
+    assert code == 0, err
+    ways = ["all_gather", "collective", "object_store"]
+    for size, numbers in (("8x10", 8), ("300x200", 300)):
+        assert [way for way in ways if f"│ {size} {way} " in out] == ways
+        result = json.loads((tmp_path / "latency.json").read_text())[size]
+        seconds = {way: np.array(result["step_seconds"][way]) for way in ways}
+        assert {way: times.shape for way, times in seconds.items()} == dict.fromkeys(ways, (2, 5))
+        rounds = {way: times.sum(axis=1) for way, times in seconds.items()}
+        row = result["summary"]["object_store"]
+        assert row["median_seconds"] == pytest.approx(np.median(seconds["object_store"]))
+        assert row["round_vs_all_gather"][1] == pytest.approx(
+            np.median(rounds["object_store"] / rounds["all_gather"])
+        )
+        # Two students and one: each host sends one message to the other, posteriors and entropies.
+        width = int(size.split("x")[1])
+        assert row["bytes_a_student"] == pytest.approx(2 * numbers * (width + 1) * 2 / 3)
+        gathered = result["summary"]["all_gather"]["bytes_a_student"]
+        assert gathered == pytest.approx(numbers * width * 4)
+    assert "KiB a student: that it sends in a step, and receives" in out
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
+        (["--latency", "64"], "--latency has '64'; it must be BATCHxCLASSES"),
+        (["--latency", "64x100,0x10"], "--latency has '0x10'; it must be BATCHxCLASSES"),
+        (["--latency", "8x10", "--students", "resnet8"], "--students is resnet8 with --latency"),
+        (["--latency", "8x10", "--steps-per-round", "1"], "--steps-per-round is 1 with --latency"),
+        (["--aggregate", "sum", "--teacher", "none"], "--teacher is 'none'"),
         (["--gpus", "99"], "--gpus is 99, but this machine has "),
         (["--gpus", "0", "--precision", "tf32"], "--precision is tf32, which only a GPU has"),
         (["--k", "1"], "--k is 1 with --teacher peers"),

@@ -26,7 +26,7 @@ BENCHMARK = "--batch-size --precision --threads --gpus --seed --rounds --output"
 FLAGS = {
     "train": f"""{TRAINS}
         --k --per-process --students --teacher --schedule --temperature --mimicry-weight --exchange
-        --on-failure --balance --no-balance --baseline --no-baseline
+        --aggregate --wire --on-failure --balance --no-balance --baseline --no-baseline
     """,
     "self-distill": f"{JOB} --model --exits --method --teacher --alpha --hint-weight --temperature",
     "ods-distill": f"""{JOB}
@@ -41,7 +41,8 @@ FLAGS = {
     """,
     "export": "-h --help --exit --format --output --student",
     "bench exchange": f"""{SHARED} {BENCHMARK}
-        --k --students --teacher --schedule --warmup-rounds --steps-per-round --startup --no-startup
+        --k --per-process --students --teacher --schedule --aggregate --wire --latency
+        --warmup-rounds --steps-per-round --startup --no-startup
     """,
     "bench self-distill": f"{SHARED} {BENCHMARK} --model --steps",
     "bench feed": f"-h --help {BENCHMARK} --k --students --image-size --images --decoders --steps",

@@ -72,7 +72,9 @@ def measure(config: BenchConfig) -> Measurements:
         assert isinstance(actors, RayCohort)
         advances: dict[Mode, Advance] = {"in_process": here.cohort.advance}
         for mode in MODES[:-1]:
-            exchange = choose_exchange(config.cohort(mode, gpus), len(actors.hosts))
+            exchange = choose_exchange(
+                config.cohort(mode, gpus), actors.sizes, parts.dataset.num_classes
+            )
             exchange.open(actors.hosts, actors.places)
             advances[mode] = partial(exchange.advance, actors.hosts)
         seconds = time_rounds(

@@ -59,7 +59,7 @@ def measure(config: FeedBenchConfig) -> Measurements:
             actors = assembled.cohort
             assert isinstance(actors, RayCohort)
             (feed,) = actors.feeds.values()  # on one node
-            exchange = choose_exchange(cohort, len(actors.hosts))
+            exchange = choose_exchange(cohort, actors.sizes, parts.dataset.num_classes)
             exchange.open(actors.hosts, actors.places)
             advance = partial(exchange.advance, actors.hosts)
             with closing(_Turns(actors, parts.dataset, feed)) as turns:
