@@ -12,7 +12,7 @@ from cohort.errors import ConfigError
 
 Optimizer = Literal["sgd", "momentum", "adam", "adamw"]
 LrSchedule = Literal["step", "thirds", "linear", "cosine", "constant"]
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "tf32", "bf16"]
 DecayOn = Literal["all", "weights"]
 Teacher = Literal["peers", "ensemble", "ensemble_logits", "none"]
 Perturbation = Literal["none", "gaussian", "ods", "conf_ods"]
@@ -126,7 +126,8 @@ class TrainingConfig:
     """Scale the gradient of all that is trained down to this L2 norm where it is longer.
     Default: none."""
     precision: Precision = "fp32"
-    """fp32, or bf16 autocast with fp32 weights."""
+    """fp32, also on a GPU; tf32 in a GPU's convolutions and matrix products; or bf16 autocast with fp32
+    weights. Everything is evaluated in fp32."""
     threads: int | None = None
     """Torch threads per student or worker on CPU. Default: cores divided among them, at least 1."""
 

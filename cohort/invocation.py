@@ -17,6 +17,7 @@ SCRIPTS = {
     "bench self-distill": "bench_self_distill.py",
     "bench ods": "bench_ods.py",
     "bench feed": "bench_feed.py",
+    "bench against": "bench_against.py",
 }
 """The script in ``scripts/`` of a checkout that runs a command."""
 PACKAGE = Path(__file__).resolve().parent

@@ -31,6 +31,7 @@ from cohort.analysis.self_distillation import (
 from cohort.analysis.weight_noise import analyse_noise
 from cohort.data.dataset import Search
 from cohort.errors import ConfigError
+from cohort.learning.precision import in_precision
 from cohort.models.early_exit import MultiExitStudent
 from cohort.run.finished import LoadedRun, load_run, load_teachers
 
@@ -52,6 +53,7 @@ class Written(NamedTuple):
     notes: list[str]
 
 
+@in_precision("fp32")
 def analyse(options: AnalyseOptions) -> Written:
     """Carry out the analyses and write figures and tables into ``options.output``.
 

@@ -23,6 +23,7 @@ from cohort.config import Distance
 from cohort.data.dataset import ImageDataset, Search
 from cohort.errors import ConfigError
 from cohort.learning.evaluation import log_posterior_over
+from cohort.learning.precision import in_precision
 from cohort.learning.student_files import weights_sha256
 from cohort.metrics.classification import entropy, evaluate_posterior, mean_posterior
 from cohort.models.early_exit import MultiExitStudent
@@ -57,6 +58,7 @@ class RunEvaluation:
     """What a reader of the measurements should know, such as what could not be measured, and why."""
 
 
+@in_precision("fp32")
 def evaluate_run(
     run_dir: str | Path,
     *,
@@ -66,7 +68,7 @@ def evaluate_run(
     distance: Distance | None = None,
     ranking: str | None = None,
 ) -> RunEvaluation:
-    """Students and ensemble of a run of any kind; every exit of students that have some.
+    """Students and ensemble of a run of any kind, in fp32; every exit of students that have some.
 
     Args:
         run_dir: the run's folder.

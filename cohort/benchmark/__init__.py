@@ -1,1 +1,1 @@
-"""What learning costs, measured in turns: exchanges of a cohort, decoding, methods of distillation."""
+"""What learning costs, measured in turns: exchanges of a cohort, decoding, methods, other packages."""

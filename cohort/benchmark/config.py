@@ -17,7 +17,8 @@ class Timing:
     ONE_PROCESS: ClassVar[bool] = True
 
     precision: Precision = "fp32"
-    """fp32, or bf16 autocast with fp32 weights."""
+    """fp32, also on a GPU; tf32 in a GPU's convolutions and matrix products; or bf16 autocast with fp32
+    weights."""
     threads: int = 1
     """Torch threads on CPU; of every student if each has a process."""
     gpus: int | None = None

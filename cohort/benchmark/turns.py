@@ -12,7 +12,10 @@ from typing import TypeVar
 
 import torch
 
+from cohort.benchmark.config import Timing
 from cohort.errors import ConfigError
+from cohort.learning.precision import check_device
+from cohort.learning.process import lent_process
 
 Name = TypeVar("Name")
 Took = TypeVar("Took")
@@ -66,11 +69,12 @@ def gpus_for(wanted: int | None, most: int) -> int:
 
 
 @contextmanager
-def device_for(gpus: int | None, threads: int) -> Iterator[torch.device]:
-    """The GPU, or for 0, and for None where there is none, the CPU; inside, so many torch threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield torch.device("cuda" if gpus_for(gpus, most=1) else "cpu")
-    finally:
-        torch.set_num_threads(before)
+def device_for(config: Timing) -> Iterator[torch.device]:
+    """The GPU, or for 0, and for None where there is none, the CPU, in a process set up as asked for.
+
+    Raises ConfigError if there are fewer GPUs, or for a precision that the device does not have.
+    """
+    device = torch.device("cuda" if gpus_for(config.gpus, most=1) else "cpu")
+    check_device(config.precision, device)
+    with lent_process(config.threads, config.precision):
+        yield device

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from cohort.benchmark.against.config import AgainstConfig
 from cohort.benchmark.exchange.config import BenchConfig
 from cohort.benchmark.feed.config import FeedBenchConfig
 from cohort.benchmark.ods.config import OdsBenchConfig
@@ -67,6 +68,19 @@ def feed(argv: Sequence[str]) -> int:
 
     from cohort.benchmark.feed.measure import measure
     from cohort.benchmark.feed.results import table, write_json
+
+    measured = measure(config)
+    if config.output:
+        write_json(config.output, config, measured)
+    return _show(table(config, measured))
+
+
+def against(argv: Sequence[str]) -> int:
+    """Measure students that teach each other here, and in public packages."""
+    config = _parse(AgainstConfig, against.__doc__, argv, "bench against")
+
+    from cohort.benchmark.against.measure import measure
+    from cohort.benchmark.against.results import table, write_json
 
     measured = measure(config)
     if config.output:

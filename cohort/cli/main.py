@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "bench self-distill": bench.self_distill,
     "bench ods": bench.ods,
     "bench feed": bench.feed,
+    "bench against": bench.against,
 }
 """From the words after ``cohort`` to what takes the flags behind them and returns an exit code."""
 

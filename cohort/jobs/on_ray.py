@@ -39,6 +39,8 @@ from cohort.jobs.placement import Placement
 from cohort.jobs.recorder import Recorder
 from cohort.jobs.worker import work
 from cohort.learning.data_parallel import Workers
+from cohort.learning.precision import check_device
+from cohort.learning.process import own_process
 
 POLL_SECONDS = 0.2
 
@@ -141,9 +143,10 @@ def _train_loop(config: Mapping[str, Any]) -> None:
     stored: StoredJob[Job] = config["job"]
     busy = context.get_local_world_size() * config["threads"]
     job = fed(stored.take(), mailbox, stored.dataset, busy=busy)
-    torch.set_num_threads(config["threads"])
+    own_process(config["threads"], job.config.precision)
     post = Post(mailbox, beginning)
     try:
+        check_device(job.config.precision, get_device())
         work(job, workers, get_device(), post)
     except Exception as error:
         if _may_be_a_peers(error, workers):

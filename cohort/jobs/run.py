@@ -19,6 +19,8 @@ from cohort.jobs.worker import Best, work
 from cohort.learning.data_parallel import Workers
 from cohort.learning.feeding import fed_here
 from cohort.learning.learner import WEIGHTS_FILE
+from cohort.learning.precision import check_device, check_precision
+from cohort.learning.process import lent_process
 from cohort.learning.student_files import ModelCard
 from cohort.models.normalised import Normalised
 from cohort.models.spec import Network
@@ -92,7 +94,9 @@ class JobRun(Run):
 
         beside, nodes = self.job.places_beside, cluster_nodes()
         check_threads(nodes, config.threads, config.decoders)
-        return place(nodes, config.workers, config.gpus, config.threads, beside=beside)
+        placement = place(nodes, config.workers, config.gpus, config.threads, beside=beside)
+        check_precision(config.precision, on_gpu=placement.gpus)
+        return placement
 
 
 def _counted(workers: int) -> str:
@@ -165,22 +169,20 @@ def _here(config: JobConfig) -> Placement:
             f"{available} GPUs; use --gpus {min(available, 1)}, or --workers {config.gpus}"
         )
     check_threads([this_machine()], config.threads, config.decoders)
-    threads = config.threads or os.cpu_count() or 1
-    return Placement(0, bool(available) and config.gpus != 0, threads)
+    on_gpu = bool(available) and config.gpus != 0
+    check_device(config.precision, torch.device("cuda" if on_gpu else "cpu"))
+    return Placement(0, on_gpu, config.threads or os.cpu_count() or 1)
 
 
 def _train_here(job: Job, recorder: Recorder, placement: Placement) -> None:
-    """In this process, which gets its torch threads and random state back."""
-    threads, random_state = torch.get_num_threads(), torch.get_rng_state()
-    torch.set_num_threads(placement.threads)
+    """In this process, which gets its torch threads, precision and random state back."""
     decoders, busy = job.config.decoders, placement.threads
-    try:
-        device = torch.device("cuda" if placement.gpus else "cpu")
-        with fed_here(job.dataset, job.plan, decoders=decoders, busy=busy) as dataset:
-            work(replace(job, dataset=dataset), Workers(), device, recorder)
-    finally:
-        torch.set_num_threads(threads)
-        torch.set_rng_state(random_state)
+    device = torch.device("cuda" if placement.gpus else "cpu")
+    with (
+        lent_process(placement.threads, job.config.precision),
+        fed_here(job.dataset, job.plan, decoders=decoders, busy=busy) as dataset,
+    ):
+        work(replace(job, dataset=dataset), Workers(), device, recorder)
 
 
 def _best_line(best: Best, job: Job, concluded: Mapping[str, Any]) -> dict[str, Any]:

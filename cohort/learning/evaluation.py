@@ -1,4 +1,4 @@
-"""What the network says of a whole split, leaving the network as it was."""
+"""What the network says of a whole split, in fp32, leaving the network as it was."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cohort.data.dataset import Search, Split
 from cohort.data.source import whole
+from cohort.learning.precision import exactly
 from cohort.metrics.classification import mean_posterior
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.members import MembersStudent
@@ -27,30 +28,22 @@ def evaluating(network: nn.Module) -> AbstractContextManager[None]:
     return in_mode(network, training=False)
 
 
-def log_posterior_over(
-    network: nn.Module, split: Split, device: torch.device, autocast: torch.autocast | None = None
-) -> Tensor:
+def log_posterior_over(network: nn.Module, split: Split, device: torch.device) -> Tensor:
     """Log-posterior (T = 1) of every example of the split, in its order: float32 [N, C] on the CPU."""
-    return _over(network, lambda images: [network(images)], split, device, autocast)[0]
+    return _over(network, lambda images: [network(images)], split, device)[0]
 
 
-def log_posteriors_over(
-    network: nn.Module, split: Split, device: torch.device, autocast: torch.autocast | None = None
-) -> list[Tensor]:
+def log_posteriors_over(network: nn.Module, split: Split, device: torch.device) -> list[Tensor]:
     """Log-posteriors [N, C] of all exits, shallowest first; of all members; or of the one network."""
-    return _over(network, lambda images: _logits(network, images), split, device, autocast)
+    return _over(network, lambda images: _logits(network, images), split, device)
 
 
-def answers_over(
-    network: nn.Module, split: Split, device: torch.device, autocast: torch.autocast | None = None
-) -> list[Tensor]:
+def answers_over(network: nn.Module, split: Split, device: torch.device) -> list[Tensor]:
     """What a split asks of a network: the features [N, D] of a ``Search``, else ``log_posteriors_over``."""
     if not isinstance(split, Search):
-        return log_posteriors_over(network, split, device, autocast)
+        return log_posteriors_over(network, split, device)
     assert isinstance(network, Normalised)
-    return _over(
-        network, lambda images: [network.features(images)], split, device, autocast, Tensor.cpu
-    )
+    return _over(network, lambda images: [network.features(images)], split, device, Tensor.cpu)
 
 
 def combined(network: nn.Module, answers: Sequence[Tensor]) -> Tensor:
@@ -74,13 +67,10 @@ def _over(
     forward: Callable[[Tensor], list[Tensor]],
     split: Split,
     device: torch.device,
-    autocast: torch.autocast | None,
     answer: Callable[[Tensor], Tensor] = log_posterior,
 ) -> list[Tensor]:
     parts = []
-    with evaluating(network):
+    with evaluating(network), exactly(device):
         for images, _ in whole(split, device=device, batch_size=EVALUATION_BATCH):
-            with autocast or torch.autocast(device.type, enabled=False):
-                outputs = forward(images)
-            parts.append([answer(output).cpu() for output in outputs])
+            parts.append([answer(output).cpu() for output in forward(images)])
     return [torch.cat(of_one) for of_one in zip(*parts, strict=True)]

@@ -22,6 +22,7 @@ from cohort.learning.data_parallel import Workers
 from cohort.learning.evaluation import answers_over, combined
 from cohort.learning.optimizers import build_optimizer
 from cohort.learning.plan import TrainingPlan
+from cohort.learning.precision import autocast
 from cohort.learning.schedule import learning_rate
 from cohort.learning.windows import Windows
 from cohort.objectives.objective import Objective
@@ -112,9 +113,7 @@ class Learner:
         self.device = next(network.parameters()).device
         self.source = source or training_source(dataset, plan, self.device, workers)
         self.windows = Windows(plan.log_every, workers.average)
-        self._autocast = torch.autocast(
-            self.device.type, dtype=torch.bfloat16, enabled=plan.precision == "bf16"
-        )
+        self._autocast = autocast(plan.precision, self.device)
         self._pending: Prediction | None = None
         self._batch: tuple[int, Tensor, Tensor] | None = None
         self._first_bad = torch.full((), -1, device=self.device)
@@ -166,7 +165,7 @@ class Learner:
         self.windows.close_window()
 
     def answer_over(self, split: Split) -> Tensor:
-        """What a split asks of the network, in evaluation mode and on the CPU.
+        """What a split asks of the network, in evaluation mode, in fp32, and on the CPU.
 
         The log-posterior [N, C] at T = 1, of the deepest exit, or the mean of a batch ensemble's
         members; of a ``Search`` the features [N, D].
@@ -175,7 +174,7 @@ class Learner:
 
     def answers_over(self, split: Split) -> list[Tensor]:
         """The same of all exits, shallowest first, or of all members; features are the network's alone."""
-        return answers_over(self.network, split, self.device, self._autocast)
+        return answers_over(self.network, split, self.device)
 
     def snapshot(self) -> Files:
         """Everything that the next step depends on, as files. Not between predict and learn."""

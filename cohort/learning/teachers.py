@@ -16,6 +16,7 @@ from cohort.data.dataset import Split
 from cohort.data.source import whole
 from cohort.errors import ConfigError
 from cohort.learning.evaluation import EVALUATION_BATCH
+from cohort.learning.precision import exactly
 from cohort.models.normalised import Normalised
 from cohort.objectives.mutual import log_posterior
 from cohort.objectives.perturbation import PixelsToLogits
@@ -27,7 +28,8 @@ class Teachers:
     Args:
         modules: one or more, from pixels in [0, 1] to logits.
         stacked: one batched call of all instead of one call of each, with the same posteriors up to
-            rounding. All must then be one architecture; raises ConfigError otherwise.
+            rounding. All must then be one architecture; raises ConfigError otherwise. Their weights
+            get torch's default memory format, for reasons that ``_lay_out`` has.
     """
 
     def __init__(self, modules: Sequence[Normalised], *, stacked: bool = False) -> None:
@@ -35,6 +37,7 @@ class Teachers:
         self._modules: list[nn.Module] = [module.eval().requires_grad_(False) for module in modules]
         if stacked:
             _check_same_architecture(self._modules)
+            self._shape = copy.deepcopy(self._modules[0]).to("meta")
         self._stacked = stacked
         self._all_at_once = self._stack() if stacked else None
 
@@ -51,10 +54,11 @@ class Teachers:
 
     def log_posteriors_over(self, split: Split, device: torch.device) -> Tensor:
         """Every teacher's log-posterior over a whole split, as it is: float32 [M, N, C] on the CPU."""
-        parts = [
-            self.log_posteriors(images).cpu()
-            for images, _ in whole(split, device=device, batch_size=EVALUATION_BATCH)
-        ]
+        with exactly(device):
+            parts = [
+                self.log_posteriors(images).cpu()
+                for images, _ in whole(split, device=device, batch_size=EVALUATION_BATCH)
+            ]
         return torch.cat(parts, dim=1)
 
     def one(self, teacher: int) -> PixelsToLogits:
@@ -71,15 +75,16 @@ class Teachers:
 
     def _stack(self) -> PixelsToLogits:
         """Images [B, C, H, W] to all logits [M, B, C] in one batched call."""
+        for module in self._modules:
+            _lay_out(module)
         weights, buffers = stack_module_state(self._modules)
         for place, module in enumerate(self._modules):
             _share(module, {**weights, **buffers}, place)
-        shape = copy.deepcopy(self._modules[0]).to("meta")
 
         def call(
             weights: dict[str, Tensor], buffers: dict[str, Tensor], images_BCHW: Tensor
         ) -> Tensor:
-            logits_BC: Tensor = functional_call(shape, (weights, buffers), (images_BCHW,))
+            logits_BC: Tensor = functional_call(self._shape, (weights, buffers), (images_BCHW,))
             return logits_BC
 
         batched: Callable[..., Tensor] = torch.vmap(call, in_dims=(0, 0, None))
@@ -88,9 +93,24 @@ class Teachers:
             with warnings.catch_warnings():
                 # Global pooling takes the batch apart for a moment: nobody can act upon that.
                 warnings.filterwarnings("ignore", "There is a performance drop because we have not")
-                return batched(weights, buffers, images_BCHW)
+                return batched(weights, buffers, _in_default_format(images_BCHW))
 
         return call_all
+
+
+def _lay_out(module: nn.Module) -> None:
+    """Give a teacher's tensors torch's default memory format, in which its activations then follow.
+
+    In channels-last, which is faster for one network, batch normalisation on a GPU asks its input for
+    that format, and vmap knows no other than the default.
+    """
+    for tensor in (*module.parameters(), *module.buffers()):
+        tensor.data = _in_default_format(tensor.data)
+
+
+def _in_default_format(tensor: Tensor) -> Tensor:
+    """A copy whose strides say so even where a size is 1, which ``contiguous`` leaves as they are."""
+    return tensor.clone(memory_format=torch.contiguous_format)
 
 
 def _share(module: nn.Module, stacks: dict[str, Tensor], place: int) -> None:

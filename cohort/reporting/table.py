@@ -1,6 +1,6 @@
 """The result of a run as a table: its students, their ensemble, and what being alone gave."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from rich.text import Text
 from cohort.reporting.display import console_for, explain
 from cohort.reporting.formatting import DASH, duration, number, percent
 from cohort.reporting.scores import MAP, headline
+from cohort.reporting.waits import delay_of
 
 Summary = Mapping[str, Any]
 """The contents of ``summary.json``, or one line of it."""
@@ -34,6 +35,7 @@ MEANINGS = (
         "cNLL, cBrier, cECE": "NLL, Brier, ECE at the temperature that fits the validation split best",
         "DEE": "deep-ensemble equivalent: so many teachers (DE-…) together have this cNLL",
         "KL": "mean divergence (nat) between the posteriors of two members: their diversity",
+        "waits s": "seconds an epoch in which a student's process waited for the others'",
         "vs alone": "points of accuracy, or mAP, gained on the same row of students alone",
     }
 )
@@ -101,8 +103,9 @@ def print_table(console: Console, summary: Summary, baseline: Summary | None = N
 
 def _rows(summary: Summary) -> Iterator[tuple[str, Summary]]:
     students = summary.get("students") or ()
+    waits = _waits(summary.get("hosts") or ())
     for row in students:
-        yield str(row["student"]), row
+        yield str(row["student"]), {**row, **waits.get(row["student"], {})}
         for line in row.get("exits") or ():
             where = f"after {line['place']}" if line.get("place") else "the whole"
             yield f"{row['student']} exit {line['exit']}", {**line, "model": where}
@@ -130,7 +133,18 @@ def _further_columns(rows: Mapping[str, Summary]) -> dict[str, Callable[[Summary
         columns["DEE"] = partial(_equivalent, most)
     if any("test_diversity" in row for row in rows.values()):
         columns["KL"] = partial(_measured, "test_diversity")
+    if any("waits" in row for row in rows.values()):
+        columns["waits\ns"] = lambda row: number(row.get("waits"), ".1f")
     return columns
+
+
+def _waits(hosts: Sequence[Summary]) -> dict[int, Summary]:
+    """What to add to the students' rows where some of them wait for others."""
+    if delay_of(hosts) is None:
+        return {}
+    return {
+        k: {"waits": host["wait_seconds_per_epoch"]} for host in hosts for k in host["students"]
+    }
 
 
 def _measured(key: str, row: Summary) -> str:
@@ -187,4 +201,6 @@ def _ending(summary: Summary) -> str:
         parts.append(f"{summary['teacher_restarts']} restarts of teachers")
     if summary.get("dropped"):
         parts.append(f"without students {', '.join(map(str, summary['dropped']))}")
+    if delay := delay_of(summary.get("hosts") or ()):
+        parts.append(str(delay))
     return ", ".join(parts)

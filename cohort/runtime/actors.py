@@ -20,12 +20,15 @@ from cohort.learning.learner import Files
 from cohort.learning.plan import TrainingPlan
 from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
+from cohort.runtime.clock import Times
 from cohort.runtime.cohort import HeldOut, Load, OnRecords, Stopping
-from cohort.runtime.exchange import Exchange
+from cohort.runtime.exchange import CollectiveExchange, Exchange
 from cohort.runtime.feeding import Feeders, NodeFeed
 from cohort.runtime.host import HostActor
 from cohort.runtime.in_flight import unwrapped
+from cohort.runtime.own_gpu import environment
 from cohort.runtime.reservation import Reservation
+from cohort.runtime.warm_up import GroupUnusableError
 
 # Ray's own restarts would rebuild students from their constructor, with reset weights, and the run
 # would "succeed": recovery is the coordinator's, from a checkpoint.
@@ -58,6 +61,7 @@ class RayCohort:
         self._networks = networks
         self._exchange = exchange
         self._connected = False
+        self._notices: list[str] = []
         self._reservation = reservation
         self._here = dict(enumerate(reservation.division.hosts))
         self._places: dict[int, Mapping[str, Any]] = {}
@@ -70,6 +74,7 @@ class RayCohort:
                 data, threads = self._common[1], reservation.division.threads
                 self._feeders = Feeders(plan, data, threads=threads, decoders=decoders)
             self._replace(list(self._here))
+            self._warm_up()
         except BaseException:
             self.close()
             raise
@@ -85,9 +90,7 @@ class RayCohort:
     def advance(self, start: int, stop: int, on_records: OnRecords, stopping: Stopping) -> int:
         """Train from ``start`` to ``stop`` steps done; less if ``stopping``."""
         hosts = list(self._actors.values())
-        if not self._connected:
-            self._exchange.open(hosts, self.places)
-            self._connected = True
+        self._connect()
         return self._exchange.advance(hosts, start, stop, on_records, stopping)
 
     def flush_records(self, on_records: OnRecords) -> None:
@@ -169,6 +172,40 @@ class RayCohort:
     def replace(self, students: Sequence[int]) -> None:
         """Start new processes, at step 0, for students' hosts; each in its own place of the group."""
         self._replace([h for h, here in self._here.items() if set(here) & set(students)])
+        self._warm_up()
+
+    def notices(self) -> list[str]:
+        """What happened since the last call that the user should know of."""
+        notices, self._notices = self._notices, []
+        return notices
+
+    def times(self) -> dict[tuple[int, ...], Times]:
+        """Of each host, by its students: seconds busy and waiting in the steps since the last call."""
+        return {self._here[host]: times for host, times in self._ask("times").items()}
+
+    def _connect(self) -> None:
+        if not self._connected:
+            self._exchange.open(self.hosts, self.places)
+            self._connected = True
+
+    def _warm_up(self) -> None:
+        """Connect the hosts, all of whose students are to be restored or at step 0.
+
+        Where a group does not work, no process that was in it is trusted: all start anew, and
+        exchange through the object store.
+        """
+        try:
+            self._connect()
+        except GroupUnusableError as error:
+            self._notices.append(
+                f"--exchange collective does not work here ({error}); posteriors travel through the "
+                "object store instead"
+            )
+            assert isinstance(self._exchange, CollectiveExchange)  # the others form no group
+            self._exchange = self._exchange.through_object_store()
+            self._replace(list(self._actors))
+        except ray.exceptions.RayActorError:
+            pass  # it died: that shows again when the students are to go on, and is dealt with there
 
     def _replace(self, hosts: Sequence[int]) -> None:
         deadline = time.monotonic() + REPLACEMENT_SECONDS
@@ -197,7 +234,9 @@ class RayCohort:
         self._forget([h for h, here in left.items() if not here])
         self._here = {h: here for h, here in left.items() if here}
         ray.get([self._actors[h].keep.remote(left[h]) for h in changed])
-        self._connected = False
+        if students:
+            self._connected = False
+            self._warm_up()
 
     def close(self) -> None:
         """End the hosts' processes, and their feeders'."""
@@ -209,16 +248,17 @@ class RayCohort:
         return {student: self._networks[student] for student in self._here[host]}
 
     def _start(self, hosts: Sequence[int]) -> dict[int, ActorProxy[HostActor]]:
-        held, division = self._reservation, self._reservation.division
-        share = division.share
+        held, shares = self._reservation, self._reservation.division.shares
 
         def options(host: int) -> dict[str, Any]:
+            share, _ = shares[host]
             place = PlacementGroupSchedulingStrategy(held.group, held.first + host)
             resources = {"num_cpus": share.cpus, "num_gpus": share.gpus}
-            return {"name": _name(self._here[host]), **resources, "scheduling_strategy": place}
+            named = {"name": _name(self._here[host]), "scheduling_strategy": place}
+            return {**named, **resources, **environment(share.device)}
 
         return {
-            h: RemoteHost.options(**options(h)).remote(division.threads, share.device)
+            h: RemoteHost.options(**options(h)).remote(shares[h][1], shares[h][0].device)
             for h in hosts
         }
 
@@ -271,6 +311,8 @@ def _lives(answer: Any) -> bool:
         ray.get(answer, timeout=REPLACEMENT_SECONDS)
     except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
         return False
+    except ray.exceptions.RayTaskError as error:
+        raise unwrapped(error) from error
     return True
 
 

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from cohort.analysis.cost import multiply_adds
 from cohort.data.dataset import ImageDataset
 from cohort.errors import ConfigError
 from cohort.learning.feeding import fed_here
 from cohort.learning.plan import TrainingPlan
+from cohort.learning.precision import check_device, check_precision
 from cohort.models.auxiliary import auxiliary_of
 from cohort.models.families import ImageShape
 from cohort.models.modules import count_parameters
 from cohort.models.registry import build_network
 from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
+from cohort.runtime.balance import by_cost
 from cohort.runtime.cohort import Cohort
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.in_process import InProcessCohort
@@ -61,8 +64,8 @@ class Assembled:
     """A cohort at step 0."""
 
     cohort: Cohort
-    threads: int
-    """Torch threads of each host."""
+    threads: int | None
+    """Torch threads of each host; None if they differ."""
     notice: str | None = None
     """For the user, of how students share what there is."""
 
@@ -79,8 +82,12 @@ def assemble(parts: Ingredients, reservation: "Reservation | None" = None) -> It
             yield Assembled(here, _threads_here(parts.config))
         return
     lent = _places(parts) if reservation is None else nullcontext(reservation)
-    with lent as places, closing(_actors(parts, places)) as actors:
-        yield Assembled(actors, places.division.threads, places.division.notice)
+    with lent as places:
+        division = places.division
+        check_precision(parts.config.precision, on_gpu=division.share.device == "cuda")
+        threads = None if division.by_cost else division.threads
+        with closing(_actors(parts, places)) as actors:
+            yield Assembled(actors, threads, division.notice)
 
 
 @contextmanager
@@ -110,16 +117,18 @@ def _places(parts: Ingredients) -> AbstractContextManager["Reservation"]:
 
     config, nodes = parts.config, cluster_nodes()
     check_threads(nodes, config.threads, config.decoders)
-    return reserved(
-        share_out(
-            nodes,
-            config.k,
-            config.gpus,
-            parts.largest_network,
-            threads=config.threads,
-            per_process=config.per_process,
-        )
+    division = share_out(
+        nodes,
+        config.k,
+        config.gpus,
+        parts.largest_network,
+        threads=config.threads,
+        per_process=config.per_process,
     )
+    if config.balance:
+        costs = [multiply_adds_of(network, parts.dataset) for network in config.networks]
+        division = by_cost(division, nodes, costs, parts.largest_network)
+    return reserved(division)
 
 
 def _actors(parts: Ingredients, places: "Reservation") -> "RayCohort":
@@ -150,7 +159,9 @@ def _device_in_process(config: CohortConfig) -> torch.device:
     available = torch.cuda.device_count()
     if (config.gpus or 0) > available:
         raise ConfigError(f"--gpus is {config.gpus}, but this machine has {available}")
-    return torch.device("cuda" if available and config.gpus != 0 else "cpu")
+    device = torch.device("cuda" if available and config.gpus != 0 else "cpu")
+    check_device(config.precision, device)
+    return device
 
 
 def parameters_of(network: Network, dataset: ImageDataset) -> int:
@@ -159,6 +170,18 @@ def parameters_of(network: Network, dataset: ImageDataset) -> int:
     Raises ConfigError if it does not fit it.
     """
     return _parameters(network, dataset.num_classes, dataset.image_shape)
+
+
+def multiply_adds_of(network: Network, dataset: ImageDataset) -> int:
+    """What one image costs a network for this data, by its convolutions and matrix products; at least 1."""
+    return _multiply_adds(network, dataset.num_classes, dataset.image_shape)
+
+
+@functools.cache
+def _multiply_adds(network: Network, num_classes: int, image_shape: ImageShape) -> int:
+    with torch.random.fork_rng(devices=[]):
+        module = build_network(network, num_classes=num_classes, image_shape=image_shape)
+    return max(1, multiply_adds(module, torch.zeros(1, *image_shape)))
 
 
 @functools.cache  # a study asks for each of its points

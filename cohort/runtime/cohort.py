@@ -7,6 +7,7 @@ from torch import Tensor
 
 from cohort.learning.learner import Files
 from cohort.learning.windows import Means
+from cohort.runtime.clock import Times
 
 OnRecords = Callable[[int, Sequence[Means]], None]
 """Called with a student's number and the measurements that became due."""
@@ -59,6 +60,14 @@ class Cohort(Protocol):
 
     def weights_sha256(self) -> dict[int, str]:
         """Hash of each student's parameters and buffers."""
+        ...
+
+    def notices(self) -> Sequence[str]:
+        """What happened since the last call that the user should know of."""
+        ...
+
+    def times(self) -> Mapping[tuple[int, ...], Times]:
+        """Of each process, by its students: seconds busy and waiting in the steps since the last call."""
         ...
 
     def casualties(self) -> tuple[tuple[int, ...], ...]:

@@ -21,6 +21,8 @@ from torch import Tensor
 from torch.distributed import FileStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from cohort.learning.host import Host, others
+from cohort.runtime.clock import Clock
+from cohort.runtime.warm_up import check_gather
 from cohort.runtime.wire import Seat
 
 GROUP_TIMEOUT = datetime.timedelta(minutes=5)
@@ -37,11 +39,17 @@ class PosteriorGroup:
         seat: the host's place among the hosts, its rank, and how they write to one another.
         store: where the group meets: ``file:PATH`` on one node, else ``tcp:HOST:PORT``.
         backend: of torch.distributed.
+        device: of the host.
+        clock: of the host, told of the time in which it waits here.
     """
 
-    def __init__(self, seat: Seat, store: str, backend: str) -> None:
+    def __init__(
+        self, seat: Seat, store: str, backend: str, device: torch.device, clock: Clock
+    ) -> None:
         self.seat = seat
         self.backend = backend
+        self.device = torch.device("cpu") if backend == "gloo" else device
+        self.clock = clock
         rank, size = seat.place, len(seat.sizes)
         kind, _, place = store.partition(":")
         if kind == "file":
@@ -51,9 +59,21 @@ class PosteriorGroup:
         else:
             host, _, port = place.rpartition(":")
             rendezvous = TCPStore(host, int(port), size, is_master=rank == 0, timeout=GROUP_TIMEOUT)
+        # NVLink SHARP gathers in the order of the GPUs, which need not be that of the ranks (nccl issue
+        # 1906), and gains nothing for messages as short as ours.
+        os.environ.setdefault("NCCL_NVLS_ENABLE", "0")
         dist.init_process_group(
-            backend, store=rendezvous, rank=rank, world_size=size, timeout=GROUP_TIMEOUT
+            backend,
+            store=rendezvous,
+            rank=rank,
+            world_size=size,
+            timeout=GROUP_TIMEOUT,
+            device_id=None if backend == "gloo" else device,  # NCCL connects now, not in step 0
         )
+
+    def check(self) -> None:
+        """Raise GroupUnusableError if what is gathered is not what was sent."""
+        check_gather(self._all_gather, self.seat.place, self.device)
 
     def exchange_and_learn(self, host: Host, step: int, sequential: bool) -> None:
         """One step: predict, exchange messages, and learn, all at once or one host after another."""
@@ -67,7 +87,7 @@ class PosteriorGroup:
                 newest = host.learn_in_turn(step, *self.seat.around(others(shown, own)))
                 shown[rank] = self._write(newest)
             if rank + 1 < len(shown):  # nobody learns after the last host
-                with _group_errors():
+                with _group_errors(), self.clock.waiting():
                     dist.broadcast(shown[rank], src=rank)
 
     def close(self) -> None:
@@ -79,10 +99,14 @@ class PosteriorGroup:
         rows = [self.seat.messages.rows(size) for size in self.seat.sizes]
         if len(own) < max(rows):  # all ranks must send as much
             own = torch.cat([own, own.new_zeros(max(rows) - len(own), *own.shape[1:])])
-        gathered = [torch.empty_like(own) for _ in rows]
-        with _group_errors():
-            dist.all_gather(gathered, own)
+        gathered = self._all_gather(own)
         return [message[:of_host] for message, of_host in zip(gathered, rows, strict=True)]
+
+    def _all_gather(self, own: Tensor) -> list[Tensor]:
+        gathered = [torch.empty_like(own) for _ in self.seat.sizes]
+        with _group_errors(), self.clock.waiting():
+            dist.all_gather(gathered, own)
+        return gathered
 
     def _write(self, shown_SBC: Tensor) -> Tensor:
         message = self.seat.messages.write(shown_SBC)

@@ -38,6 +38,8 @@ class CohortConfig(RunConfig):
     """GPUs for the cohort in total; fewer than K are shared. Default: all that Ray sees, 0 if none."""
     per_process: int | None = None
     """At most so many students in a process; 1 gives each its own. Default: all that share a GPU, or a core (or --threads cores)."""  # noqa: E501
+    balance: bool = False
+    """Divide unlike students among processes, and cores among these, by what their networks cost, so that no process waits long for another. Default: all alike."""  # noqa: E501
     students: Network | tuple[Network, ...] | None = None
     """One network for all students, or K of them with commas between: a name (resnet32, wrn_28_10, mobilenet, inception_v1, any torchvision classifier, timm:NAME) or package.module:function, each with +exits or +exits=PLACE/PLACE behind it to have exits that learn from its deepest one. Default: the data set's recipe."""  # noqa: E501
     teacher: Teacher = "peers"
@@ -134,6 +136,8 @@ def _check_cohort(config: CohortConfig) -> None:
         check_nothing_travels(config, "--teacher is none", "name a teacher")
     if config.exchange == "in_process":
         check_nothing_travels(config, "--exchange is in_process", "use another --exchange")
+    if config.balance:
+        _check_balance(config)
     if config.exchange == "in_process" and config.address not in (None, LOCAL):
         raise ConfigError(
             f"--address is {config.address!r} with --exchange in_process, which uses no cluster; "
@@ -152,3 +156,16 @@ def check_nothing_travels(config: CohortConfig, why: str, instead: str) -> None:
     raise ConfigError(
         f"{asked}, but {why}, so that no posterior travels between processes; leave it out, or {instead}"
     )
+
+
+def _check_balance(config: CohortConfig) -> None:
+    """Raise ConfigError for what says otherwise how students and cores are divided."""
+    others = {
+        "exchange in_process, where all students are in one process": config.in_this_process,
+        f"per-process {config.per_process}, which divides them by number": config.per_process,
+        f"threads {config.threads}, which gives all processes as many": config.threads,
+        "schedule sequential, whose students take turns": config.schedule == "sequential",
+    }
+    for what, given in others.items():
+        if given:
+            raise ConfigError(f"--balance is on with --{what}; leave one of them out")

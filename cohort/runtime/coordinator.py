@@ -15,6 +15,7 @@ from cohort.run.ending import prefixed, write_student
 from cohort.run.owner import Owner
 from cohort.runtime.cohort import Cohort, HeldOut
 from cohort.runtime.recovery import Drop, RecoveryPolicy, Restart, Stop
+from cohort.runtime.waits import Waits
 
 Evaluation = dict[int | str, dict[str, float]]
 """Measurements of each student, by number, and of their ``ensemble``."""
@@ -52,10 +53,13 @@ class Coordinator:
         self.evaluation: Evaluation = {}
         """The newest one, of ``evaluated_at`` steps done."""
         self.evaluated_at = -1
+        self.waits = Waits(owner.journal.notice, owner.plan.steps_per_epoch)
+        self.notices: list[str] = []
 
     def train(self) -> bool:
         """Train to the plan's last step, or until the owner is to stop; whether that was reached."""
         step = self._begin()
+        self._tell()
         self.journal.start(step, self.cohort.students)
         while step < self.plan.total_steps and not self.owner.stopping():
             try:
@@ -68,8 +72,10 @@ class Coordinator:
         return step == self.plan.total_steps
 
     def about(self) -> dict[str, Any]:
-        """Nothing besides what config.yaml has."""
-        return {}
+        """What no config has: how the hosts' time was spent, and what did not go as it asked for."""
+        hosts = self.waits.hosts()
+        told = {"notices": self.notices} if self.notices else {}
+        return ({"hosts": hosts} if hosts else {}) | told
 
     def evaluate(self, step: int) -> Evaluation:
         """Test measurements of every student and of their ensemble.
@@ -126,15 +132,23 @@ class Coordinator:
             yield student, self.owner.fresh(student, files)
 
     def _train_to(self, step: int, stop: int) -> int:
-        step = self.cohort.advance(step, stop, self.journal.trained, self.owner.stopping)
+        start = step
+        step = self.cohort.advance(start, stop, self.journal.trained, self.owner.stopping)
         ended = step == self.plan.total_steps
         with self.journal.paused():
+            self.waits.add(self.cohort.times(), step - start)
             # Evaluated first: the records up to a checkpoint's step are then complete.
             if ended or step % self.plan.eval_every == 0:
                 self.evaluate(step)
             if ended or step % self.plan.checkpoint_every == 0:
                 self._save(step)
         return step
+
+    def _tell(self) -> None:
+        """Pass on what the user should know of the cohort."""
+        for text in self.cohort.notices():
+            self.notices.append(text)
+            self.journal.notice(text)
 
     def _save(self, step: int) -> None:
         self.cohort.flush_records(self.journal.trained)
@@ -180,6 +194,7 @@ class Coordinator:
         checkpoint = self.owner.go_back()
         self.cohort.restore(checkpoint.load)
         self.journal.rewind(checkpoint.step, self.cohort.students)
+        self._tell()
         names = ", ".join(map(str, decision.students))
         self.journal.notice(
             f"student {names} died and was {decision.verb}; all go on from step {checkpoint.step}"

@@ -15,6 +15,7 @@ from cohort.runtime.cohort import OnRecords, Stopping
 from cohort.runtime.config import CohortConfig, check_nothing_travels
 from cohort.runtime.host import HostActor
 from cohort.runtime.in_flight import InFlight, Refs
+from cohort.runtime.joining import wait_until_joined
 from cohort.runtime.pace import FEWEST, Pace
 from cohort.runtime.wire import Messages, Seat, sums_pay
 
@@ -99,11 +100,13 @@ class CollectiveExchange:
         self.pace = Pace()
 
     def open(self, hosts: Hosts, places: Places) -> None:
-        """Form the torch.distributed group: NCCL if each host has a GPU of its own, else gloo."""
+        """Form the torch.distributed group: NCCL if each host has a GPU of its own, else gloo.
+
+        Raises GroupUnusableError if it does not work though all hosts live.
+        """
         store, backend = _rendezvous(hosts, places), _backend(places)
-        seats = seats_of(places, self.messages)
-        joining = zip(hosts, seats, strict=True)
-        ray.get([host.join_group.remote(seat, store, backend) for host, seat in joining])
+        joining = zip(hosts, seats_of(places, self.messages), strict=True)
+        wait_until_joined([host.join_group.remote(seat, store, backend) for host, seat in joining])
 
     def advance(
         self, hosts: Hosts, start: int, stop: int, on_records: OnRecords, stopping: Stopping
@@ -113,6 +116,10 @@ class CollectiveExchange:
             lambda host, a, b: host.learn_in_group.remote(a, b, self.sequential),
             self.pace, hosts, start, stop, on_records, stopping,
         )  # fmt: skip
+
+    def through_object_store(self) -> ObjectStoreExchange:
+        """The same messages the other way, where no group works."""
+        return ObjectStoreExchange(sequential=self.sequential, messages=self.messages)
 
 
 class NoExchange:

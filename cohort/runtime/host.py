@@ -6,10 +6,10 @@ leaves and arrives as ``cohort.runtime.letters`` says.
 Shapes: S students of the host, B batch, C classes.
 """
 
-import functools
+import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from cohort.data.fed import with_feed
 from cohort.learning.host import Host
 from cohort.learning.learner import Files
 from cohort.learning.plan import TrainingPlan
+from cohort.learning.precision import check_device, set_precision
 from cohort.learning.student_files import weights_sha256
 from cohort.learning.windows import Means
 from cohort.metrics.classification import entropy
@@ -29,35 +30,17 @@ from cohort.models.modules import count_parameters
 from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
 from cohort.objectives.peer_sum import Peer
+from cohort.runtime.clock import Clock, Times
 from cohort.runtime.collective import PosteriorGroup, new_store
 from cohort.runtime.feeding import NodeFeed
 from cohort.runtime.letters import Letter, opened, sealed
+from cohort.runtime.own_gpu import own_device
 from cohort.runtime.usage import usage
 from cohort.runtime.wire import Seat
 
 Array = npt.NDArray[np.float32]
 Records = dict[int, list[Means]]
 """Measurements that became due, by student."""
-Asked = ParamSpec("Asked")
-Answer = TypeVar("Answer")
-
-
-def _in_order(
-    task: Callable[Concatenate["HostActor", Asked], Answer],
-) -> Callable[Concatenate["HostActor", Asked], Answer]:
-    """A task that is no use after one that failed: it raises that one's error, for all who ask later."""
-
-    @functools.wraps(task)
-    def tried(self: "HostActor", /, *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
-        if self.failure is not None:
-            raise self.failure
-        try:
-            return task(self, *args, **kwargs)
-        except Exception as error:
-            self.failure = error
-            raise
-
-    return tried
 
 
 class HostActor:
@@ -65,7 +48,8 @@ class HostActor:
 
     def __init__(self, threads: int, device: str) -> None:
         torch.set_num_threads(threads)
-        self.device = torch.device(device)
+        self.device = own_device(device)
+        self.clock = Clock()
         self.group: PosteriorGroup | None = None
         self.failure: Exception | None = None
 
@@ -77,7 +61,12 @@ class HostActor:
         dataset: ImageDataset,
         objective: MutualLearning,
     ) -> dict[str, Any]:
-        """Make the students at step 0; returns where they run and how large each is."""
+        """Make the students at step 0; returns where they run and how large each is.
+
+        Raises ConfigError for a precision that the device does not have.
+        """
+        check_device(plan.precision, self.device)
+        set_precision(plan.precision)  # the process is this host's
         self.host = Host(networks, plan, dataset, objective, device=self.device)
         self.failure = None
         sizes = {
@@ -103,41 +92,42 @@ class HostActor:
     # One step, through the object store: shown is what all other hosts wrote, in order
 
     @ray.method
-    @_in_order
     def predict(self, step: int) -> Letter:
         """Log-posteriors on the batch of ``step``, for other hosts."""
-        return self._write(self.host.predict(step))
+        with self._step():
+            return self._write(self.host.predict(step))
 
     @ray.method
-    @_in_order
     def learn(self, step: int, *shown: Letter) -> None:
         """Learn from what other hosts have shown."""
-        self.host.learn(step, *self._read(shown))
+        with self._step():
+            self.host.learn(step, *self._read(shown))
 
     @ray.method
-    @_in_order
     def learn_then_predict(self, step: int, *shown: Letter) -> Letter:
         """One task a step: learn from ``step``, then predict on the next one."""
-        self.host.learn(step, *self._read(shown))
-        return self._write(self.host.predict(step + 1))
+        with self._step():
+            self.host.learn(step, *self._read(shown))
+            return self._write(self.host.predict(step + 1))
 
     @ray.method
-    @_in_order
     def learn_in_turn(self, step: int, *shown: Letter) -> Letter:
         """Learn from ``step`` one after the other, and show new posteriors (Algorithm 1)."""
-        return self._write(self.host.learn_in_turn(step, *self._read(shown)))
+        with self._step():
+            return self._write(self.host.learn_in_turn(step, *self._read(shown)))
 
     @ray.method
-    @_in_order
     def learn_in_turn_then_predict(self, step: int, *shown: Letter) -> Letter:
         """The same of the last host, whose new posteriors nobody needs: then predict on the next step."""
-        self.host.learn_in_turn(step, *self._read(shown))
-        return self._write(self.host.predict(step + 1))
+        with self._step():
+            self.host.learn_in_turn(step, *self._read(shown))
+            return self._write(self.host.predict(step + 1))
 
     @ray.method
-    @_in_order
     def drain(self) -> Records:
-        """Measurements that became due; the error of the first step since a restore that failed here."""
+        """Measurements that became due. Raises the error of a step that failed since the last restore."""
+        if self.failure is not None:
+            raise self.failure
         return self.host.drain()
 
     # Many steps in one task
@@ -145,9 +135,10 @@ class HostActor:
     @ray.method
     def learn_apart(self, start: int, stop: int, sequential: bool) -> Records:
         """Steps ``start`` to ``stop`` without other hosts."""
-        for step in range(start, stop):
-            self.host.advance(step, sequential)
-        return self.host.drain()
+        with self.clock.working():
+            for step in range(start, stop):
+                self.host.advance(step, sequential)
+            return self.host.drain()
 
     @ray.method
     def rendezvous(self, one_node: bool) -> str:
@@ -156,21 +147,24 @@ class HostActor:
 
     @ray.method
     def join_group(self, seat: Seat, store: str, backend: str) -> None:
-        """Become a rank of the torch.distributed group in which posteriors are gathered."""
+        """Become a rank of the torch.distributed group in which messages are gathered, and try it."""
         self._leave_group()
-        self.group = PosteriorGroup(seat, store, backend)
+        self.clock = Clock.of(backend)
+        self.group = PosteriorGroup(seat, store, backend, self.device, self.clock)
+        self.group.check()
 
     @ray.method
     def learn_in_group(self, start: int, stop: int, sequential: bool) -> Records:
         """Steps ``start`` to ``stop``, exchanging posteriors in the group."""
         assert self.group is not None, "learn_in_group without join_group"
-        try:
-            for step in range(start, stop):
-                self.group.exchange_and_learn(self.host, step, sequential)
-        except BaseException:
-            self._leave_group()
-            raise
-        return self.host.drain()
+        with self.clock.working():
+            try:
+                for step in range(start, stop):
+                    self.group.exchange_and_learn(self.host, step, sequential)
+            except BaseException:
+                self._leave_group()
+                raise
+            return self.host.drain()
 
     # Between steps
 
@@ -203,6 +197,12 @@ class HostActor:
         for student, of_student in files.items():
             self.host.restore(student, of_student)
         self.failure = None
+        self.clock.reset()
+
+    @ray.method
+    def times(self) -> Times:
+        """Seconds busy and waiting in the steps since the last call."""
+        return self.clock.take()
 
     @ray.method
     def keep(self, students: Sequence[int]) -> None:
@@ -227,6 +227,18 @@ class HostActor:
             "device": str(self.device),
             "gpus": tuple(ray.get_gpu_ids()),
         }
+
+    @contextlib.contextmanager
+    def _step(self) -> Iterator[None]:
+        """Inside is a task of a step; one after a task that failed fails by the same error."""
+        if self.failure is not None:
+            raise self.failure
+        with self.clock.working():
+            try:
+                yield
+            except Exception as error:
+                self.failure = error
+                raise
 
     def _write(self, shown_SBC: Tensor) -> Letter:
         self._written = self.seat.messages.write(shown_SBC)

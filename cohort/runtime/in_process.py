@@ -1,5 +1,6 @@
 """The cohort in this process: one host, and no Ray."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -9,11 +10,13 @@ from cohort.data.dataset import ImageDataset
 from cohort.learning.host import Host
 from cohort.learning.learner import Files
 from cohort.learning.plan import TrainingPlan
+from cohort.learning.process import lent_process
 from cohort.learning.student_files import weights_sha256
 from cohort.metrics.classification import entropy
 from cohort.models.modules import count_parameters
 from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
+from cohort.runtime.clock import Times
 from cohort.runtime.cohort import HeldOut, Load, OnRecords, Stopping
 
 
@@ -32,9 +35,8 @@ class InProcessCohort:
         device: torch.device,
     ) -> None:
         self.sequential = sequential
-        self._threads_before = torch.get_num_threads()
-        self._random_state_before = torch.get_rng_state()
-        torch.set_num_threads(threads)
+        self._process = contextlib.ExitStack()
+        self._process.enter_context(lent_process(threads, plan.precision))
         self.host = Host(dict(enumerate(networks)), plan, dataset, objective, device=device)
         self.parameters = {
             learner.student: count_parameters(learner.network) for learner in self.host.learners
@@ -82,6 +84,14 @@ class InProcessCohort:
         """Hash of each student's parameters and buffers."""
         return {learner.student: weights_sha256(learner.network) for learner in self.host.learners}
 
+    def notices(self) -> Sequence[str]:
+        """None."""
+        return ()
+
+    def times(self) -> dict[tuple[int, ...], Times]:
+        """None: there is one process, which waits for nobody."""
+        return {}
+
     def casualties(self) -> tuple[tuple[int, ...], ...]:
         """None: students cannot die without their process, which is this one."""
         return ()
@@ -95,9 +105,8 @@ class InProcessCohort:
         self.host.keep([student for student in self.students if student not in students])
 
     def close(self) -> None:
-        """Give the process back its torch threads and random state."""
-        torch.set_num_threads(self._threads_before)
-        torch.set_rng_state(self._random_state_before)
+        """Give the process back its torch threads, precision and random state."""
+        self._process.close()
 
     def _hand_over(self, on_records: OnRecords) -> None:
         for student, records in self.host.drain().items():

@@ -64,18 +64,25 @@ class Division:
     """Which students share a process, and what each process gets."""
 
     hosts: tuple[tuple[int, ...], ...]
-    """Numbers of each host's students; in order, hosts differing by one student at most."""
+    """Numbers of each host's students, in order; hosts differ by one student at most, if not by cost."""
     share: Share
     """Of each host."""
     threads: int
     """Torch threads of each host on the CPU."""
     notice: str | None = None
     """A sentence for the user if students share a core or a GPU."""
+    by_cost: tuple[tuple[Share, int], ...] = ()
+    """With ``--balance``, the share and the threads of each host instead."""
 
     @property
     def students(self) -> int:
         """How many there are."""
         return sum(map(len, self.hosts))
+
+    @property
+    def shares(self) -> tuple[tuple[Share, int], ...]:
+        """What each host gets, and its torch threads."""
+        return self.by_cost or ((self.share, self.threads),) * len(self.hosts)
 
 
 def share_out(

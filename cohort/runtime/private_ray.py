@@ -46,6 +46,8 @@ UNREAD = "RAY_IGNORE_UNHANDLED_ERRORS"
 """When a student dies, posteriors that nobody will read hold its error, which was read already."""
 WAITING = "TUNE_MAX_PENDING_TRIALS_PG"
 """Trials that wait for places; by itself Tune takes one, and short trials run one by one."""
+ALL_GPUS = "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"
+"""Of an actor's own environment: it sees all GPUs of its node; see ``own_gpu``."""
 NO_WAITING: dict[str, Any] = {"controller_failure_limit": 1}
 """Of ``ray.train.FailureConfig``: by default Ray Train waits for a busy cluster for ever."""
 

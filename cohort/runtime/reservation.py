@@ -31,14 +31,14 @@ def reserved(division: Division) -> Iterator[Reservation]:
 
     Never waits for ever: raises ConfigError if others hold what the students need.
     """
-    share, hosts = division.share, len(division.hosts)
-    group: PlacementGroup = placement_group([share.resources()] * hosts, strategy="PACK")
+    shares = [share for share, _ in division.shares]
+    group: PlacementGroup = placement_group([s.resources() for s in shares], strategy="PACK")
     if not group.wait(PLACEMENT_SECONDS):
         remove_placement_group(group)
         free = ray.available_resources()  # type: ignore[no-untyped-call]
         raise ConfigError(
-            f"--k is {division.students}: the students need {hosts * share.cpus:g} CPUs and "
-            f"{hosts * share.gpus:g} GPUs, "
+            f"--k is {division.students}: the students need {sum(s.cpus for s in shares):g} CPUs "
+            f"and {sum(s.gpus for s in shares):g} GPUs, "
             f"but others left {free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs free "
             f"for {PLACEMENT_SECONDS:.0f} s; wait for them, or use fewer students"
         )

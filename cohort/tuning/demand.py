@@ -14,6 +14,7 @@ from cohort.errors import ConfigError
 from cohort.jobs.config import JobConfig
 from cohort.jobs.ods.config import OdsConfig
 from cohort.jobs.placement import place
+from cohort.learning.precision import check_precision
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.placement import Division, Node, Share, share_out
 from cohort.tuning.study import Resources
@@ -64,13 +65,16 @@ def demand_of(
     """What a trial with this config takes of the cluster.
 
     ``largest_network`` counts parameters. Raises ConfigError, with the arithmetic and what would
-    fit, if the cluster is too small for it even when nothing else runs.
+    fit, if the cluster is too small for it even when nothing else runs, or has no GPU for tf32.
     """
     if isinstance(config, CohortConfig) and config.exchange != "in_process":
-        return _of_students(config, cluster, resources, largest_network)
-    if isinstance(config, JobConfig) and config.workers > 0:
+        demand = _of_students(config, cluster, resources, largest_network)
+    elif isinstance(config, JobConfig) and config.workers > 0:
         return _of_workers(config, cluster, resources)
-    return Demand(own=_own_share(config, cluster.here, resources))
+    else:
+        demand = Demand(own=_own_share(config, cluster.here, resources))
+    check_precision(config.precision, on_gpu=any("GPU" in bundle for bundle in demand.bundles))
+    return demand
 
 
 def most_at_once(demands: Iterable[Demand], cluster: Cluster) -> int | None:
@@ -154,7 +158,8 @@ def _of_workers(config: JobConfig, cluster: Cluster, resources: Resources) -> De
             "resources out, or use workers 0"
         )
     pool = (config.teacher_pool or 0) if isinstance(config, OdsConfig) else 0
-    place(cluster.nodes, config.workers, config.gpus, config.threads, beside=pool)
+    placement = place(cluster.nodes, config.workers, config.gpus, config.threads, beside=pool)
+    check_precision(config.precision, on_gpu=placement.gpus)
     return Demand(workers=config.workers + pool)
 
 

@@ -134,6 +134,11 @@ def test_more_gpus_than_the_machine_has(refused, monkeypatch):
     check_says(refused("--gpus", 1), "--gpus is 1", "has 0")
 
 
+def test_tf32_without_a_gpu(refused):
+    line = refused("--precision", "tf32", "--gpus", 0)
+    check_says(line, "--precision is tf32", "on CPU", "use fp32 or bf16")
+
+
 # Data
 
 

@@ -110,6 +110,7 @@ def test_networks(refused, flags, words):
         (["--workers", 3], ["--batch-size is 32", "--workers 3", "multiple"]),
         (["--workers", 2, "--test-subset", 1], ["--workers is 2", "1 images", "fewer"]),
         (["--gpus", 3], ["--gpus is 3 with --workers 0", "--workers 3"]),
+        (["--precision", "tf32", "--gpus", 0], ["--precision is tf32", "on CPU"]),
         (["--threads", 1_000_000], ["--threads is 1000000", "or fewer"]),
         (["--batch-size", 65], ["--batch-size is 65", "64"]),
     ],

@@ -86,6 +86,7 @@ def test_the_exchange_alone(ray_of_four, here, tmp_path):
         (["--latency", "8x10", "--steps-per-round", "1"], "--steps-per-round is 1 with --latency"),
         (["--aggregate", "sum", "--teacher", "none"], "--teacher is 'none'"),
         (["--gpus", "99"], "--gpus is 99, but this machine has "),
+        (["--gpus", "0", "--precision", "tf32"], "--precision is tf32, which only a GPU has"),
         (["--k", "1"], "--k is 1 with --teacher peers"),
         (["--teacher", "none"], "--teacher is 'none'"),
         (["--output", "."], "--output is '.', a directory; "),
@@ -124,6 +125,7 @@ def test_every_method_and_two_step_distillation(here, tmp_path):
     [
         (["--steps", "0"], "--steps is 0; it must be greater than 0"),
         (["--gpus", "2"], "--gpus is 2; it must be 0 or 1"),
+        (["--gpus", "0", "--precision", "tf32"], "--precision is tf32, which only a GPU has"),
         (["--model", "resnet8+exits"], "--model is 'resnet8+exits'; name the network without"),
         (["--model", "resnet9"], "--model is 'resnet9'"),
         (["--batch-size", "9999"], "--batch-size is 9999; it must be at most the 1437 images"),

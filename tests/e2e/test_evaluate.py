@@ -36,6 +36,7 @@ def test_a_run_is_measured_again(tmp_path, monkeypatch, capsys):
         test_subset=100,
         exchange="in_process",
         threads=1,
+        precision="bf16",
         run_dir=str(tmp_path / "run"),
     )
     summary = train_cohort(config).summary
@@ -55,6 +56,7 @@ def test_a_job_is_measured_again(tmp_path, method):
         test_subset=100,
         workers=0,
         threads=1,
+        precision="bf16",
         run_dir=str(tmp_path / "run"),
     )
     summary = self_distill(config).summary

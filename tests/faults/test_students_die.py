@@ -5,6 +5,7 @@ import multiprocessing
 
 import psutil
 import pytest
+import ray
 import torch
 
 from cohort import CohortConfig, RunError, train_cohort
@@ -12,6 +13,9 @@ from cohort.models.registry import build_network
 from cohort.reporting.records import read_metrics
 from cohort.run.checkpoint import newest_checkpoint
 from cohort.run.folder import RunFolder
+from cohort.runtime.joining import wait_until_joined
+from cohort.runtime.warm_up import GroupUnusableError
+from tests.support.groups import Mortal, Silent, answer
 from tests.support.local_ray import ray_with_fuse
 
 NETWORKS = "tests.support.networks"
@@ -44,7 +48,10 @@ def config(run_dir, **options):
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """A file that students start from."""
-    file = tmp_path_factory.mktemp("weights") / "resnet8.pt"
+    return write_weights(tmp_path_factory.mktemp("weights") / "resnet8.pt")
+
+
+def write_weights(file):
     torch.manual_seed(1)
     network = build_network("resnet8", num_classes=7, image_shape=(1, 8, 8))
     torch.save(network.state_dict(), file)
@@ -97,6 +104,46 @@ def test_a_cohort_whose_students_die_equals_an_undisturbed_one(
     assert result.summary["status"] == "finished"
     assert hashes(result.summary) == undisturbed[0]
     assert losses(tmp_path / "run") == undisturbed[1]
+
+
+def test_hosts_whose_group_hangs_leave_it_for_the_object_store(
+    ray_and_fuse, undisturbed, tmp_path, monkeypatch
+):
+    """Before step 0, all together; one that dies later finds the way that is left."""
+    remote = ray.remote(max_restarts=0, max_task_retries=0)(Silent)
+    monkeypatch.setattr("cohort.runtime.actors.RemoteHost", remote)
+    monkeypatch.setattr("cohort.runtime.joining.WARM_UP_SECONDS", 3)
+    ray_and_fuse.touch()
+    options = {"exchange": "collective", "pretrained": str(write_weights(tmp_path / "w.pt"))}
+    summary = train_cohort(config(tmp_path / "run", **options)).summary
+    assert not ray_and_fuse.exists(), "the fault did not fire"
+    assert summary["notices"] == [
+        "--exchange collective does not work here (3 of 3 hosts did not answer within 3 s); "
+        "posteriors travel through the object store instead"
+    ]
+    assert summary["restarts"] == 1
+    assert hashes(summary) == undisturbed[0]
+    times = [
+        (host["busy_seconds_per_epoch"], host["wait_seconds_per_epoch"])
+        for host in summary["hosts"]
+    ]
+    assert [host["students"] for host in summary["hosts"]] == [[0], [1], [2]]
+    assert all(busy > 0 and waited > 0 for busy, waited in times)
+
+
+def test_a_group_that_does_not_work_and_a_host_that_died_are_told_apart():
+    """Whatever the others say: a host's death is what they complain of."""
+    member = ray.remote(num_cpus=0.1, max_retries=0)(answer)
+    dying = ray.remote(num_cpus=0.1)(Mortal).remote()
+    wait_until_joined([member.remote(None)])
+    for error, words in [
+        (GroupUnusableError("host 1 heard nothing"), "^host 1 heard nothing$"),
+        (ValueError("no such backend\nat all"), "^ValueError: no such backend$"),
+    ]:
+        with pytest.raises(GroupUnusableError, match=words):
+            wait_until_joined([member.remote(None), member.remote(error)])
+    with pytest.raises(ray.exceptions.RayActorError):
+        wait_until_joined([member.remote(GroupUnusableError("a peer is gone")), dying.die.remote()])
 
 
 def students_of_this_run():

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from cohort.errors import ConfigError
 from cohort.learning.teachers import Teachers
@@ -24,14 +25,14 @@ from cohort.objectives.perturbation import InputPerturbation
 SHAPE = (3, 16, 16)
 
 
-def network(seed, name="resnet8", mean=0.5):
+def network(seed, name="resnet8", mean=0.5, channels=3):
     torch.manual_seed(seed)
-    built = build_network(name, num_classes=10, image_shape=SHAPE)
+    built = build_network(name, num_classes=10, image_shape=(channels, *SHAPE[1:]))
     for module in built.modules():  # statistics that differ from teacher to teacher, and from 0, 1
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.1)
             module.running_var.uniform_(0.5, 2)
-    return Normalised(built, (mean,) * 3, (0.25,) * 3)
+    return Normalised(built, (mean,) * channels, (0.25,) * channels)
 
 
 def networks(count=3):
@@ -90,6 +91,22 @@ def test_posteriors_are_float32_under_autocast(stacked):
         posteriors = teachers.log_posteriors(images())
     assert posteriors.dtype == torch.float32
     torch.testing.assert_close(posteriors.exp().sum(dim=2), torch.ones(2, 4))
+
+
+@pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="torch knows no CUDA")
+@pytest.mark.parametrize(
+    ("name", "channels", "count"), [("resnet8", 3, 1), ("resnet8", 1, 2), ("mobilenet", 3, 2)]
+)
+def test_stacked_teachers_are_called_on_a_gpu_as_torch_can(name, channels, count):
+    """Tensors without values say that they are on one: its batch normalisation asks for their format."""
+    modules = [network(seed, name, channels=channels) for seed in range(count)]
+    teachers = Teachers(modules, stacked=True)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        teachers.to(torch.device("cuda"))
+        x = torch.empty(4, channels, 16, 16, device="cuda").to(memory_format=torch.channels_last)
+        posteriors = teachers.log_posteriors(x)
+    assert posteriors.shape == (count, 4, 10)
+    assert posteriors.is_cuda
 
 
 class Strided(nn.Module):

@@ -12,6 +12,7 @@ from ray.cluster_utils import Cluster
 
 from cohort import CohortConfig, ConfigError, train_cohort
 from cohort.reporting.records import read_metrics
+from cohort.runtime.own_gpu import VISIBLE, environment, index_of
 from tests.support.command import run_here
 from tests.support.pictures import make_market
 
@@ -160,6 +161,30 @@ def test_a_feeder_on_each_node_gives_what_lies_in_memory_though_one_is_lost(
     assert victim.node_id in before
     assert len(nodes_of("NodeFeeder", "ALIVE", "DEAD") - before) == 1, "the spare has none"
     assert not nodes_of("NodeFeeder", "ALIVE", "RESTARTING", "PENDING_CREATION")
+
+
+@pytest.mark.parametrize(
+    ("visible", "own"), [(None, {0, 1}), ("5,7", {"5", "7"})], ids=["all", "two of the machine"]
+)
+def test_an_actor_with_a_gpu_sees_those_of_others_and_knows_its_own(
+    cluster, joined, monkeypatch, visible, own
+):
+    """Of two that the node only claims to have: what Ray hands out needs no hardware."""
+    monkeypatch.delenv(VISIBLE, raising=False)
+    if visible is not None:
+        monkeypatch.setenv(VISIBLE, visible)
+    node = cluster.add_node(num_cpus=0, num_gpus=2)
+
+    class Holder:
+        def gpu(self):
+            return os.environ.get(VISIBLE), ray.get_gpu_ids()
+
+    kind = ray.remote(Holder).options(num_cpus=0, num_gpus=1, **environment("cuda"))
+    seen = ray.get([holder.gpu.remote() for holder in [kind.remote(), kind.remote()]])
+    cluster.remove_node(node)
+    assert [shown for shown, _ in seen] == [visible, visible]
+    assert {gpu for _, (gpu,) in seen} == own
+    assert {index_of(gpus, shown) for shown, gpus in seen} == {0, 1}
 
 
 def test_a_cluster_that_others_occupy_is_not_waited_for_for_ever(joined, tmp_path, monkeypatch):

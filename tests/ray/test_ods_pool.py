@@ -130,6 +130,7 @@ def test_a_pool_teaches_every_worker_its_part_of_the_batch(teachers, perturbatio
     mailbox = Here(SimpleNamespace(kept=lambda: (stored.job, stored.dataset)))
     monkeypatch.setattr(ray, "get_actor", {"mailbox": mailbox}.get)
     actors = [TeacherActor("mailbox", mine, "cpu", 1) for mine in held]
+    assert torch.backends.cudnn.conv.fp32_precision == "ieee"  # as in any process of a run in fp32
     pool = TeacherPool(tuple(map(Here, actors)), held, job.perturbation, job.config.seed)
     for rank in (0, 1):
         alone = replace(job, config=replace(job.config, teacher_pool=None))

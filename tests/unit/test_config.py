@@ -60,6 +60,7 @@ FLAGS = {
     "--k": 2,
     "--gpus": None,
     "--per-process": None,
+    "--balance": False,
     "--students": None,
     "--teacher": "peers",
     "--schedule": "simultaneous",
@@ -78,7 +79,7 @@ FLAGS = {
 CHOICES = {
     "teacher": ("peers", "ensemble", "ensemble_logits", "none"),
     "schedule": ("simultaneous", "sequential"),
-    "precision": ("fp32", "bf16"),
+    "precision": ("fp32", "tf32", "bf16"),
     "exchange": ("object_store", "collective", "in_process"),
     "aggregate": ("auto", "gather", "sum"),
     "wire": ("fp32", "fp16"),
@@ -403,6 +404,7 @@ def test_a_resumed_run_may_differ_in(key):
         ("data_seed", 3),
         ("validation", 20),
         ("pretrained", "weights.pt"),
+        ("balance", True),
     ],
 )
 def test_a_resumed_run_may_not_differ_in(key, value):

@@ -26,7 +26,7 @@ BENCHMARK = "--batch-size --precision --threads --gpus --seed --rounds --output"
 FLAGS = {
     "train": f"""{TRAINS}
         --k --per-process --students --teacher --schedule --temperature --mimicry-weight --exchange
-        --aggregate --wire --on-failure --baseline --no-baseline
+        --aggregate --wire --on-failure --balance --no-balance --baseline --no-baseline
     """,
     "self-distill": f"{JOB} --model --exits --method --teacher --alpha --hint-weight --temperature",
     "ods-distill": f"""{JOB}
@@ -46,6 +46,10 @@ FLAGS = {
     """,
     "bench self-distill": f"{SHARED} {BENCHMARK} --model --steps",
     "bench feed": f"-h --help {BENCHMARK} --k --students --image-size --images --decoders --steps",
+    "bench against": f"""-h --help {BENCHMARK}
+        --k --students --image-size --classes --exchange --channels-last --no-channels-last
+        --packages --steps
+    """,
     "bench ods": f"""-h --help {BENCHMARK}
         --model --members --image-size --classes --steps --stacked-teachers --no-stacked-teachers
     """,

@@ -170,3 +170,25 @@ def test_people_beside_a_baseline_fit_80_columns():
     assert row.split()[1:] == [
         "mobilenet_…", "3,999,999", "45.12", "44.01", "60.00", "70.0", "0.400", "+5.12"
     ]  # fmt: skip
+
+
+def host(students, busy, waited):
+    keys = ("students", "busy_seconds_per_epoch", "wait_seconds_per_epoch")
+    return dict(zip(keys, (students, busy, waited), strict=True))
+
+
+def test_who_waits_for_whom_stands_in_the_table_and_below_it():
+    output = io.StringIO()
+    slow = {**SUMMARY, "hosts": [host([0], 4.0, 7.5), host([1], 11.0, 0.5)]}
+    table = summary_table(slow)
+    assert headings(table)[-1] == "waits\ns"
+    assert [row[-1] for row in cells(table)] == ["7.5", "0.5", "–"]
+    print_summary(Console(file=output, width=100), slow)
+    assert "waits s: seconds an epoch in which a student's process waited" in output.getvalue()
+    assert output.getvalue().endswith("student 0 waits 7.0 s an epoch for student 1\n")
+
+
+def test_students_who_keep_pace_have_no_such_column():
+    assert "waits\ns" not in headings(
+        summary_table({**SUMMARY, "hosts": [host([0], 4.0, 0.3), host([1], 4.1, 0.2)]})
+    )

@@ -269,6 +269,21 @@ REFUSED = {
     ),
 }
 
+TF32 = [
+    cohort_of(2, precision="tf32"),
+    cohort_of(2, precision="tf32", exchange="in_process"),
+    SelfDistillConfig(workers=1, precision="tf32"),
+    SelfDistillConfig(workers=0, precision="tf32"),
+]
+
+
+@pytest.mark.parametrize("config", TF32)
+def test_tf32_needs_a_gpu(config):
+    assert demand_of(config, cluster_of((2, 2)), NOTHING)
+    for cluster, options in ((cluster_of((2, 0)), {}), (cluster_of((2, 2)), {"gpus": 0})):
+        with pytest.raises(ConfigError, match="--precision is tf32, which only a GPU has"):
+            demand_of(replace(config, **options), cluster, NOTHING)
+
 
 @pytest.mark.parametrize(("config", "resources", "sentence"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_is_refused_in_a_sentence(config, resources, sentence):

@@ -18,6 +18,7 @@ from cohort.benchmark.exchange.config import MODES, BenchConfig, Mode
 from cohort.benchmark.turns import gpus_for, seconds_of, time_rounds
 from cohort.config_file import to_yaml
 from cohort.errors import ConfigError, RunError
+from cohort.learning.precision import check_precision
 from cohort.runtime.actors import RayCohort
 from cohort.runtime.assembly import assemble, session
 from cohort.runtime.cohort import OnRecords, Stopping
@@ -56,6 +57,7 @@ def measure(config: BenchConfig) -> Measurements:
     Raises ConfigError if a cohort cannot be built as configured, RunError if a launch failed.
     """
     gpus = gpus_for(config.gpus, most=config.k)
+    check_precision(config.precision, on_gpu=gpus > 0)
     parts = prepare(config.cohort("object_store", gpus))
     timed: Sequence[Mode] = MODES if config.startup else ()
     startup = {mode: time_startup(config, mode, gpus) for mode in timed}

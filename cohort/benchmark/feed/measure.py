@@ -17,6 +17,7 @@ from cohort.config import height_and_width
 from cohort.data.dataset import ImageDataset
 from cohort.data.fed import Batch, with_feed
 from cohort.data.pictures.files import PictureFiles
+from cohort.learning.precision import check_precision
 from cohort.runtime.actors import RayCohort
 from cohort.runtime.assembly import assemble, session
 from cohort.runtime.exchange import choose_exchange
@@ -49,6 +50,7 @@ class Measurements:
 def measure(config: FeedBenchConfig) -> Measurements:
     """Run the benchmark. Raises ConfigError if the cohort cannot be built as configured."""
     gpus = gpus_for(config.gpus, most=config.k)
+    check_precision(config.precision, on_gpu=gpus > 0)
     height, width = height_and_width(config.image_size)
     with tempfile.TemporaryDirectory(prefix="cohort-") as folder:
         make_folder(Path(folder), config.images, CLASSES, height, width)

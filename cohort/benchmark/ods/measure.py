@@ -15,6 +15,7 @@ from cohort.benchmark.turns import device_for, seconds_of, time_rounds, wait
 from cohort.config import Perturbation
 from cohort.learning.optimizers import build_optimizer
 from cohort.learning.plan import TrainingPlan
+from cohort.learning.precision import autocast
 from cohort.learning.teachers import Teachers
 from cohort.learning.teaching import member_logits
 from cohort.models.normalised import Normalised
@@ -59,14 +60,14 @@ class Step:
     optimizer: Optimizer
     images_BCHW: Tensor
     labels_B: Tensor
-    bf16: bool
+    autocast: torch.autocast
     teachers: Teachers | None
     perturbation: InputPerturbation
 
     def __call__(self, step: int, part_done: PartDone = lambda part: None) -> None:
         """Carry out a step, and say when each of ``PARTS`` is done."""
         clean_BCHW = self.images_BCHW
-        with torch.autocast(clean_BCHW.device.type, dtype=torch.bfloat16, enabled=self.bf16):
+        with self.autocast:
             perturbed_BCHW = self._perturbed(step)
             part_done("perturbation")
             taught = None if self.teachers is None else self.teachers.log_posteriors(perturbed_BCHW)
@@ -104,7 +105,7 @@ class Step:
 
 def measure_ods(config: OdsBenchConfig) -> Measured:
     """Run the benchmark. Raises ConfigError if a network cannot be built as configured."""
-    with device_for(config.gpus, config.threads) as device:
+    with device_for(config) as device:
         steps = build_steps(config, device)
         multiply_adds = {method: count(step) for method, step in steps.items()}
         timed = partial(time_rounds, rounds=config.rounds, steps=config.steps, seed=config.seed)
@@ -134,7 +135,7 @@ def build_steps(config: OdsBenchConfig, device: torch.device) -> dict[OdsMethod,
             optimizer=build_optimizer(student, PLAN),
             images_BCHW=images_BCHW,
             labels_B=labels_B,
-            bf16=config.precision == "bf16",
+            autocast=autocast(config.precision, device),
             teachers=teachers if method in KINDS else None,
             perturbation=InputPerturbation(kind=KINDS.get(method, "none"), temperature=TEMPERATURE),
         )

@@ -24,7 +24,7 @@ Seconds = dict[Method, list[float]]
 
 def measure_steps(config: StepBenchConfig) -> Seconds:
     """Run the benchmark. Raises ConfigError if a learner cannot be built as configured."""
-    with device_for(config.gpus, config.threads) as device:
+    with device_for(config) as device:
         learners = build_learners(config, device)
         players = {method: partial(time_steps, learner) for method, learner in learners.items()}
         return time_rounds(players, rounds=config.rounds, steps=config.steps, seed=config.seed)

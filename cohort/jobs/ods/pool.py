@@ -33,6 +33,8 @@ from cohort.jobs.job import Job
 from cohort.jobs.mailbox import Common, Mailbox, StoredJob, WorkerFailedError, packed
 from cohort.jobs.ods.job import OdsJob
 from cohort.jobs.placement import Placement
+from cohort.learning.precision import autocast
+from cohort.learning.process import own_process
 from cohort.learning.teaching import Taught
 from cohort.objectives.perturbation import InputPerturbation
 from cohort.runtime.private_ray import was_started_again
@@ -51,19 +53,17 @@ class TeacherActor:
         mailbox: ActorProxy[Mailbox] = ray.get_actor(mailbox_name)
         if was_started_again():
             mailbox.tell.remote(packed("teachers_restarted", mine))
-        torch.set_num_threads(threads)
         self._device = torch.device(device)
         stored: StoredJob[OdsJob] = StoredJob(*ray.get(mailbox.kept.remote()))
         job = stored.take()
+        own_process(threads, job.config.precision)
         places = job.config.workers + job.places_beside  # some of which may be on other nodes
         job = fed(job, mailbox, stored.dataset, busy=places * threads)
         self._mine = list(mine)
         self._teachers = job.build_teachers(self._device, mine)
         self._job = replace(job, teachers=())  # the others' weights need not stay here
         self._sources: dict[Shard, Source] = {}
-        self._autocast = torch.autocast(
-            self._device.type, dtype=torch.bfloat16, enabled=job.config.precision == "bf16"
-        )
+        self._autocast = autocast(job.config.precision, self._device)
 
     @ray.method
     def perturb(self, step: int, shard: Shard, teacher: int) -> Array:

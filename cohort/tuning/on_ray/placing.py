@@ -26,7 +26,7 @@ TOUCH = 0.001
 """Of a resource that a node has 1 of: enough to be there, and a thousand fit."""
 UNSEEN = frozenset(
     (
-        *("seed", "lr", "weight_decay", "decay_on", "optimizer", "lr_schedule", "precision"),
+        *("seed", "lr", "weight_decay", "decay_on", "optimizer", "lr_schedule"),
         *("temperature", "mimicry_weight", "alpha", "hint_weight", "eta", "tau"),
     )
 )
