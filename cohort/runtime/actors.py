@@ -22,7 +22,7 @@ from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.clock import Times
 from cohort.runtime.cohort import HeldOut, Load, OnRecords, Stopping
-from cohort.runtime.exchange import Exchange, without_group
+from cohort.runtime.exchange import CollectiveExchange, Exchange
 from cohort.runtime.feeding import Feeders, NodeFeed
 from cohort.runtime.host import HostActor
 from cohort.runtime.in_flight import unwrapped
@@ -205,7 +205,8 @@ class RayCohort:
                 f"--exchange collective does not work here ({error}); posteriors travel through the "
                 "object store instead"
             )
-            self._exchange = without_group(self._exchange)
+            assert isinstance(self._exchange, CollectiveExchange)  # the others form no group
+            self._exchange = self._exchange.through_object_store()
             self._replace(list(self._actors))
         except ray.exceptions.RayActorError:
             pass  # it died: that shows again when the students are to go on, and is dealt with there
