@@ -7,6 +7,7 @@ from cohort.benchmark.exchange.config import BenchConfig
 from cohort.benchmark.feed.config import FeedBenchConfig
 from cohort.benchmark.ods.config import OdsBenchConfig
 from cohort.benchmark.self_distill.config import StepBenchConfig
+from cohort.benchmark.step.config import CohortStepBenchConfig
 from cohort.cli.parser import Config, parse
 from cohort.errors import SUCCESS
 
@@ -14,9 +15,21 @@ from cohort.errors import SUCCESS
 def exchange(argv: Sequence[str]) -> int:
     """Measure what it costs students to teach each other, by each exchange."""
     config = _parse(BenchConfig, exchange.__doc__, argv, "bench exchange")
+    if config.latency is not None:
+        return _latency(config)
 
     from cohort.benchmark.exchange.measure import measure
     from cohort.benchmark.exchange.results import table, write_json
+
+    measured = measure(config)
+    if config.output:
+        write_json(config.output, config, measured)
+    return _show(table(config, measured))
+
+
+def _latency(config: BenchConfig) -> int:
+    from cohort.benchmark.exchange.latency import measure
+    from cohort.benchmark.exchange.latency_results import table, write_json
 
     measured = measure(config)
     if config.output:
@@ -74,6 +87,19 @@ def against(argv: Sequence[str]) -> int:
     if config.output:
         write_json(config.output, config, measured)
     return _show(table(config, measured))
+
+
+def step(argv: Sequence[str]) -> int:
+    """Measure what a step of all students of a process takes, captured or not."""
+    config = _parse(CohortStepBenchConfig, step.__doc__, argv, "bench step")
+
+    from cohort.benchmark.step.measure import measure
+    from cohort.benchmark.step.results import table, write_json
+
+    seconds = measure(config)
+    if config.output:
+        write_json(config.output, config, seconds)
+    return _show(table(config, seconds))
 
 
 def _parse(cls: type[Config], description: str | None, argv: Sequence[str], command: str) -> Config:

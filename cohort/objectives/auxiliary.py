@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cohort.objectives.objective import Measurements, Objective
+from cohort.objectives.peer_sum import Peer
 
 
 class BesideHeads(NamedTuple):
@@ -34,7 +35,7 @@ class WithAuxiliary(Objective):
         return self.main.posterior(outputs.logits_BC)
 
     def loss(
-        self, outputs: BesideHeads, labels_B: Tensor, peers: Sequence[Tensor] = ()
+        self, outputs: BesideHeads, labels_B: Tensor, peers: Sequence[Peer] = ()
     ) -> tuple[Tensor, Measurements]:
         """The loss, and the main objective's measurements; ``loss`` is the whole.
 

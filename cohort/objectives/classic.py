@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from cohort.objectives.mutual import accuracy_and_entropy, kl_divergence, log_posterior
 from cohort.objectives.objective import Measurements, Objective
+from cohort.objectives.peer_sum import Peer
 
 Hint = Literal["none", "maps", "attention"]
 
@@ -51,7 +52,7 @@ class ClassicDistillation(Objective):
         return log_posterior(outputs.logits_BC.detach())
 
     def loss(
-        self, outputs: BesideTeacher, labels_B: Tensor, peers: Sequence[Tensor] = ()
+        self, outputs: BesideTeacher, labels_B: Tensor, peers: Sequence[Peer] = ()
     ) -> tuple[Tensor, Measurements]:
         """The scalar loss, and its measurements: ``kl`` has its T², ``hint`` not its weight.
 

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from cohort.config import Teacher
 from cohort.objectives.objective import Measurements, Objective
+from cohort.objectives.peer_sum import Peer, PeerSum, add_up
 
 
 def log_posterior(logits_BC: Tensor, temperature: float = 1.0) -> Tensor:
@@ -55,6 +56,34 @@ def teachers(peers: Sequence[Tensor], teacher: Teacher) -> list[Tensor]:
     return [F.log_softmax(stacked_PBC.mean(dim=0), dim=1)]
 
 
+def mimicry(own_BC: Tensor, peers: Sequence[Peer], teacher: Teacher) -> Tensor:
+    """Mean over teachers t of KL(t ‖ own), of a log-posterior and its peers, who are constants.
+
+    Where one of the peers is a sum of several, all are added up, in order.
+    """
+    if teacher == "none" or not peers:
+        return own_BC.new_zeros(())
+    alone = [peer.detach() for peer in peers if not isinstance(peer, PeerSum)]
+    if len(alone) < len(peers):
+        return _divergence_from(add_up(peers, teacher), own_BC, teacher)
+    divergences = [kl_divergence(target_BC, own_BC) for target_BC in teachers(alone, teacher)]
+    return torch.stack(divergences).mean()
+
+
+def _divergence_from(summed: PeerSum, own_BC: Tensor, teacher: Teacher) -> Tensor:
+    """The same of peers that were added up: value and gradient are equal but for rounding."""
+    mean_BC = summed.total_BC / summed.count
+    if teacher == "ensemble_logits":
+        return kl_divergence(F.log_softmax(mean_BC, dim=1), own_BC)
+    if teacher == "ensemble":
+        # xlogy: a probability that was rounded to 0 counts as 0, whatever its logarithm.
+        negentropy_B = torch.xlogy(mean_BC, mean_BC).sum(dim=1)
+    else:
+        assert summed.negentropy_B is not None, "these peers were added up for an ensemble"
+        negentropy_B = summed.negentropy_B / summed.count
+    return (negentropy_B - (mean_BC * own_BC).sum(dim=1)).mean()
+
+
 @dataclass(frozen=True, kw_only=True)
 class MutualLearning(Objective):
     """L_k = CE(z_k, y) + w·T² · mean over teachers t of KL(t ‖ p_k), equations 9 and 11.
@@ -71,23 +100,16 @@ class MutualLearning(Objective):
         return log_posterior(logits_BC.detach(), self.temperature)
 
     def loss(
-        self, logits_BC: Tensor, labels_B: Tensor, peers: Sequence[Tensor] = ()
+        self, logits_BC: Tensor, labels_B: Tensor, peers: Sequence[Peer] = ()
     ) -> tuple[Tensor, Measurements]:
         """The scalar loss of one student, and its measurements (detached scalars).
 
-        ``peers`` are log-posteriors [B, C] at the objective's temperature.
+        ``peers`` are log-posteriors [B, C] at the objective's temperature, or sums of several.
         """
         logits_BC = logits_BC.float()
         ce = self.cross_entropy(logits_BC, labels_B)
-        kl = self._mimicry(logits_BC, peers)
+        own_BC = log_posterior(logits_BC, self.temperature)
+        kl = self.temperature**2 * mimicry(own_BC, peers, self.teacher)
         loss = ce + self.weight * kl
         measurements = {"loss": loss.detach(), "ce": ce.detach(), "kl": kl.detach()}
         return loss, measurements | accuracy_and_entropy(logits_BC, labels_B)
-
-    def _mimicry(self, logits_BC: Tensor, peers: Sequence[Tensor]) -> Tensor:
-        targets = teachers([peer.detach() for peer in peers], self.teacher)
-        if not targets:
-            return logits_BC.new_zeros(())
-        own_BC = log_posterior(logits_BC, self.temperature)
-        divergences = [kl_divergence(target_BC, own_BC) for target_BC in targets]
-        return self.temperature**2 * torch.stack(divergences).mean()

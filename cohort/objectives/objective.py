@@ -11,6 +11,8 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
+from cohort.objectives.peer_sum import Peer
+
 Measurements = dict[str, Tensor]
 """Detached scalars; a key ``exits/NAME`` may hold a vector [E], one entry per exit."""
 
@@ -28,12 +30,12 @@ class Objective(ABC):
 
     @abstractmethod
     def loss(
-        self, outputs: Any, /, labels_B: Tensor, peers: Sequence[Tensor] = ()
+        self, outputs: Any, /, labels_B: Tensor, peers: Sequence[Peer] = ()
     ) -> tuple[Tensor, Measurements]:
         """The scalar loss of one student, and its measurements.
 
         ``outputs`` are what the objective's networks give in training: logits [B, C], or several
-        tensors. ``peers`` are log-posteriors [B, C] as ``posterior`` makes them.
+        tensors. ``peers`` are log-posteriors [B, C] as ``posterior`` makes them, or sums of several.
         """
 
     def cross_entropy(self, logits_BC: Tensor, labels_B: Tensor) -> Tensor:

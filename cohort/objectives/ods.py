@@ -16,6 +16,7 @@ from cohort.metrics.classification import mean_posterior
 from cohort.metrics.diversity import pairwise_kl
 from cohort.objectives.mutual import accuracy_and_entropy, kl_divergence, log_posterior
 from cohort.objectives.objective import Measurements, Objective
+from cohort.objectives.peer_sum import Peer
 
 Pairing = Literal["one_to_one", "mean", "labels"]
 
@@ -50,7 +51,7 @@ class EnsembleDistillation(Objective):
         return mean_posterior(_log_posteriors(outputs.clean_MBC.detach()).unbind())
 
     def loss(
-        self, outputs: BesideEnsemble, labels_B: Tensor, peers: Sequence[Tensor] = ()
+        self, outputs: BesideEnsemble, labels_B: Tensor, peers: Sequence[Peer] = ()
     ) -> tuple[Tensor, Measurements]:
         """The scalar loss, and its measurements: ``kl`` has its τ².
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from cohort.models.multi_exit import ExitOutputs
 from cohort.objectives.mutual import MutualLearning, kl_divergence, log_posterior
 from cohort.objectives.objective import Measurements, Objective
+from cohort.objectives.peer_sum import Peer
 
 LABELS_ONLY = MutualLearning(teacher="none")
 
@@ -37,7 +38,7 @@ class SelfDistillation(Objective):
         return LABELS_ONLY.posterior(outputs.logits[-1])
 
     def loss(
-        self, outputs: ExitOutputs, labels_B: Tensor, peers: Sequence[Tensor] = ()
+        self, outputs: ExitOutputs, labels_B: Tensor, peers: Sequence[Peer] = ()
     ) -> tuple[Tensor, Measurements]:
         """The loss summed over all exits, and its measurements.
 
@@ -53,7 +54,7 @@ class SelfDistillation(Objective):
         mutual: MutualLearning,
         outputs: ExitOutputs,
         labels_B: Tensor,
-        peers: Sequence[Tensor] = (),
+        peers: Sequence[Peer] = (),
     ) -> tuple[Tensor, Measurements]:
         """The deepest exit learns by ``mutual``, whose measurements stay; the others from it.
 
@@ -102,7 +103,7 @@ class MutualSelfDistillation(SelfDistillation):
         return self.mutual.posterior(outputs.logits[-1])
 
     def loss(
-        self, outputs: ExitOutputs, labels_B: Tensor, peers: Sequence[Tensor] = ()
+        self, outputs: ExitOutputs, labels_B: Tensor, peers: Sequence[Peer] = ()
     ) -> tuple[Tensor, Measurements]:
         """The loss summed over all exits, and the measurements of ``SelfDistillation.loss``.
 

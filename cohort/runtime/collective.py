@@ -1,9 +1,9 @@
-"""The exchange by torch.distributed: the hosts of a cohort gather each other's posteriors.
+"""The exchange by torch.distributed: the hosts of a cohort gather each other's messages.
 
 Fewer layers than the object store, so faster for short steps and large posteriors; in return a
 hung host is noticed only after the group's timeout.
 
-Shapes: S students of a host, B batch, C classes.
+Shapes: R rows of a message, B batch, C classes.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import os
 import socket
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -21,8 +21,10 @@ from torch import Tensor
 from torch.distributed import FileStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from cohort.learning.host import Host
+from cohort.learning.lesson import others
 from cohort.runtime.clock import Clock
 from cohort.runtime.warm_up import check_gather
+from cohort.runtime.wire import Seat
 
 GROUP_TIMEOUT = datetime.timedelta(minutes=5)
 
@@ -35,8 +37,7 @@ class PosteriorGroup:
     """One host's end of the group in which a cohort exchanges posteriors.
 
     Args:
-        rank: the host's place among the hosts.
-        sizes: how many students each host has.
+        seat: the host's place among the hosts, its rank, and how they write to one another.
         store: where the group meets: ``file:PATH`` on one node, else ``tcp:HOST:PORT``.
         backend: of torch.distributed.
         device: of the host.
@@ -44,20 +45,13 @@ class PosteriorGroup:
     """
 
     def __init__(
-        self,
-        rank: int,
-        sizes: Sequence[int],
-        store: str,
-        backend: str,
-        device: torch.device,
-        clock: Clock,
+        self, seat: Seat, store: str, backend: str, device: torch.device, clock: Clock
     ) -> None:
-        self.rank = rank
-        self.sizes = sizes
+        self.seat = seat
         self.backend = backend
         self.device = torch.device("cpu") if backend == "gloo" else device
         self.clock = clock
-        size = len(sizes)
+        rank, size = seat.place, len(seat.sizes)
         kind, _, place = store.partition(":")
         if kind == "file":
             # All on one node: nothing needs to be reachable from outside it.
@@ -80,19 +74,20 @@ class PosteriorGroup:
 
     def check(self) -> None:
         """Raise GroupUnusableError if what is gathered is not what was sent."""
-        check_gather(self._all_gather, self.rank, self.device)
+        check_gather(self._all_gather, self.seat.place, self.device)
 
     def exchange_and_learn(self, host: Host, step: int, sequential: bool) -> None:
-        """One step: predict, exchange posteriors, and learn, all at once or one host after another."""
-        shown = self._gather(host.predict(step))
+        """One step: predict, exchange messages, and learn, all at once or one host after another."""
+        shown = self._gather(self._write(host.predict(step)))
+        own = self.seat.place
         if not sequential:
-            host.learn(step, *self._around(shown))
+            host.learn(step, *self.seat.around(others(shown, own)))
             return
-        for rank in range(len(self.sizes)):
-            if rank == self.rank:
-                newest = host.learn_in_turn(step, *self._around(shown))
-                shown[rank] = self._wire(newest)
-            if rank + 1 < len(self.sizes):  # nobody learns after the last host
+        for rank in range(len(shown)):
+            if rank == own:
+                newest = host.learn_in_turn(step, *self.seat.around(others(shown, own)))
+                shown[rank] = self._write(newest)
+            if rank + 1 < len(shown):  # nobody learns after the last host
                 with _group_errors(), self.clock.waiting():
                     dist.broadcast(shown[rank], src=rank)
 
@@ -100,29 +95,24 @@ class PosteriorGroup:
         """Leave the group; peers that wait in it get an error."""
         dist.destroy_process_group()
 
-    def _gather(self, own_SBC: Tensor) -> list[Tensor]:
-        """What every host shows, each [S, B, C] of its own S."""
-        wired = self._wire(own_SBC)
-        largest = max(self.sizes)
-        padded = wired.new_zeros(largest, *wired.shape[1:])  # all ranks must send as much
-        padded[: len(wired)] = wired
-        gathered = self._all_gather(padded)
-        return [stack[:size] for stack, size in zip(gathered, self.sizes, strict=True)]
+    def _gather(self, own: Tensor) -> list[Tensor]:
+        """What every host writes, each [R, B, C] with R of its own."""
+        rows = [self.seat.messages.rows(size) for size in self.seat.sizes]
+        if len(own) < max(rows):  # all ranks must send as much
+            own = torch.cat([own, own.new_zeros(max(rows) - len(own), *own.shape[1:])])
+        gathered = self._all_gather(own)
+        return [message[:of_host] for message, of_host in zip(gathered, rows, strict=True)]
 
     def _all_gather(self, own: Tensor) -> list[Tensor]:
-        gathered = [torch.empty_like(own) for _ in self.sizes]
+        gathered = [torch.empty_like(own) for _ in self.seat.sizes]
         with _group_errors(), self.clock.waiting():
             dist.all_gather(gathered, own)
         return gathered
 
-    def _around(self, shown: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Posteriors [B, C] of the students in the hosts before this one, and of those after it."""
-        before, after = shown[: self.rank], shown[self.rank + 1 :]
-        return [row for stack in before for row in stack], [row for stack in after for row in stack]
-
-    def _wire(self, posteriors: Tensor) -> Tensor:
+    def _write(self, shown_SBC: Tensor) -> Tensor:
+        message = self.seat.messages.write(shown_SBC)
         # gloo moves memory of the host, NCCL that of the GPU.
-        return (posteriors.cpu() if self.backend == "gloo" else posteriors).contiguous()
+        return (message.cpu() if self.backend == "gloo" else message).contiguous()
 
 
 @contextlib.contextmanager

@@ -10,27 +10,23 @@ from typing import Any, Protocol
 import ray
 from ray.actor import ActorProxy
 
-from cohort.learning.host import others
+from cohort.learning.lesson import others
 from cohort.runtime.cohort import OnRecords, Stopping
-from cohort.runtime.config import CohortConfig
+from cohort.runtime.config import CohortConfig, check_nothing_travels
 from cohort.runtime.host import HostActor
 from cohort.runtime.in_flight import InFlight, Refs
 from cohort.runtime.joining import wait_until_joined
+from cohort.runtime.pace import FEWEST, Pace
+from cohort.runtime.wire import Messages, Seat, sums_pay
 
 Hosts = Sequence[ActorProxy[HostActor]]
 """In the order of their students."""
 Places = Sequence[Mapping[str, Any]]
 """Of each host: its students, node, address, process and device."""
-WINDOW = 4
-"""Steps submitted ahead of the slowest host: enough that nobody waits for the driver."""
-CHUNK = 4
-"""Steps in one task where the hosts need no driver to exchange."""
 
 
 class Exchange(Protocol):
     """One way for posteriors to travel."""
-
-    sequential: bool
 
     def open(self, hosts: Hosts, places: Places) -> None:
         """Connect the hosts, at the start and again after one was replaced or dropped."""
@@ -44,66 +40,64 @@ class Exchange(Protocol):
 
 
 class ObjectStoreExchange:
-    """One task per host and step; references to posteriors go in, its students' posteriors come out.
+    """One task per host and step; references to messages go in, a message comes out.
 
     The driver hands references on unread and stays a few steps ahead, so a step costs each host
-    one task and the transfer of the others' posteriors, and nobody waits for the driver.
+    one task and the transfer of the others' messages, and nobody waits for the driver.
     """
 
-    def __init__(self, *, sequential: bool) -> None:
+    def __init__(self, *, sequential: bool, messages: Messages | None = None) -> None:
         self.sequential = sequential
+        self.messages = messages or Messages()
+        self.pace = Pace()
 
     def open(self, hosts: Hosts, places: Places) -> None:
-        """Connect nothing: Ray moves the objects."""
+        """Tell each host its place; nothing else, for Ray moves the objects."""
+        connect(hosts, places, self.messages)
 
     def advance(
         self, hosts: Hosts, start: int, stop: int, on_records: OnRecords, stopping: Stopping
     ) -> int:
-        """Submit steps, at most ``WINDOW`` ahead, until ``stop`` or ``stopping``."""
+        """Submit steps, at most two chunks of the pace ahead, until ``stop`` or ``stopping``."""
         submit = self._submit_in_turn if self.sequential else self._submit
         shown: Refs = [host.predict.remote(start) for host in hosts]
-        with InFlight(on_records) as in_flight:
+        drained = start
+        with InFlight(on_records, self.pace) as in_flight:
             for step in range(start, stop):
                 last = step + 1 == stop or stopping()
-                shown, records = submit(hosts, step, shown, last)
-                in_flight.add(records)
+                shown = submit(hosts, step, shown, last)
+                if last or step + 1 - drained >= self.pace.chunk:
+                    in_flight.add([host.drain.remote() for host in hosts])
+                    in_flight.limit(1)
+                    drained = step + 1
                 if last:
                     return in_flight.finish(step + 1)
-                in_flight.limit(WINDOW)
         return stop
 
-    def _submit(
-        self, hosts: Sequence[Any], step: int, shown: Refs, last: bool
-    ) -> tuple[Refs, Refs]:
+    def _submit(self, hosts: Sequence[Any], step: int, shown: Refs, last: bool) -> Refs:
         """All learn from what is shown for ``step``, then predict on the next unless it is the last."""
-        if last:
-            return [], [h.learn.remote(step, i, *others(shown, i)) for i, h in enumerate(hosts)]
-        answers = [
-            h.learn_then_predict.remote(step, i, *others(shown, i)) for i, h in enumerate(hosts)
-        ]
-        return [posteriors for posteriors, _ in answers], [records for _, records in answers]
+        tasks = [host.learn if last else host.learn_then_predict for host in hosts]
+        return [task.remote(step, *others(shown, i)) for i, task in enumerate(tasks)]
 
-    def _submit_in_turn(
-        self, hosts: Sequence[Any], step: int, shown: Refs, last: bool
-    ) -> tuple[Refs, Refs]:
+    def _submit_in_turn(self, hosts: Sequence[Any], step: int, shown: Refs, last: bool) -> Refs:
         """Algorithm 1: each learns from its peers' newest posteriors, then shows a new one."""
-        newest, records = list(shown), []
+        newest = list(shown)
         for i, host in enumerate(hosts[:-1]):
-            newest[i], record = host.learn_in_turn.remote(step, i, *others(newest, i))
-            records.append(record)
+            newest[i] = host.learn_in_turn.remote(step, *others(newest, i))
         ending = hosts[-1].learn_in_turn if last else hosts[-1].learn_in_turn_then_predict
-        final, record = ending.remote(step, len(hosts) - 1, *newest[:-1])
+        final = ending.remote(step, *newest[:-1])
         if last:
-            return [], [*records, record]
-        first = [host.predict.remote(step + 1) for host in hosts[:-1]]
-        return [*first, final], [*records, record]
+            return [*newest[:-1], final]
+        return [*(host.predict.remote(step + 1) for host in hosts[:-1]), final]
 
 
 class CollectiveExchange:
-    """The hosts gather posteriors among themselves; the driver only says how far to go."""
+    """The hosts gather messages among themselves; the driver only says how far to go."""
 
-    def __init__(self, *, sequential: bool) -> None:
+    def __init__(self, *, sequential: bool, messages: Messages | None = None) -> None:
         self.sequential = sequential
+        self.messages = messages or Messages()
+        self.pace = Pace()
 
     def open(self, hosts: Hosts, places: Places) -> None:
         """Form the torch.distributed group: NCCL if each host has a GPU of its own, else gloo.
@@ -111,10 +105,8 @@ class CollectiveExchange:
         Raises GroupUnusableError if it does not work though all hosts live.
         """
         store, backend = _rendezvous(hosts, places), _backend(places)
-        sizes = [len(place["students"]) for place in places]
-        wait_until_joined(
-            [h.join_group.remote(i, sizes, store, backend) for i, h in enumerate(hosts)]
-        )
+        joining = zip(hosts, seats_of(places, self.messages), strict=True)
+        wait_until_joined([host.join_group.remote(seat, store, backend) for host, seat in joining])
 
     def advance(
         self, hosts: Hosts, start: int, stop: int, on_records: OnRecords, stopping: Stopping
@@ -122,8 +114,12 @@ class CollectiveExchange:
         """Submit chunks of steps until ``stop`` or ``stopping``."""
         return _advance_in_chunks(
             lambda host, a, b: host.learn_in_group.remote(a, b, self.sequential),
-            hosts, start, stop, on_records, stopping,
+            self.pace, hosts, start, stop, on_records, stopping,
         )  # fmt: skip
+
+    def through_object_store(self) -> ObjectStoreExchange:
+        """The same messages the other way, where no group works."""
+        return ObjectStoreExchange(sequential=self.sequential, messages=self.messages)
 
 
 class NoExchange:
@@ -131,6 +127,8 @@ class NoExchange:
 
     def __init__(self, *, sequential: bool = False) -> None:
         self.sequential = sequential
+        # Hosts that do not wait for each other must not lose sight of a feeder's newest batches.
+        self.pace = Pace(most=FEWEST)
 
     def open(self, hosts: Hosts, places: Places) -> None:
         """Connect nothing: the hosts do not speak to each other."""
@@ -141,22 +139,55 @@ class NoExchange:
         """Submit chunks of steps until ``stop`` or ``stopping``."""
         return _advance_in_chunks(
             lambda host, a, b: host.learn_apart.remote(a, b, self.sequential),
-            hosts, start, stop, on_records, stopping,
+            self.pace, hosts, start, stop, on_records, stopping,
         )  # fmt: skip
 
 
-def choose_exchange(config: CohortConfig, hosts: int) -> Exchange:
-    """The exchange that a config asks for, between so many hosts."""
+def choose_exchange(
+    config: CohortConfig, sizes: Sequence[int], classes: int
+) -> ObjectStoreExchange | CollectiveExchange | NoExchange:
+    """The exchange that a resolved config asks for, between hosts of so many students.
+
+    Raises ConfigError for sums or half precision where there is one host, and nothing travels.
+    """
     sequential = config.schedule == "sequential"
-    if config.teacher == "none" or hosts == 1:
+    if len(sizes) == 1:
+        check_nothing_travels(
+            config, "all students share one process", "divide them by --per-process 1"
+        )
+    if config.teacher == "none" or len(sizes) == 1:
         return NoExchange(sequential=sequential)
+    assert config.batch_size is not None
+    summed = config.aggregate == "sum" or (
+        config.aggregate == "auto" and sums_pay(sizes, config.batch_size, classes)
+    )
+    messages = Messages(teacher=config.teacher, summed=summed, half=config.wire == "fp16")
     if config.exchange == "collective":
-        return CollectiveExchange(sequential=sequential)
-    return ObjectStoreExchange(sequential=sequential)
+        return CollectiveExchange(sequential=sequential, messages=messages)
+    return ObjectStoreExchange(sequential=sequential, messages=messages)
+
+
+def connect(hosts: Hosts, places: Places, messages: Messages) -> None:
+    """Tell each host its place among all, for messages that Ray moves."""
+    seats = seats_of(places, messages)
+    ray.get([host.connect.remote(seat) for host, seat in zip(hosts, seats, strict=True)])
+
+
+def seats_of(places: Places, messages: Messages) -> list[Seat]:
+    """Each host's place among all."""
+    sizes = tuple(len(place["students"]) for place in places)
+    return [Seat(place, sizes, messages) for place in range(len(sizes))]
+
+
+def without_group(exchange: Exchange) -> Exchange:
+    """The way that is left where a group does not work: the object store, which gives the same students."""
+    assert isinstance(exchange, CollectiveExchange)
+    return ObjectStoreExchange(sequential=exchange.sequential, messages=exchange.messages)
 
 
 def _advance_in_chunks(
     submit: Callable[[Any, int, int], Any],
+    pace: Pace,
     hosts: Hosts,
     start: int,
     stop: int,
@@ -165,9 +196,9 @@ def _advance_in_chunks(
 ) -> int:
     """Chunks of steps in one task each, two in flight so that nobody waits for the driver."""
     step = start
-    with InFlight(on_records) as in_flight:
+    with InFlight(on_records, pace) as in_flight:
         while step < stop and not stopping():
-            upto = min(step + CHUNK, stop)
+            upto = min(step + pace.chunk, stop)
             in_flight.add([submit(host, step, upto) for host in hosts])
             step = upto
             in_flight.limit(1)

@@ -1,13 +1,14 @@
 """A host in a process of its own: students that share a device, answering messages.
 
-The class is plain Python; ``ray.remote(HostActor)`` makes it an actor. Posteriors arrive and leave as
-NumPy arrays, which Ray moves without a copy on the same node.
+The class is plain Python; ``ray.remote(HostActor)`` makes it an actor. What it writes to other hosts
+leaves and arrives as ``cohort.runtime.letters`` says.
 
 Shapes: S students of the host, B batch, C classes.
 """
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from torch import Tensor
 
 from cohort.data.dataset import ImageDataset
 from cohort.data.fed import with_feed
-from cohort.data.source import as_tensor
 from cohort.learning.host import Host
 from cohort.learning.learner import Files
 from cohort.learning.plan import TrainingPlan
@@ -29,11 +29,14 @@ from cohort.metrics.classification import entropy
 from cohort.models.modules import count_parameters
 from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
+from cohort.objectives.peer_sum import Peer
 from cohort.runtime.clock import Clock, Times
 from cohort.runtime.collective import PosteriorGroup, new_store
 from cohort.runtime.feeding import NodeFeed
+from cohort.runtime.letters import Letter, opened, sealed
 from cohort.runtime.own_gpu import own_device
 from cohort.runtime.usage import usage
+from cohort.runtime.wire import Seat
 
 Array = npt.NDArray[np.float32]
 Records = dict[int, list[Means]]
@@ -48,6 +51,7 @@ class HostActor:
         self.device = own_device(device)
         self.clock = Clock()
         self.group: PosteriorGroup | None = None
+        self.failure: Exception | None = None
 
     @ray.method
     def build(
@@ -64,6 +68,7 @@ class HostActor:
         check_device(plan.precision, self.device)
         set_precision(plan.precision)  # the process is this host's
         self.host = Host(networks, plan, dataset, objective, device=self.device)
+        self.failure = None
         sizes = {
             learner.student: count_parameters(learner.network) for learner in self.host.learners
         }
@@ -79,43 +84,51 @@ class HostActor:
         """Learn from these data from now on; pictures in files come from this node's feed, if any."""
         self.host.read(dataset if feed is None else with_feed(dataset, feed))
 
-    # One step, through the object store: before and after stand the posteriors of other hosts
+    @ray.method
+    def connect(self, seat: Seat) -> None:
+        """Write to other hosts, and read what they write, as ``seat`` says."""
+        self.seat = seat
+
+    # One step, through the object store: shown is what all other hosts wrote, in order
 
     @ray.method
-    def predict(self, step: int) -> Array:
-        """Log-posteriors [S, B, C] on the batch of ``step``."""
-        with self.clock.working():
-            return to_numpy(self.host.predict(step))
+    def predict(self, step: int) -> Letter:
+        """Log-posteriors on the batch of ``step``, for other hosts."""
+        with self._step():
+            return self._write(self.host.predict(step))
 
     @ray.method
-    def learn(self, step: int, place: int, *shown: Array) -> Records:
-        """Learn from the posteriors that other hosts, ``place`` of them before this one, have shown."""
-        with self.clock.working():
-            self.host.learn(step, *_around(place, shown))
-            return self.host.drain()
+    def learn(self, step: int, *shown: Letter) -> None:
+        """Learn from what other hosts have shown."""
+        with self._step():
+            self.host.learn(step, *self._read(shown))
 
-    @ray.method(num_returns=2)
-    def learn_then_predict(self, step: int, place: int, *shown: Array) -> tuple[Array, Records]:
+    @ray.method
+    def learn_then_predict(self, step: int, *shown: Letter) -> Letter:
         """One task a step: learn from ``step``, then predict on the next one."""
-        with self.clock.working():
-            self.host.learn(step, *_around(place, shown))
-            return to_numpy(self.host.predict(step + 1)), self.host.drain()
+        with self._step():
+            self.host.learn(step, *self._read(shown))
+            return self._write(self.host.predict(step + 1))
 
-    @ray.method(num_returns=2)
-    def learn_in_turn(self, step: int, place: int, *shown: Array) -> tuple[Array, Records]:
+    @ray.method
+    def learn_in_turn(self, step: int, *shown: Letter) -> Letter:
         """Learn from ``step`` one after the other, and show new posteriors (Algorithm 1)."""
-        with self.clock.working():
-            newest = self.host.learn_in_turn(step, *_around(place, shown))
-            return to_numpy(newest), self.host.drain()
+        with self._step():
+            return self._write(self.host.learn_in_turn(step, *self._read(shown)))
 
-    @ray.method(num_returns=2)
-    def learn_in_turn_then_predict(
-        self, step: int, place: int, *shown: Array
-    ) -> tuple[Array, Records]:
+    @ray.method
+    def learn_in_turn_then_predict(self, step: int, *shown: Letter) -> Letter:
         """The same of the last host, whose new posteriors nobody needs: then predict on the next step."""
-        with self.clock.working():
-            self.host.learn_in_turn(step, *_around(place, shown))
-            return to_numpy(self.host.predict(step + 1)), self.host.drain()
+        with self._step():
+            self.host.learn_in_turn(step, *self._read(shown))
+            return self._write(self.host.predict(step + 1))
+
+    @ray.method
+    def drain(self) -> Records:
+        """Measurements that became due. Raises the error of a step that failed since the last restore."""
+        if self.failure is not None:
+            raise self.failure
+        return self.host.drain()
 
     # Many steps in one task
 
@@ -133,11 +146,11 @@ class HostActor:
         return new_store(_address(), one_node)
 
     @ray.method
-    def join_group(self, rank: int, sizes: Sequence[int], store: str, backend: str) -> None:
-        """Become a rank of the torch.distributed group in which posteriors are gathered, and try it."""
+    def join_group(self, seat: Seat, store: str, backend: str) -> None:
+        """Become a rank of the torch.distributed group in which messages are gathered, and try it."""
         self._leave_group()
         self.clock = Clock.of(backend)
-        self.group = PosteriorGroup(rank, sizes, store, backend, self.device, self.clock)
+        self.group = PosteriorGroup(seat, store, backend, self.device, self.clock)
         self.group.check()
 
     @ray.method
@@ -162,6 +175,11 @@ class HostActor:
         return self.host.drain()
 
     @ray.method
+    def notices(self) -> list[str]:
+        """Sentences for the user that came up since the last call."""
+        return self.host.notices()
+
+    @ray.method
     def answers_over(self, split: str) -> dict[int, Array]:
         """What ``test`` or ``validation`` asks of each: log-posteriors [N, C], or features [N, D]."""
         answers = self.host.answers_over(getattr(self.host.dataset, split))
@@ -183,6 +201,7 @@ class HostActor:
         """Put students back to a snapshot of each."""
         for student, of_student in files.items():
             self.host.restore(student, of_student)
+        self.failure = None
         self.clock.reset()
 
     @ray.method
@@ -214,18 +233,30 @@ class HostActor:
             "gpus": tuple(ray.get_gpu_ids()),
         }
 
+    @contextlib.contextmanager
+    def _step(self) -> Iterator[None]:
+        """Inside is a task of a step; one after a task that failed fails by the same error."""
+        if self.failure is not None:
+            raise self.failure
+        with self.clock.working():
+            try:
+                yield
+            except Exception as error:
+                self.failure = error
+                raise
+
+    def _write(self, shown_SBC: Tensor) -> Letter:
+        self._written = self.seat.messages.write(shown_SBC)
+        return sealed(self._written)
+
+    def _read(self, shown: Sequence[Letter]) -> tuple[list[Peer], list[Peer]]:
+        return self.seat.around([opened(letter, self._written) for letter in shown])
+
     def _leave_group(self) -> None:
         """Close the group, if there is one: hosts that wait in it get an error at once."""
         if self.group is not None:
             self.group.close()
             self.group = None
-
-
-def _around(place: int, shown: Sequence[Array]) -> tuple[list[Tensor], list[Tensor]]:
-    """Posteriors [B, C] of the students in the hosts before a place, and of those after it."""
-    stacks = [as_tensor(stack) for stack in shown]
-    before, after = stacks[:place], stacks[place:]
-    return [row for stack in before for row in stack], [row for stack in after for row in stack]
 
 
 def _address() -> str:

@@ -10,6 +10,7 @@ from cohort.learning.learner import NonFiniteLossError
 from cohort.learning.windows import Means
 from cohort.runtime.cohort import OnRecords
 from cohort.runtime.collective import PeersLostError
+from cohort.runtime.pace import Pace
 
 Refs = list[Any]
 
@@ -22,10 +23,13 @@ class InFlight:
 
     Args:
         on_records: gets them, student by student.
+        pace: told of everything that comes back.
     """
 
-    def __init__(self, on_records: OnRecords) -> None:
+    def __init__(self, on_records: OnRecords, pace: Pace | None = None) -> None:
         self.on_records = on_records
+        self.pace = pace or Pace()
+        self.pace.begin()
         self.steps: deque[Refs] = deque()
 
     def add(self, records: Refs) -> None:
@@ -41,6 +45,7 @@ class InFlight:
                 cause = first_cause(self.steps[0]) or error
                 raise cause from cause.__cause__
             self.steps.popleft()
+            self.pace.came_back()
             for student, records in (item for of_host in collected for item in of_host.items()):
                 self.on_records(student, records)
 

@@ -69,7 +69,12 @@ class CohortRun(Ingredients, Run):
         if not self.config.baseline:
             return None
         alone = dataclasses.replace(
-            self.config, teacher="none", schedule="simultaneous", baseline=False
+            self.config,
+            teacher="none",
+            schedule="simultaneous",
+            aggregate="auto",
+            wire="fp32",
+            baseline=False,
         )
         return alone, ("epochs", "steps", "students", "dataset")
 

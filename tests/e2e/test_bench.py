@@ -52,9 +52,39 @@ def test_one_table_and_all_raw_times(ray_of_four, here, tmp_path):
     assert result["config"]["seed"] == 0
 
 
+def test_the_exchange_alone(ray_of_four, here, tmp_path):
+    flags = ["--latency", "8x10,300x200", "--k", "3", "--per-process", "2", "--rounds", "2"]
+    flags += ["--steps-per-round", "6", "--aggregate", "sum", "--wire", "fp16"]
+    code, out, err = here(*flags, "--output", "latency.json", script=COHORT)
+    assert code == 0, err
+    ways = ["all_gather", "collective", "object_store"]
+    for size, numbers in (("8x10", 8), ("300x200", 300)):
+        assert [way for way in ways if f"│ {size} {way} " in out] == ways
+        result = json.loads((tmp_path / "latency.json").read_text())[size]
+        seconds = {way: np.array(result["step_seconds"][way]) for way in ways}
+        assert {way: times.shape for way, times in seconds.items()} == dict.fromkeys(ways, (2, 5))
+        rounds = {way: times.sum(axis=1) for way, times in seconds.items()}
+        row = result["summary"]["object_store"]
+        assert row["median_seconds"] == pytest.approx(np.median(seconds["object_store"]))
+        assert row["round_vs_all_gather"][1] == pytest.approx(
+            np.median(rounds["object_store"] / rounds["all_gather"])
+        )
+        # Two students and one: each host sends one message to the other, posteriors and entropies.
+        width = int(size.split("x")[1])
+        assert row["bytes_a_student"] == pytest.approx(2 * numbers * (width + 1) * 2 / 3)
+        gathered = result["summary"]["all_gather"]["bytes_a_student"]
+        assert gathered == pytest.approx(numbers * width * 4)
+    assert "KiB a student: that it sends in a step, and receives" in out
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
+        (["--latency", "64"], "--latency has '64'; it must be BATCHxCLASSES"),
+        (["--latency", "64x100,0x10"], "--latency has '0x10'; it must be BATCHxCLASSES"),
+        (["--latency", "8x10", "--students", "resnet8"], "--students is resnet8 with --latency"),
+        (["--latency", "8x10", "--steps-per-round", "1"], "--steps-per-round is 1 with --latency"),
+        (["--aggregate", "sum", "--teacher", "none"], "--teacher is 'none'"),
         (["--gpus", "99"], "--gpus is 99, but this machine has "),
         (["--gpus", "0", "--precision", "tf32"], "--precision is tf32, which only a GPU has"),
         (["--k", "1"], "--k is 1 with --teacher peers"),
@@ -169,3 +199,31 @@ def test_pictures_decoded_for_each_and_for_all_and_a_batch_that_is_ready(
 )
 def test_feed_bad_input_is_one_sentence_and_exit_code_2(flags, sentence, monkeypatch, capsys):
     check_refused(run_here(monkeypatch, capsys, *flags, script=FEED), sentence)
+
+
+def test_a_step_of_cohorts_of_several_sizes(here, tmp_path):
+    flags = ["--dataset", "digits", "--students", "resnet8", "--k", "2,1", "--gpus", "0"]
+    flags += ["--rounds", "3", "--steps", "2", "--output", "step.json"]
+    code, out, err = here(*flags, script="bench_step.py")
+    assert code == 0, err
+    assert [k for k in ("2", "1") if f"│ {k} " in out] == ["2", "1"]
+    result = json.loads((tmp_path / "step.json").read_text())
+    assert {k: len(ways["eager"]) for k, ways in result["round_seconds"].items()} == {
+        "2": 3,
+        "1": 3,
+    }
+    median = np.median(result["round_seconds"]["2"]["eager"]) / 2 * 1000
+    assert result["summary"]["2"]["eager"][1] == pytest.approx(median)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--k", "1,x"], "--k is '1,x'; it must be numbers of students with commas between"),
+        (["--k", "0"], "--k is "),
+        (["--steps", "0"], "--steps is 0; it must be greater than 0"),
+        (["--students", "resnet9"], "--students is 'resnet9'"),
+    ],
+)
+def test_step_bad_input_is_one_sentence_and_exit_code_2(flags, sentence, monkeypatch, capsys):
+    check_refused(run_here(monkeypatch, capsys, *flags, script="bench_step.py"), sentence)

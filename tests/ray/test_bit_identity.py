@@ -14,6 +14,8 @@ from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.actors import RemoteHost
 from cohort.runtime.exchange import CollectiveExchange, NoExchange, ObjectStoreExchange
 from cohort.runtime.in_process import InProcessCohort
+from cohort.runtime.wire import Messages
+from tests.support.hosts import HostsHere
 
 STEPS = 5
 LIKE = ("resnet8", "resnet8")
@@ -175,6 +177,25 @@ def test_the_division_among_hosts_changes_nothing(actors, dataset, sizes, sequen
     for exchange in ways if len(sizes) > 1 else [NoExchange(sequential=sequential), *ways]:
         digests, records = in_actors(actors, exchange, *cohort, sizes=sizes)
         assert digests == expected, exchange
+        assert in_order(records) == in_order(measured), exchange
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+@pytest.mark.parametrize(
+    "messages", [{"summed": True}, {"half": True}, {"summed": True, "half": True}], ids=str
+)
+def test_what_is_added_up_or_rounded_is_so_by_every_exchange(actors, dataset, messages, sequential):
+    """Bit for bit as hosts in one process do it that hand each other the same messages."""
+    plan = TrainingPlan(**PLAN, precision="fp32")
+    objective = MutualLearning(temperature=2.0)
+    cohort, sizes = (FOUR, plan, dataset, objective), (2, 1, 1)
+    here = HostsHere(*cohort, sizes=sizes, **messages).advance(STEPS, sequential)
+    measured = here.records()
+    assert here.digests() != in_process(*cohort, sequential)[0]
+    for way in (ObjectStoreExchange, CollectiveExchange):
+        exchange = way(sequential=sequential, messages=Messages(**messages))
+        digests, records = in_actors(actors, exchange, *cohort, sizes=sizes)
+        assert digests == here.digests(), exchange
         assert in_order(records) == in_order(measured), exchange
 
 

@@ -4,15 +4,16 @@ import os
 import time
 
 from cohort.runtime.host import HostActor
+from cohort.runtime.wire import Seat
 
 
 class Silent(HostActor):
     """The second never comes, and the others wait for it."""
 
-    def join_group(self, rank: int, *group) -> None:
-        if rank == 1:
+    def join_group(self, seat: Seat, *group) -> None:
+        if seat.place == 1:
             time.sleep(600)
-        super().join_group(rank, *group)
+        super().join_group(seat, *group)
 
 
 def answer(error: Exception | None) -> None:

@@ -16,7 +16,7 @@ SHARED = """
 """
 TRAINS = f"""{SHARED}
     --epochs --steps --batch-size --lr --weight-decay --decay-on --optimizer --lr-schedule
-    --warmup-epochs --label-smoothing --clip-grad-norm --seed --precision
+    --warmup-epochs --label-smoothing --clip-grad-norm --seed --precision --capture --compile --no-compile
     --pretrained --checkpoint-every --keep --eval-every --log-every --tensorboard --no-tensorboard --run-dir
     --config --resume
     --threads --gpus --max-failures --address
@@ -26,7 +26,7 @@ BENCHMARK = "--batch-size --precision --threads --gpus --seed --rounds --output"
 FLAGS = {
     "train": f"""{TRAINS}
         --k --per-process --students --teacher --schedule --temperature --mimicry-weight --exchange
-        --on-failure --balance --no-balance --baseline --no-baseline
+        --aggregate --wire --on-failure --balance --no-balance --baseline --no-baseline
     """,
     "self-distill": f"{JOB} --model --exits --method --teacher --alpha --hint-weight --temperature",
     "ods-distill": f"""{JOB}
@@ -41,7 +41,8 @@ FLAGS = {
     """,
     "export": "-h --help --exit --format --output --student",
     "bench exchange": f"""{SHARED} {BENCHMARK}
-        --k --students --teacher --schedule --warmup-rounds --steps-per-round --startup --no-startup
+        --k --per-process --students --teacher --schedule --aggregate --wire --latency
+        --warmup-rounds --steps-per-round --startup --no-startup
     """,
     "bench self-distill": f"{SHARED} {BENCHMARK} --model --steps",
     "bench feed": f"-h --help {BENCHMARK} --k --students --image-size --images --decoders --steps",
@@ -49,6 +50,7 @@ FLAGS = {
         --k --students --image-size --classes --exchange --channels-last --no-channels-last
         --packages --steps
     """,
+    "bench step": f"{SHARED} {BENCHMARK} --k --students --steps --compile --no-compile",
     "bench ods": f"""-h --help {BENCHMARK}
         --model --members --image-size --classes --steps --stacked-teachers --no-stacked-teachers
     """,

@@ -1,15 +1,28 @@
 """The configuration of `cohort bench exchange`. Imports no torch, so that ``--help`` is fast."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
 from cohort.benchmark.config import Timing
-from cohort.config import DataConfig, data_keys, not_negative, positive
-from cohort.runtime.config import CohortConfig, Exchange, Schedule, resolve
+from cohort.config import DataConfig, data_keys, flag, not_negative, positive
+from cohort.errors import ConfigError
+from cohort.runtime.config import (
+    Aggregate,
+    CohortConfig,
+    Exchange,
+    Schedule,
+    WirePrecision,
+    resolve,
+)
 
 Mode = Literal["independent", "object_store", "collective", "in_process"]
 MODES: tuple[Mode, ...] = ("independent", "object_store", "collective", "in_process")
 """Ways to train K students; the first one is what the others are compared with."""
+OF_LATENCY = (
+    "k", "per_process", "teacher", "schedule", "aggregate", "wire", "latency", "warmup_rounds",
+    "steps_per_round", "rounds", "seed", "output",
+)  # fmt: skip
+"""Keys that mean something where nothing is trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +35,8 @@ class BenchConfig(DataConfig, Timing):
     """cifar10, cifar100, digits, folder (class per directory), synthetic, or package.module:function."""
     k: int = 2
     """Students in the cohort."""
+    per_process: int | None = None
+    """At most so many students in a process. Default: all that share a GPU, or a core (or --threads cores)."""  # noqa: E501
     students: str = "resnet20"
     """One network for all students, or K of them with commas between."""
     batch_size: int = 64
@@ -32,6 +47,13 @@ class BenchConfig(DataConfig, Timing):
     """What a student mimics in every mode but independent, where there is no teacher."""
     schedule: Schedule = "simultaneous"
     """simultaneous, or sequential with re-prediction (the paper's Algorithm 1)."""
+    aggregate: Aggregate = "auto"
+    """What travels between processes: gather, each student's posterior; sum, that of each process; or auto, by the bytes."""  # noqa: E501
+    wire: WirePrecision = "fp32"
+    """In which precision it travels: fp32 or fp16."""
+    latency: str | None = None
+    """Train nothing: measure the exchange alone, of posteriors of these sizes, BATCHxCLASSES with
+    commas between, such as 64x100,512x1000. Default: train."""
     warmup_rounds: int = 1
     """Rounds before those that are measured."""
     steps_per_round: int = 10
@@ -42,18 +64,22 @@ class BenchConfig(DataConfig, Timing):
     def __post_init__(self) -> None:
         DataConfig.__post_init__(self)
         Timing.__post_init__(self)
-        positive(self, "k", "batch_size", "steps_per_round")
+        positive(self, "k", "per_process", "batch_size", "steps_per_round")
         not_negative(self, "warmup_rounds")
+        if self.latency is not None:
+            _check_latency(self)
         for mode in MODES:
             self.cohort(mode, gpus=0)  # which raises where a launch would
 
     def cohort(self, mode: Mode, gpus: int) -> CohortConfig:
         """The config of ``cohort train`` for this mode, resolved."""
         exchange: Exchange = "object_store" if mode == "independent" else mode
+        travels = mode in ("object_store", "collective")
         return resolve(
             CohortConfig(
                 **data_keys(self),
                 k=self.k,
+                per_process=None if mode == "in_process" else self.per_process,
                 students=self.students,
                 batch_size=self.batch_size,
                 threads=self.threads,
@@ -63,5 +89,39 @@ class BenchConfig(DataConfig, Timing):
                 precision=self.precision,
                 seed=self.seed,
                 exchange=exchange,
+                aggregate=self.aggregate if travels else "auto",
+                wire=self.wire if travels else "fp32",
             )
         )
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Batch and classes of the posteriors whose exchange alone is measured."""
+        return [_batch_and_classes(size) for size in (self.latency or "").split(",") if size]
+
+
+def _batch_and_classes(size: str) -> tuple[int, int]:
+    batch, _, classes = size.strip().partition("x")
+    if not (batch.isdecimal() and classes.isdecimal() and int(batch) and int(classes) > 1):
+        raise ConfigError(
+            f"--latency has {size.strip()!r}; it must be BATCHxCLASSES, with commas between, "
+            "such as 64x100,512x1000"
+        )
+    return int(batch), int(classes)
+
+
+def _check_latency(config: BenchConfig) -> None:
+    """Raise ConfigError for sizes that are none, and for keys that mean something in training only."""
+    if not config.sizes:
+        raise ConfigError("--latency is empty; name sizes such as 64x100,512x1000")
+    if config.steps_per_round < 2:
+        raise ConfigError(
+            f"--steps-per-round is {config.steps_per_round} with --latency, which measures from step to "
+            "step; use 2 or more"
+        )
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if field.name not in OF_LATENCY and value != field.default:
+            raise ConfigError(
+                f"{flag(field.name)} is {value} with --latency, which trains nothing; leave one of them out"
+            )

@@ -16,9 +16,9 @@ import torch
 
 from cohort.benchmark.exchange.config import MODES, BenchConfig, Mode
 from cohort.benchmark.turns import gpus_for, seconds_of, time_rounds
+from cohort.config import check_precision
 from cohort.config_file import to_yaml
 from cohort.errors import ConfigError, RunError
-from cohort.learning.precision import check_precision
 from cohort.runtime.actors import RayCohort
 from cohort.runtime.assembly import assemble, session
 from cohort.runtime.cohort import OnRecords, Stopping
@@ -72,7 +72,9 @@ def measure(config: BenchConfig) -> Measurements:
         assert isinstance(actors, RayCohort)
         advances: dict[Mode, Advance] = {"in_process": here.cohort.advance}
         for mode in MODES[:-1]:
-            exchange = choose_exchange(config.cohort(mode, gpus), len(actors.hosts))
+            exchange = choose_exchange(
+                config.cohort(mode, gpus), actors.sizes, parts.dataset.num_classes
+            )
             exchange.open(actors.hosts, actors.places)
             advances[mode] = partial(exchange.advance, actors.hosts)
         seconds = time_rounds(

@@ -13,11 +13,10 @@ import torch
 from cohort.benchmark.feed.config import CLASSES, MODES, FeedBenchConfig, Mode
 from cohort.benchmark.feed.pictures import make_folder
 from cohort.benchmark.turns import gpus_for, seconds_of, time_rounds
-from cohort.config import height_and_width
+from cohort.config import check_precision, height_and_width
 from cohort.data.dataset import ImageDataset
 from cohort.data.fed import Batch, with_feed
 from cohort.data.pictures.files import PictureFiles
-from cohort.learning.precision import check_precision
 from cohort.runtime.actors import RayCohort
 from cohort.runtime.assembly import assemble, session
 from cohort.runtime.exchange import choose_exchange
@@ -60,7 +59,7 @@ def measure(config: FeedBenchConfig) -> Measurements:
             actors = assembled.cohort
             assert isinstance(actors, RayCohort)
             (feed,) = actors.feeds.values()  # on one node
-            exchange = choose_exchange(cohort, len(actors.hosts))
+            exchange = choose_exchange(cohort, actors.sizes, parts.dataset.num_classes)
             exchange.open(actors.hosts, actors.places)
             advance = partial(exchange.advance, actors.hosts)
             with closing(_Turns(actors, parts.dataset, feed)) as turns:
