@@ -5,7 +5,7 @@ python examples/new_exchange.py
 
 from cohort import CohortConfig
 from cohort.data.registry import load_dataset
-from cohort.learning.host import others
+from cohort.learning.lesson import others
 from cohort.learning.plan import plan_training
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.actors import RayCohort

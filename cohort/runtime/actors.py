@@ -98,6 +98,15 @@ class RayCohort:
         for student, records in self._ask_students("flush_records").items():
             on_records(student, records)
 
+    def notices(self) -> list[str]:
+        """Sentences for the user that came up since the last call, each once."""
+        notices, self._notices = self._notices, []
+        # One that died has none: its death shows where the students are to go on.
+        with contextlib.suppress(ray.exceptions.RayActorError):
+            for of_host in self._ask("notices").values():
+                notices += of_host
+        return list(dict.fromkeys(notices))
+
     def answers(self, split: HeldOut) -> dict[int, Tensor]:
         """What a split asks of each student: log-posteriors [N, C], or features [N, D]."""
         answers = self._ask_students("answers_over", split)
@@ -173,11 +182,6 @@ class RayCohort:
         """Start new processes, at step 0, for students' hosts; each in its own place of the group."""
         self._replace([h for h, here in self._here.items() if set(here) & set(students)])
         self._warm_up()
-
-    def notices(self) -> list[str]:
-        """What happened since the last call that the user should know of."""
-        notices, self._notices = self._notices, []
-        return notices
 
     def times(self) -> dict[tuple[int, ...], Times]:
         """Of each host, by its students: seconds busy and waiting in the steps since the last call."""

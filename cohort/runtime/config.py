@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Literal
 
-from cohort.config import LOCAL, RunConfig, Teacher, not_negative, positive
+from cohort.config import LOCAL, RunConfig, Teacher, check_capture, not_negative, positive
 from cohort.data.recipes import fill_in, recipe_for
 from cohort.errors import ConfigError
 from cohort.invocation import command_line
@@ -69,6 +69,7 @@ class CohortConfig(RunConfig):
         RunConfig.__post_init__(self)
         positive(self, "k", "temperature", "per_process")
         not_negative(self, "gpus", "mimicry_weight", "max_failures")
+        check_capture(self, self.gpus)
         _check_cohort(self)
 
     @property

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import ray
 from ray.actor import ActorProxy
 
-from cohort.learning.host import others
+from cohort.learning.lesson import others
 from cohort.runtime.cohort import OnRecords, Stopping
 from cohort.runtime.config import CohortConfig, check_nothing_travels
 from cohort.runtime.host import HostActor
@@ -177,6 +177,12 @@ def seats_of(places: Places, messages: Messages) -> list[Seat]:
     """Each host's place among all."""
     sizes = tuple(len(place["students"]) for place in places)
     return [Seat(place, sizes, messages) for place in range(len(sizes))]
+
+
+def without_group(exchange: Exchange) -> Exchange:
+    """The way that is left where a group does not work: the object store, which gives the same students."""
+    assert isinstance(exchange, CollectiveExchange)
+    return ObjectStoreExchange(sequential=exchange.sequential, messages=exchange.messages)
 
 
 def _advance_in_chunks(

@@ -175,6 +175,11 @@ class HostActor:
         return self.host.drain()
 
     @ray.method
+    def notices(self) -> list[str]:
+        """Sentences for the user that came up since the last call."""
+        return self.host.notices()
+
+    @ray.method
     def answers_over(self, split: str) -> dict[int, Array]:
         """What ``test`` or ``validation`` asks of each: log-posteriors [N, C], or features [N, D]."""
         answers = self.host.answers_over(getattr(self.host.dataset, split))
