@@ -1,5 +1,6 @@
 """The lesson of the learners in this process: captured where it can be, else as it is."""
 
+import gc
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -69,6 +70,7 @@ class Lessons:
                 return work(self._captured)
             except CannotCaptureError as error:
                 self._give_up(error)
+            gc.collect()  # what was tried out has graphs of autograd that remember other streams
         return work(self._plain)
 
     def _give_up(self, error: CannotCaptureError) -> None:

@@ -18,6 +18,7 @@ from cohort.learning.lesson import Lesson
 from cohort.learning.lessons import Lessons
 from cohort.learning.student_files import weights_sha256
 from cohort.objectives.mutual import MutualLearning
+from cohort.objectives.peer_sum import add_up
 from tests.support.learners import CPU, learner_of, plan_of, small, with_dropout
 from tests.support.learners import digits as digits
 from tests.support.recorder import FakeRecorder
@@ -79,6 +80,20 @@ def test_with_other_hosts_there_are_two_pieces(digits):
                 learner.learn(step, peers)
     assert hashes(static) == hashes(plain)
     assert recorder.count("record") == 2
+
+
+@pytest.mark.parametrize("teacher", ["peers", "ensemble_logits"])
+def test_with_the_sum_of_other_hosts(digits, teacher):
+    """It is another one at every step, copied to where the captured step reads it."""
+    plain, static = (learners_of(digits, 1, teacher=teacher) for _ in range(2))
+    random = torch.Generator().manual_seed(0)
+    lessons = Lesson(plain), captured(static)
+    for step in range(3):
+        peers = [torch.randn(16, 10, generator=random).log_softmax(1) for _ in range(3)]
+        for lesson in lessons:
+            lesson.predict(step)
+            lesson.learn(step, [add_up(peers, teacher)], ())
+    assert hashes(static) == hashes(plain)
 
 
 def test_in_turn_with_other_hosts(digits):
