@@ -49,9 +49,13 @@ def pictures(classes: int, shape: tuple[int, int, int]) -> ImageDataset:
         return Split(images, np.arange(count) % classes)
 
     names = tuple(f"class {number}" for number in range(classes))
-    channels = {"mean": (0.5,) * shape[0], "std": (0.3,) * shape[0]}
     return ImageDataset(
-        name="noise", train=split(2048), test=split(classes), classes=names, **channels
+        name="noise",
+        train=split(2048),
+        test=split(classes),
+        classes=names,
+        mean=(0.5,) * shape[0],
+        std=(0.3,) * shape[0],
     )
 
 
