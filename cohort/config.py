@@ -13,6 +13,7 @@ from cohort.errors import ConfigError
 Optimizer = Literal["sgd", "momentum", "adam", "adamw"]
 LrSchedule = Literal["step", "thirds", "linear", "cosine", "constant"]
 Precision = Literal["fp32", "tf32", "bf16"]
+Capture = Literal["auto", "on", "off"]
 DecayOn = Literal["all", "weights"]
 Teacher = Literal["peers", "ensemble", "ensemble_logits", "none"]
 Perturbation = Literal["none", "gaussian", "ods", "conf_ods"]
@@ -128,6 +129,12 @@ class TrainingConfig:
     precision: Precision = "fp32"
     """fp32, also on a GPU; tf32 in a GPU's convolutions and matrix products; or bf16 autocast with fp32
     weights. Everything is evaluated in fp32."""
+    capture: Capture = "auto"
+    """Launch the step of all students of a GPU as one CUDA graph, captured at the start: auto (where the
+    networks allow it, on one worker), on (or the run fails), or off (kernel by kernel)."""
+    compile: bool = False
+    """Compile what each student computes on a training batch by torch.compile, which makes steps
+    faster on a GPU after half a minute or more at every start; needs a compiler."""
     threads: int | None = None
     """Torch threads per student or worker on CPU. Default: cores divided among them, at least 1."""
 
@@ -150,6 +157,8 @@ class RunConfig(DataConfig, TrainingConfig):
         "feed",
         "decoders",
         "tensorboard",
+        "capture",
+        "compile",
     )
     """Keys that may differ when a run is resumed: how far it goes, and where and how it is run."""
 
@@ -210,6 +219,15 @@ def data_keys(config: DataConfig) -> dict[str, Any]:
     return {field.name: getattr(config, field.name) for field in fields(DataConfig)}
 
 
+def check_precision(precision: Precision, *, on_gpu: bool) -> None:
+    """Raise ConfigError for tf32 without a GPU, where it would be fp32."""
+    if precision == "tf32" and not on_gpu:
+        raise ConfigError(
+            "--precision is tf32, which only a GPU has, and this trains on CPU; use fp32 or bf16, or "
+            "a machine with a GPU"
+        )
+
+
 def positive(config: object, *keys: str) -> None:
     """Raise ConfigError for a key whose value is neither None nor above zero and finite."""
     for key in keys:
@@ -232,6 +250,14 @@ def shares(config: object, *keys: str) -> None:
         value = getattr(config, key)
         if value is not None and not 0 <= value < 1:
             raise ConfigError(f"{flag(key)} is {value}; it must be 0 or greater, and less than 1")
+
+
+def check_capture(config: TrainingConfig, gpus: int | None) -> None:
+    """Raise ConfigError for a capture that ``--gpus 0`` rules out."""
+    if config.capture == "on" and gpus == 0:
+        raise ConfigError(
+            "--capture is on with --gpus 0, but CUDA graphs are a GPU's; leave one of them out"
+        )
 
 
 def flag(key: str) -> str:

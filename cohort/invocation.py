@@ -18,6 +18,7 @@ SCRIPTS = {
     "bench ods": "bench_ods.py",
     "bench feed": "bench_feed.py",
     "bench against": "bench_against.py",
+    "bench step": "bench_step.py",
 }
 """The script in ``scripts/`` of a checkout that runs a command."""
 PACKAGE = Path(__file__).resolve().parent

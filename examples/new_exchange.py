@@ -3,55 +3,44 @@
 python examples/new_exchange.py
 """
 
-import ray
-
 from cohort import CohortConfig
 from cohort.data.registry import load_dataset
-from cohort.learning.host import others
+from cohort.learning.lesson import others
 from cohort.learning.plan import plan_training
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.actors import RayCohort
 from cohort.runtime.cohort import OnRecords, Stopping
 from cohort.runtime.config import resolve
-from cohort.runtime.exchange import Hosts, Places, seats_of
+from cohort.runtime.exchange import Hosts, Places, connect
 from cohort.runtime.in_flight import InFlight
 from cohort.runtime.placement import share_out
 from cohort.runtime.reservation import reserved
 from cohort.runtime.session import cluster_nodes, ray_session
 from cohort.runtime.wire import Messages
 
-STEPS_AHEAD = 4
-
 
 class EverySecondStep:
     """Implements ``cohort.runtime.exchange.Exchange``: in odd steps every host is alone."""
 
-    def __init__(self) -> None:
-        self.messages = Messages()  # all log-posteriors, in full precision
-
     def open(self, hosts: Hosts, places: Places) -> None:
         """Tell each host its place among the others; Ray moves what they write."""
-        seats = seats_of(places, self.messages)
-        ray.get([host.connect.remote(seat) for host, seat in zip(hosts, seats, strict=True)])
+        connect(hosts, places, Messages())
 
     def advance(
         self, hosts: Hosts, start: int, stop: int, on_records: OnRecords, stopping: Stopping
     ) -> int:
         """Train from ``start`` to ``stop`` steps done, or until ``stopping``; returns steps done."""
-        # Back-pressure, and whose fault it was.
-        with InFlight(on_records) as in_flight:
+        with InFlight(on_records) as in_flight:  # back-pressure, and whose fault it was
             for step in range(start, stop):
-                if step % 2 == 0:
-                    # References: this process hands them on unread.
+                if step % 2 == 0:  # references, which this process hands on unread
                     shown = [host.predict.remote(step) for host in hosts]
                     for i, host in enumerate(hosts):
                         host.learn.remote(step, *others(shown, i))
                     in_flight.add([host.drain.remote() for host in hosts])
                 else:
-                    in_flight.add(
-                        [host.learn_apart.remote(step, step + 1, False) for host in hosts]
-                    )
-                in_flight.limit(STEPS_AHEAD)
+                    apart = [host.learn_apart.remote(step, step + 1, False) for host in hosts]
+                    in_flight.add(apart)
+                in_flight.limit(4)
                 if stopping():
                     return in_flight.finish(step + 1)
             return in_flight.finish(stop)

@@ -7,6 +7,7 @@ from cohort.benchmark.exchange.config import BenchConfig
 from cohort.benchmark.feed.config import FeedBenchConfig
 from cohort.benchmark.ods.config import OdsBenchConfig
 from cohort.benchmark.self_distill.config import StepBenchConfig
+from cohort.benchmark.step.config import CohortStepBenchConfig
 from cohort.cli.parser import Config, parse
 from cohort.errors import SUCCESS
 
@@ -86,6 +87,19 @@ def against(argv: Sequence[str]) -> int:
     if config.output:
         write_json(config.output, config, measured)
     return _show(table(config, measured))
+
+
+def step(argv: Sequence[str]) -> int:
+    """Measure what a step of all students of a process takes, captured or not."""
+    config = _parse(CohortStepBenchConfig, step.__doc__, argv, "bench step")
+
+    from cohort.benchmark.step.measure import measure
+    from cohort.benchmark.step.results import table, write_json
+
+    seconds = measure(config)
+    if config.output:
+        write_json(config.output, config, seconds)
+    return _show(table(config, seconds))
 
 
 def _parse(cls: type[Config], description: str | None, argv: Sequence[str], command: str) -> Config:

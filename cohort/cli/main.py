@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "bench ods": bench.ods,
     "bench feed": bench.feed,
     "bench against": bench.against,
+    "bench step": bench.step,
 }
 """From the words after ``cohort`` to what takes the flags behind them and returns an exit code."""
 

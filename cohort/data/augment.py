@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cohort.data.dataset import Augmentation
+from cohort.data.transfer import to_device
 
 Shard = tuple[int, int]
 """(rank, size): part number ``rank`` of a batch that is divided into ``size`` equal parts."""
@@ -56,7 +57,7 @@ def all_at_once(images_BCHW: Tensor, augmentation: Augmentation, moves_3B: Tenso
     have brought there.
     """
     padding, (_, _, H, W) = augmentation.shift, images_BCHW.shape
-    top_B, left_B, mirror_B = moves_3B.to(images_BCHW.device)
+    top_B, left_B, mirror_B = to_device(moves_3B, images_BCHW.device)
     across_W = torch.arange(W, device=images_BCHW.device)
     columns_BW = torch.where(mirror_B[:, None] == 1, across_W.flip(0), across_W) + left_B[:, None]
     rows_BH = torch.arange(H, device=images_BCHW.device) + top_B[:, None]

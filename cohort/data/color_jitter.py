@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cohort.data.augment import Shard, rows_of
+from cohort.data.transfer import to_device
 
 CHANNELS = (1, 3)
 """Grey, which has no saturation, and RGB."""
@@ -26,7 +27,8 @@ def jitter(
     """
     B = len(images_BCHW)
     factors_3B = draw_factors(B * shard[1], strength, generator)[:, rows_of(B, shard)]
-    brightness, contrast, saturation = factors_3B.to(images_BCHW.device)[..., None, None, None]
+    factors_3B = to_device(factors_3B, images_BCHW.device)
+    brightness, contrast, saturation = factors_3B[..., None, None, None]
     values = images_BCHW.int()
     values = moved(values, torch.zeros_like(values[:1]), brightness)
     values = moved(values, mean_grey(values), contrast)

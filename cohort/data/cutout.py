@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cohort.data.augment import Shard, rows_of
+from cohort.data.transfer import to_device
 
 
 def cut_out(
@@ -20,7 +21,7 @@ def cut_out(
     """
     B, _, H, W = images_BCHW.shape
     centres_2B = draw_centres(B * shard[1], H, W, generator)[:, rows_of(B, shard)]
-    top_B, left_B = (centres_2B - side // 2).to(images_BCHW.device)
+    top_B, left_B = to_device(centres_2B - side // 2, images_BCHW.device)
     rows_BH, columns_BW = covered(top_B, side, H), covered(left_B, side, W)
     square_BHW = rows_BH[:, :, None] & columns_BW[:, None, :]
     return images_BCHW.masked_fill(square_BHW[:, None], 0)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from cohort.data.transfer import to_device
+
 AREA = (0.02, 0.4)
 """Smallest and largest rectangle, as parts of the picture."""
 PROPORTIONS = (0.3, 1 / 0.3)
@@ -30,7 +32,7 @@ def erase(images_BCHW: Tensor, probability: float, seeds: Sequence[int]) -> Tens
         rows, columns = draw_rectangle(size[0], size[1], random)
         shape = (channels, rows.stop - rows.start, columns.stop - columns.start)
         noise = torch.randint(256, shape, generator=random, dtype=torch.uint8)
-        image[:, rows, columns] = noise.to(image.device)
+        image[:, rows, columns] = to_device(noise, image.device)
     return erased
 
 

@@ -15,6 +15,7 @@ from cohort.data.augment import Shard, rows_of
 from cohort.data.dataset import ImageDataset, Images, Split
 from cohort.data.pictures.files import PictureFiles, Pixels, Promise
 from cohort.data.source import BatchSource, Source, as_tensor, to_float
+from cohort.data.transfer import to_device
 
 ValueOf = TypeVar("ValueOf", covariant=True)
 
@@ -70,8 +71,8 @@ class FedSource:
         images, labels = self._asked.pop(step).result()
         mine = rows_of(len(labels) // self.shard[1], self.shard)
         # Copies, so that the batch's memory is free as soon as the feeder is done with it.
-        pixels = to_float(as_tensor(images[mine]).to(self._device))
-        return pixels, as_tensor(labels[mine]).to(self._device, copy=True)
+        pixels = to_float(to_device(as_tensor(images[mine]), self._device))
+        return pixels, to_device(as_tensor(labels[mine]).clone(), self._device)
 
 
 @dataclass(frozen=True)

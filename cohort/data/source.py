@@ -18,6 +18,7 @@ from cohort.data.dataset import Augmentation, Images, Split
 from cohort.data.erasing import erase
 from cohort.data.pictures.files import PictureFiles, Promise
 from cohort.data.pictures.frame import DRAWS
+from cohort.data.transfer import to_device
 from cohort.errors import ConfigError
 from cohort.seeding import derive_seed, generator
 
@@ -102,7 +103,7 @@ class BatchSource:
         B is the batch size, divided by the number of shards.
         """
         images, labels = self.begin(step)()
-        return to_float(images.to(self._device)), labels.to(self._device)
+        return to_float(to_device(images, self._device)), to_device(labels, self._device)
 
     def begin(self, step: int) -> Callable[[], tuple[Tensor, Tensor]]:
         """Start to read a batch; what comes back waits for it: images uint8, where they are kept."""
@@ -151,7 +152,7 @@ class BatchSource:
         if epoch != self._epoch:
             random = generator(self._seed, "order", epoch)
             order = torch.randperm(len(self._labels), generator=random)
-            self._epoch, self._order = epoch, order.to(self._labels.device)
+            self._epoch, self._order = epoch, to_device(order, self._labels.device)
         return self._order
 
 

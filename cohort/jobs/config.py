@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from cohort.config import LOCAL, RunConfig, not_negative
+from cohort.config import LOCAL, RunConfig, check_capture, not_negative
 from cohort.errors import ConfigError
 
 BatchNorm = Literal["synchronised", "local"]
@@ -35,6 +35,13 @@ class JobConfig(RunConfig):
     def __post_init__(self) -> None:
         RunConfig.__post_init__(self)
         not_negative(self, "workers", "gpus", "max_failures")
+        check_capture(self, self.gpus)
+        for given in ("--capture on",) * (self.capture == "on") + ("--compile",) * self.compile:
+            if self.workers > 1:
+                raise ConfigError(
+                    f"{given} cannot go with --workers {self.workers}, who wait for each other within a "
+                    "step; use --workers 1, or leave it out"
+                )
         if len(self.pretrained_files) > 1:
             raise ConfigError(
                 f"--pretrained is {self.pretrained!r}; here is one student, so it must be one file"

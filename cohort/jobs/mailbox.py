@@ -158,6 +158,10 @@ class Post:
         """Measurements that became due."""
         self._tell("trained", records)
 
+    def notice(self, text: str) -> None:
+        """Send a sentence for the person who watches."""
+        self._tell("notice", text)
+
     def pause(self, *, pausing: bool) -> None:
         """Send word that what follows is not training, or is again."""
         self._tell("pause", pausing=pausing)

@@ -55,6 +55,10 @@ class Recorder:
         """Measurements that became due."""
         self.journal.trained(STUDENT, records)
 
+    def notice(self, text: str) -> None:
+        """A sentence for the person who watches."""
+        self.journal.notice(text)
+
     def pause(self, *, pausing: bool) -> None:
         """What follows is not training, or is again."""
         self._pausing.close()

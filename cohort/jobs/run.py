@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
+from cohort.config import check_precision
 from cohort.data.registry import dataset_label
 from cohort.errors import ConfigError
 from cohort.jobs.config import JobConfig
@@ -16,10 +17,11 @@ from cohort.jobs.job import STUDENT, Job
 from cohort.jobs.placement import Placement, place
 from cohort.jobs.recorder import Recorder
 from cohort.jobs.worker import Best, work
+from cohort.learning.compiling import check_machine
 from cohort.learning.data_parallel import Workers
 from cohort.learning.feeding import fed_here
 from cohort.learning.learner import WEIGHTS_FILE
-from cohort.learning.precision import check_device, check_precision
+from cohort.learning.precision import check_device
 from cohort.learning.process import lent_process
 from cohort.learning.student_files import ModelCard
 from cohort.models.normalised import Normalised
@@ -84,7 +86,9 @@ class JobRun(Run):
     def placed(self, places: Any) -> Iterator[Ready]:
         """What each worker gets is decided; Ray Train takes it when it starts them."""
         assert places is None, "the workers of a job ask for their places themselves"
-        yield Ready(self.config, partial(JobTraining, self, self._placement()))
+        placement = self._placement()
+        check_machine(self.config, on_gpu=placement.gpus)
+        yield Ready(self.config, partial(JobTraining, self, placement))
 
     def _placement(self) -> Placement:
         config = self.config

@@ -15,6 +15,7 @@ from cohort.data.dataset import Split
 from cohort.jobs.job import STUDENT, Job
 from cohort.learning.data_parallel import Workers, synchronised_batch_norm
 from cohort.learning.learner import Files, Learner, weights_bytes
+from cohort.learning.lessons import lessons_for
 from cohort.learning.student_files import weights_sha256
 from cohort.learning.windows import Means
 from cohort.metrics.classification import entropy
@@ -80,6 +81,10 @@ class Channel(Protocol):
         """Take measurements that became due."""
         ...
 
+    def notice(self, text: str) -> None:
+        """Take a sentence for the person who watches."""
+        ...
+
     def pause(self, *, pausing: bool) -> None:
         """Note that what follows is not training, or is again."""
         ...
@@ -109,6 +114,7 @@ class Worker:
     def __init__(self, job: Job, learner: Learner, workers: Workers, channel: Channel) -> None:
         self.job = job
         self.learner = learner
+        self.lessons = lessons_for([learner], workers=workers.size)
         self.plan = job.plan
         self.dataset = job.dataset
         self.workers = workers
@@ -122,6 +128,7 @@ class Worker:
         step, files = self.channel.begin()
         if files is not None:
             self.learner.restore(files)
+            self.lessons.renew([self.learner])
             self.best = Best.of_files(files)
             self.saved_at = step
         else:
@@ -174,8 +181,7 @@ class Worker:
         """Steps ``step`` to ``stop``, or until asked to stop; all workers leave at the same one."""
         stopping = False
         while step < stop and not stopping:
-            self.learner.predict(step)
-            self.learner.learn(step)
+            self.lessons.advance(step)
             step += 1
             self._hand_over()
             wish = self.workers.leads and self.channel.stopping()
@@ -188,6 +194,8 @@ class Worker:
         records = self.learner.windows.drain()
         if self.workers.leads and records:
             self.channel.trained(records)
+        for text in self.lessons.notices():
+            self.channel.notice(text)
 
     def _pause(self, *, pausing: bool) -> None:
         if self.workers.leads:

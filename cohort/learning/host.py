@@ -8,7 +8,6 @@ Shapes: S students of the host, B batch, C classes.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -17,13 +16,12 @@ from cohort.data.dataset import ImageDataset, Split
 from cohort.data.source import Newest
 from cohort.learning.build import build_learner
 from cohort.learning.learner import Files, Learner, training_source
+from cohort.learning.lessons import lessons_for
 from cohort.learning.plan import TrainingPlan
 from cohort.learning.windows import Means
 from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
 from cohort.objectives.peer_sum import Peer
-
-Item = TypeVar("Item")
 
 
 class Host:
@@ -56,7 +54,7 @@ class Host:
             )
             for student, network in networks.items()
         ]
-        self._shown: list[Tensor] = []
+        self._lessons = lessons_for(self.learners)
 
     @property
     def students(self) -> tuple[int, ...]:
@@ -64,53 +62,34 @@ class Host:
         return tuple(learner.student for learner in self.learners)
 
     def predict(self, step: int) -> Tensor:
-        """Every student's log-posterior on the batch of ``step``, [S, B, C]."""
-        self._shown = [learner.predict(step) for learner in self.learners]
-        return torch.stack(self._shown)
+        """As ``Lesson.predict``."""
+        return self._lessons.predict(step)
 
     def learn(self, step: int, before: Sequence[Peer] = (), after: Sequence[Peer] = ()) -> None:
-        """All learn at once, from what their peers have shown for ``step`` (equations 9 and 11).
-
-        Args:
-            step: of the prediction that waits.
-            before: log-posteriors [B, C] of other hosts' students whose numbers come before these, or
-                their sum.
-            after: of those who come after.
-        """
-        everyone: list[Peer] = [*before, *self._shown, *after]
-        for k, learner in enumerate(self.learners, start=len(before)):
-            learner.learn(step, others(everyone, k))
+        """As ``Lesson.learn``."""
+        self._lessons.learn(step, before, after)
 
     def learn_in_turn(
         self, step: int, before: Sequence[Peer] = (), after: Sequence[Peer] = ()
     ) -> Tensor:
-        """Algorithm 1: each learns from its peers' newest posteriors, then shows a new one.
-
-        The cohort's last student needs not, for nobody learns after it. Returns what they show now,
-        [S, B, C].
-        """
-        for own, learner in enumerate(self.learners):
-            everyone: list[Peer] = [*before, *self._shown, *after]
-            k = len(before) + own
-            learner.learn(step, others(everyone, k))
-            if k + 1 < len(everyone):
-                self._shown[own] = learner.repredict(step)
-        return torch.stack(self._shown)
+        """As ``Lesson.learn_in_turn``."""
+        return self._lessons.learn_in_turn(step, before, after)
 
     def advance(self, step: int, sequential: bool) -> None:
         """A whole step of a cohort that has no other hosts."""
-        self.predict(step)
-        if sequential:
-            self.learn_in_turn(step)
-        else:
-            self.learn(step)
+        self._lessons.advance(step, sequential)
+
+    def notices(self) -> list[str]:
+        """Sentences for the user that came up since the last call."""
+        return self._lessons.notices()
 
     def read(self, dataset: ImageDataset) -> None:
         """Learn from these data from now on, through their feed if they have one."""
         self.dataset = dataset
         source = Newest(training_source(dataset, self.plan, self.device))
         for learner in self.learners:
-            learner.source = source
+            learner.read(source)
+        self._lessons.renew(self.learners)
 
     def close_windows(self) -> None:
         """End every student's window of measurements here, full or not."""
@@ -132,16 +111,13 @@ class Host:
     def restore(self, student: int, files: Files) -> None:
         """Put a student back to a snapshot of it."""
         self._learner(student).restore(files)
+        self._lessons.renew(self.learners)
 
     def keep(self, students: Sequence[int]) -> None:
         """Go on without all others."""
         self.learners = [learner for learner in self.learners if learner.student in students]
+        self._lessons.renew(self.learners)
 
     def _learner(self, student: int) -> Learner:
         (learner,) = (each for each in self.learners if each.student == student)
         return learner
-
-
-def others(items: Sequence[Item], index: int) -> list[Item]:
-    """All but the item at ``index``: the peers of a student."""
-    return [item for i, item in enumerate(items) if i != index]

@@ -1,9 +1,10 @@
-"""The optimiser of a plan: those of the papers, and AdamW."""
+"""The optimiser of a plan: those of the papers, and AdamW; its learning rate, and its state in a file."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from cohort.learning.plan import TrainingPlan
@@ -23,6 +24,9 @@ def build_optimizer(network: nn.Module, plan: TrainingPlan) -> Optimizer:
     dimensions and members' biases, without weight decay; ``"all"`` decays every parameter but the
     fast weights of a batch ensemble. These have a group of their own, whose ``lr_scale`` says by
     what its learning rate is to be multiplied at every step.
+
+    On a GPU the update is one kernel, and the learning rate a tensor there, for the same kernel at
+    every step.
     """
     fast = set(fast_weights(network))
     trainable = [p for p in network.parameters() if p.requires_grad]
@@ -41,11 +45,76 @@ def build_optimizer(network: nn.Module, plan: TrainingPlan) -> Optimizer:
         },
     ]
     groups = [group for group in groups if group["params"]]
+    on_gpu = any(parameter.is_cuda for parameter in trainable)
+    optimizer = _build(groups, plan, fused=on_gpu or None)
+    if on_gpu:
+        for group in optimizer.param_groups:
+            group["lr"] = torch.tensor(group["lr"], device=group["params"][0].device)
+    return optimizer
+
+
+def set_rates(optimizer: Optimizer, lr: float) -> None:
+    """Let every group learn at ``lr``, times its ``lr_scale`` if it has one."""
+    for group in optimizer.param_groups:
+        rate = lr * group.get("lr_scale", 1.0)
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+def update(optimizer: Optimizer) -> None:
+    """Move the weights along their gradients."""
+    for group in optimizer.param_groups:
+        if "capturable" in group and getattr(group["lr"], "is_cuda", False):
+            # Adam refuses to be captured unless it is told of it, and warns if it is told in vain.
+            group["capturable"] = torch.cuda.is_current_stream_capturing()
+    optimizer.step()
+
+
+def saved_state(optimizer: Optimizer) -> dict[str, Any]:
+    """An optimiser's state as one on the CPU has it, whatever device it is on."""
+    state = optimizer.state_dict()
+    return {
+        "state": {
+            number: {name: _on_cpu(value) for name, value in of_one.items()}
+            for number, of_one in state["state"].items()
+        },
+        "param_groups": [_as_on_cpu(group) for group in state["param_groups"]],
+    }
+
+
+def load_state(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
+    """Take over what was saved of each parameter; how it learns stays as this optimiser was built.
+
+    Raises ValueError if it is of other parameters.
+    """
+    own = optimizer.state_dict()["param_groups"]
+    groups = saved["param_groups"]
+    if len(own) == len(groups):
+        groups = [
+            {**mine, "params": group["params"]} for mine, group in zip(own, groups, strict=True)
+        ]
+    optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
+
+
+def _build(groups: list[dict[str, Any]], plan: TrainingPlan, fused: bool | None) -> Optimizer:
     if plan.optimizer == "adam":
-        return Adam(groups, lr=plan.lr, betas=(0.5, 0.999))
+        return Adam(groups, lr=plan.lr, betas=(0.5, 0.999), fused=fused)
     if plan.optimizer == "adamw":
-        return AdamW(groups, lr=plan.lr, betas=(0.9, 0.999))
-    return SGD(groups, lr=plan.lr, momentum=0.9, nesterov=plan.optimizer == "sgd")
+        return AdamW(groups, lr=plan.lr, betas=(0.9, 0.999), fused=fused)
+    nesterov = plan.optimizer == "sgd"
+    return SGD(groups, lr=plan.lr, momentum=0.9, nesterov=nesterov, fused=fused)
+
+
+def _as_on_cpu(group: Mapping[str, Any]) -> dict[str, Any]:
+    """A group's options but for those that a GPU has: it was built with the same others."""
+    of_cpu = {"lr": float(group["lr"]), "fused": None, "capturable": False}
+    return {key: of_cpu.get(key, value) for key, value in group.items()}
+
+
+def _on_cpu(value: Any) -> Any:
+    return value.cpu() if isinstance(value, Tensor) else value
 
 
 def _those_in(wanted: set[nn.Parameter], parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:

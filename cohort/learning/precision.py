@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from cohort.config import Precision
+from cohort.config import Precision, check_precision
 from cohort.errors import ConfigError
 
 backends: Any = torch.backends  # whose modules have properties, which no type checker sees
@@ -20,15 +20,6 @@ cudnn, mkldnn = backends.cudnn, backends.mkldnn
 ON_GPU = (backends.cuda.matmul, cudnn.conv, cudnn.rnn)
 ON_CPU = (mkldnn.matmul, mkldnn.conv, mkldnn.rnn)
 """torch's settings by operation: ``ieee``, ``tf32``, ``bf16`` or, as the backend says, ``none``."""
-
-
-def check_precision(precision: Precision, *, on_gpu: bool) -> None:
-    """Raise ConfigError for tf32 without a GPU, where it would be fp32."""
-    if precision == "tf32" and not on_gpu:
-        raise ConfigError(
-            "--precision is tf32, which only a GPU has, and this trains on CPU; use fp32 or bf16, or "
-            "a machine with a GPU"
-        )
 
 
 def check_device(precision: Precision, device: torch.device) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cohort.config import OdsNorm, Perturbation
 from cohort.data.augment import Shard, rows_of
+from cohort.data.transfer import to_device
 from cohort.seeding import generator
 
 PixelsToLogits = Callable[[Tensor], Tensor]
@@ -77,21 +78,41 @@ class InputPerturbation:
 
         Random numbers are drawn for the whole batch from (seed, step), on the CPU.
         """
+        drawn = _Draws(seed, step, shard, images_BCHW)
+        return self._moved(images_BCHW, teacher, drawn.normal, drawn.uniform)
+
+    def draw(
+        self, images_BCHW: Tensor, classes: int, *, seed: int, step: int, shard: Shard = (0, 1)
+    ) -> Tensor:
+        """The random numbers of a call with the same arguments, on the images' device."""
+        drawn = _Draws(seed, step, shard, images_BCHW)
+        return drawn.normal() if self.kind == "gaussian" else drawn.uniform(classes)
+
+    def by(self, images_BCHW: Tensor, teacher: PixelsToLogits, random: Tensor) -> Tensor:
+        """x̃ as a call gives it, with the random numbers of ``draw``: a function of tensors alone."""
+        return self._moved(images_BCHW, teacher, lambda: random, lambda classes: random)
+
+    def _moved(
+        self,
+        images_BCHW: Tensor,
+        teacher: PixelsToLogits,
+        normal: Callable[[], Tensor],
+        uniform: Callable[[int], Tensor],
+    ) -> Tensor:
         if self.kind == "none":
             return images_BCHW
-        drawn = _Draws(seed, step, shard, images_BCHW)
         if self.kind == "gaussian":
-            epsilon_BCHW = drawn.normal()
+            epsilon_BCHW = normal()
         else:
-            epsilon_BCHW = self._along_gradient(images_BCHW, teacher, drawn)
+            epsilon_BCHW = self._along_gradient(images_BCHW, teacher, uniform)
         return (images_BCHW.detach() + self.eta / 255 * epsilon_BCHW).clamp(0, 1)
 
     def _along_gradient(
-        self, images_BCHW: Tensor, teacher: PixelsToLogits, drawn: "_Draws"
+        self, images_BCHW: Tensor, teacher: PixelsToLogits, uniform: Callable[[int], Tensor]
     ) -> Tensor:
         with torch.enable_grad():
             x_BCHW, posterior_BC = _posterior_of_leaf(teacher, images_BCHW, self.temperature)
-            w_BC = drawn.uniform(posterior_BC.shape[1])
+            w_BC = uniform(posterior_BC.shape[1])
             epsilon_BCHW = _direction(x_BCHW, posterior_BC, w_BC, self.norm)
         if self.kind == "ods":
             return epsilon_BCHW
@@ -123,7 +144,7 @@ class _Draws:
 
     def _own(self, whole: Tensor) -> Tensor:
         own = whole[rows_of(len(self.images_BCHW), self.shard)]
-        return own.to(self.images_BCHW.device, non_blocking=True)
+        return to_device(own, self.images_BCHW.device)
 
 
 def _posterior_of_leaf(

@@ -22,7 +22,7 @@ from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.clock import Times
 from cohort.runtime.cohort import HeldOut, Load, OnRecords, Stopping
-from cohort.runtime.exchange import Exchange, without_group
+from cohort.runtime.exchange import CollectiveExchange, Exchange
 from cohort.runtime.feeding import Feeders, NodeFeed
 from cohort.runtime.host import HostActor
 from cohort.runtime.in_flight import unwrapped
@@ -97,6 +97,15 @@ class RayCohort:
         """Hand over the measurements of the steps since the last full window."""
         for student, records in self._ask_students("flush_records").items():
             on_records(student, records)
+
+    def notices(self) -> list[str]:
+        """Sentences for the user that came up since the last call, each once."""
+        notices, self._notices = self._notices, []
+        # One that died has none: its death shows where the students are to go on.
+        with contextlib.suppress(ray.exceptions.RayActorError):
+            for of_host in self._ask("notices").values():
+                notices += of_host
+        return list(dict.fromkeys(notices))
 
     def answers(self, split: HeldOut) -> dict[int, Tensor]:
         """What a split asks of each student: log-posteriors [N, C], or features [N, D]."""
@@ -174,11 +183,6 @@ class RayCohort:
         self._replace([h for h, here in self._here.items() if set(here) & set(students)])
         self._warm_up()
 
-    def notices(self) -> list[str]:
-        """What happened since the last call that the user should know of."""
-        notices, self._notices = self._notices, []
-        return notices
-
     def times(self) -> dict[tuple[int, ...], Times]:
         """Of each host, by its students: seconds busy and waiting in the steps since the last call."""
         return {self._here[host]: times for host, times in self._ask("times").items()}
@@ -201,7 +205,8 @@ class RayCohort:
                 f"--exchange collective does not work here ({error}); posteriors travel through the "
                 "object store instead"
             )
-            self._exchange = without_group(self._exchange)
+            assert isinstance(self._exchange, CollectiveExchange)  # the others form no group
+            self._exchange = self._exchange.through_object_store()
             self._replace(list(self._actors))
         except ray.exceptions.RayActorError:
             pass  # it died: that shows again when the students are to go on, and is dealt with there

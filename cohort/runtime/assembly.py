@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from cohort.analysis.cost import multiply_adds
+from cohort.config import check_precision
 from cohort.data.dataset import ImageDataset
 from cohort.errors import ConfigError
+from cohort.learning.compiling import check_machine
 from cohort.learning.feeding import fed_here
 from cohort.learning.plan import TrainingPlan
-from cohort.learning.precision import check_device, check_precision
+from cohort.learning.precision import check_device
 from cohort.models.auxiliary import auxiliary_of
 from cohort.models.families import ImageShape
 from cohort.models.modules import count_parameters
@@ -84,7 +86,9 @@ def assemble(parts: Ingredients, reservation: "Reservation | None" = None) -> It
     lent = _places(parts) if reservation is None else nullcontext(reservation)
     with lent as places:
         division = places.division
-        check_precision(parts.config.precision, on_gpu=division.share.device == "cuda")
+        on_gpu = division.share.device == "cuda"
+        check_precision(parts.config.precision, on_gpu=on_gpu)
+        check_machine(parts.config, on_gpu=on_gpu)
         threads = None if division.by_cost else division.threads
         with closing(_actors(parts, places)) as actors:
             yield Assembled(actors, threads, division.notice)
@@ -161,6 +165,7 @@ def _device_in_process(config: CohortConfig) -> torch.device:
         raise ConfigError(f"--gpus is {config.gpus}, but this machine has {available}")
     device = torch.device("cuda" if available and config.gpus != 0 else "cpu")
     check_device(config.precision, device)
+    check_machine(config, on_gpu=device.type == "cuda")
     return device
 
 

@@ -42,6 +42,10 @@ class Cohort(Protocol):
         """Hand over the measurements of the steps since the last full window."""
         ...
 
+    def notices(self) -> list[str]:
+        """Sentences for the user that came up since the last call."""
+        ...
+
     def answers(self, split: HeldOut) -> dict[int, Tensor]:
         """What a split asks of each student: log-posteriors [N, C], or, of a ``Search``, features [N, D]."""
         ...
@@ -60,10 +64,6 @@ class Cohort(Protocol):
 
     def weights_sha256(self) -> dict[int, str]:
         """Hash of each student's parameters and buffers."""
-        ...
-
-    def notices(self) -> Sequence[str]:
-        """What happened since the last call that the user should know of."""
         ...
 
     def times(self) -> Mapping[tuple[int, ...], Times]:

@@ -20,7 +20,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import FileStore, Store, TCPStore  # type: ignore[attr-defined]
 
-from cohort.learning.host import Host, others
+from cohort.learning.host import Host
+from cohort.learning.lesson import others
 from cohort.runtime.clock import Clock
 from cohort.runtime.warm_up import check_gather
 from cohort.runtime.wire import Seat

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Literal
 
-from cohort.config import LOCAL, RunConfig, Teacher, not_negative, positive
+from cohort.config import LOCAL, RunConfig, Teacher, check_capture, not_negative, positive
 from cohort.data.recipes import fill_in, recipe_for
 from cohort.errors import ConfigError
 from cohort.invocation import command_line
@@ -69,6 +69,7 @@ class CohortConfig(RunConfig):
         RunConfig.__post_init__(self)
         positive(self, "k", "temperature", "per_process")
         not_negative(self, "gpus", "mimicry_weight", "max_failures")
+        check_capture(self, self.gpus)
         _check_cohort(self)
 
     @property
@@ -132,30 +133,17 @@ def _check_cohort(config: CohortConfig) -> None:
             f"--per-process is {config.per_process} with --exchange in_process, where all {config.k} "
             f"students are in one process; use --per-process {config.k}, or another --exchange"
         )
-    if config.balance:
-        _check_balance(config)
     if config.teacher == "none":
         check_nothing_travels(config, "--teacher is none", "name a teacher")
     if config.exchange == "in_process":
         check_nothing_travels(config, "--exchange is in_process", "use another --exchange")
+    if config.balance:
+        _check_balance(config)
     if config.exchange == "in_process" and config.address not in (None, LOCAL):
         raise ConfigError(
             f"--address is {config.address!r} with --exchange in_process, which uses no cluster; "
             "leave one of them out, or use --address local"
         )
-
-
-def _check_balance(config: CohortConfig) -> None:
-    """Raise ConfigError for what says otherwise how students and cores are divided."""
-    others = {
-        "exchange in_process, where all students are in one process": config.in_this_process,
-        f"per-process {config.per_process}, which divides them by number": config.per_process,
-        f"threads {config.threads}, which gives all processes as many": config.threads,
-        "schedule sequential, whose students take turns": config.schedule == "sequential",
-    }
-    for what, given in others.items():
-        if given:
-            raise ConfigError(f"--balance is on with --{what}; leave one of them out")
 
 
 def check_nothing_travels(config: CohortConfig, why: str, instead: str) -> None:
@@ -169,3 +157,16 @@ def check_nothing_travels(config: CohortConfig, why: str, instead: str) -> None:
     raise ConfigError(
         f"{asked}, but {why}, so that no posterior travels between processes; leave it out, or {instead}"
     )
+
+
+def _check_balance(config: CohortConfig) -> None:
+    """Raise ConfigError for what says otherwise how students and cores are divided."""
+    others = {
+        "exchange in_process, where all students are in one process": config.in_this_process,
+        f"per-process {config.per_process}, which divides them by number": config.per_process,
+        f"threads {config.threads}, which gives all processes as many": config.threads,
+        "schedule sequential, whose students take turns": config.schedule == "sequential",
+    }
+    for what, given in others.items():
+        if given:
+            raise ConfigError(f"--balance is on with --{what}; leave one of them out")

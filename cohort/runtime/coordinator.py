@@ -134,6 +134,7 @@ class Coordinator:
     def _train_to(self, step: int, stop: int) -> int:
         start = step
         step = self.cohort.advance(start, stop, self.journal.trained, self.owner.stopping)
+        self._tell()
         ended = step == self.plan.total_steps
         with self.journal.paused():
             self.waits.add(self.cohort.times(), step - start)

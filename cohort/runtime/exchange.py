@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import ray
 from ray.actor import ActorProxy
 
-from cohort.learning.host import others
+from cohort.learning.lesson import others
 from cohort.runtime.cohort import OnRecords, Stopping
 from cohort.runtime.config import CohortConfig, check_nothing_travels
 from cohort.runtime.host import HostActor
@@ -27,9 +27,6 @@ Places = Sequence[Mapping[str, Any]]
 
 class Exchange(Protocol):
     """One way for posteriors to travel."""
-
-    messages: Messages
-    """What travels."""
 
     def open(self, hosts: Hosts, places: Places) -> None:
         """Connect the hosts, at the start and again after one was replaced or dropped."""
@@ -56,8 +53,7 @@ class ObjectStoreExchange:
 
     def open(self, hosts: Hosts, places: Places) -> None:
         """Tell each host its place; nothing else, for Ray moves the objects."""
-        seats = seats_of(places, self.messages)
-        ray.get([host.connect.remote(seat) for host, seat in zip(hosts, seats, strict=True)])
+        connect(hosts, places, self.messages)
 
     def advance(
         self, hosts: Hosts, start: int, stop: int, on_records: OnRecords, stopping: Stopping
@@ -121,13 +117,16 @@ class CollectiveExchange:
             self.pace, hosts, start, stop, on_records, stopping,
         )  # fmt: skip
 
+    def through_object_store(self) -> ObjectStoreExchange:
+        """The same messages the other way, where no group works."""
+        return ObjectStoreExchange(sequential=self.sequential, messages=self.messages)
+
 
 class NoExchange:
     """Nothing travels: students learn alone (``--teacher none``), or have all peers in their host."""
 
     def __init__(self, *, sequential: bool = False) -> None:
         self.sequential = sequential
-        self.messages = Messages(teacher="none")
         # Hosts that do not wait for each other must not lose sight of a feeder's newest batches.
         self.pace = Pace(most=FEWEST)
 
@@ -144,14 +143,18 @@ class NoExchange:
         )  # fmt: skip
 
 
-def choose_exchange(config: CohortConfig, sizes: Sequence[int], classes: int) -> Exchange:
+def choose_exchange(
+    config: CohortConfig, sizes: Sequence[int], classes: int
+) -> ObjectStoreExchange | CollectiveExchange | NoExchange:
     """The exchange that a resolved config asks for, between hosts of so many students.
 
     Raises ConfigError for sums or half precision where there is one host, and nothing travels.
     """
     sequential = config.schedule == "sequential"
     if len(sizes) == 1:
-        check_nothing_travels(config, "all students share one process", "use --per-process")
+        check_nothing_travels(
+            config, "all students share one process", "divide them by --per-process 1"
+        )
     if config.teacher == "none" or len(sizes) == 1:
         return NoExchange(sequential=sequential)
     assert config.batch_size is not None
@@ -162,6 +165,12 @@ def choose_exchange(config: CohortConfig, sizes: Sequence[int], classes: int) ->
     if config.exchange == "collective":
         return CollectiveExchange(sequential=sequential, messages=messages)
     return ObjectStoreExchange(sequential=sequential, messages=messages)
+
+
+def connect(hosts: Hosts, places: Places, messages: Messages) -> None:
+    """Tell each host its place among all, for messages that Ray moves."""
+    seats = seats_of(places, messages)
+    ray.get([host.connect.remote(seat) for host, seat in zip(hosts, seats, strict=True)])
 
 
 def seats_of(places: Places, messages: Messages) -> list[Seat]:

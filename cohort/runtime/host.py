@@ -6,10 +6,10 @@ leaves and arrives as ``cohort.runtime.letters`` says.
 Shapes: S students of the host, B batch, C classes.
 """
 
-import functools
+import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,27 +41,6 @@ from cohort.runtime.wire import Seat
 Array = npt.NDArray[np.float32]
 Records = dict[int, list[Means]]
 """Measurements that became due, by student."""
-Asked = ParamSpec("Asked")
-Answer = TypeVar("Answer")
-
-
-def _in_order(
-    task: Callable[Concatenate["HostActor", Asked], Answer],
-) -> Callable[Concatenate["HostActor", Asked], Answer]:
-    """A task of a step: work, by the clock; and no use after one that failed, whose error it raises."""
-
-    @functools.wraps(task)
-    def tried(self: "HostActor", /, *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
-        if self.failure is not None:
-            raise self.failure
-        try:
-            with self.clock.working():
-                return task(self, *args, **kwargs)
-        except Exception as error:
-            self.failure = error
-            raise
-
-    return tried
 
 
 class HostActor:
@@ -113,41 +92,42 @@ class HostActor:
     # One step, through the object store: shown is what all other hosts wrote, in order
 
     @ray.method
-    @_in_order
     def predict(self, step: int) -> Letter:
         """Log-posteriors on the batch of ``step``, for other hosts."""
-        return self._write(self.host.predict(step))
+        with self._step():
+            return self._write(self.host.predict(step))
 
     @ray.method
-    @_in_order
     def learn(self, step: int, *shown: Letter) -> None:
         """Learn from what other hosts have shown."""
-        self.host.learn(step, *self._read(shown))
+        with self._step():
+            self.host.learn(step, *self._read(shown))
 
     @ray.method
-    @_in_order
     def learn_then_predict(self, step: int, *shown: Letter) -> Letter:
         """One task a step: learn from ``step``, then predict on the next one."""
-        self.host.learn(step, *self._read(shown))
-        return self._write(self.host.predict(step + 1))
+        with self._step():
+            self.host.learn(step, *self._read(shown))
+            return self._write(self.host.predict(step + 1))
 
     @ray.method
-    @_in_order
     def learn_in_turn(self, step: int, *shown: Letter) -> Letter:
         """Learn from ``step`` one after the other, and show new posteriors (Algorithm 1)."""
-        return self._write(self.host.learn_in_turn(step, *self._read(shown)))
+        with self._step():
+            return self._write(self.host.learn_in_turn(step, *self._read(shown)))
 
     @ray.method
-    @_in_order
     def learn_in_turn_then_predict(self, step: int, *shown: Letter) -> Letter:
         """The same of the last host, whose new posteriors nobody needs: then predict on the next step."""
-        self.host.learn_in_turn(step, *self._read(shown))
-        return self._write(self.host.predict(step + 1))
+        with self._step():
+            self.host.learn_in_turn(step, *self._read(shown))
+            return self._write(self.host.predict(step + 1))
 
     @ray.method
-    @_in_order
     def drain(self) -> Records:
-        """Measurements that became due; the error of the first step since a restore that failed here."""
+        """Measurements that became due. Raises the error of a step that failed since the last restore."""
+        if self.failure is not None:
+            raise self.failure
         return self.host.drain()
 
     # Many steps in one task
@@ -167,7 +147,7 @@ class HostActor:
 
     @ray.method
     def join_group(self, seat: Seat, store: str, backend: str) -> None:
-        """Become a rank of the torch.distributed group in which posteriors are gathered, and try it."""
+        """Become a rank of the torch.distributed group in which messages are gathered, and try it."""
         self._leave_group()
         self.clock = Clock.of(backend)
         self.group = PosteriorGroup(seat, store, backend, self.device, self.clock)
@@ -193,6 +173,11 @@ class HostActor:
         """Measurements of the steps since the last window that was full."""
         self.host.close_windows()
         return self.host.drain()
+
+    @ray.method
+    def notices(self) -> list[str]:
+        """Sentences for the user that came up since the last call."""
+        return self.host.notices()
 
     @ray.method
     def answers_over(self, split: str) -> dict[int, Array]:
@@ -247,6 +232,18 @@ class HostActor:
             "device": str(self.device),
             "gpus": tuple(ray.get_gpu_ids()),
         }
+
+    @contextlib.contextmanager
+    def _step(self) -> Iterator[None]:
+        """Inside is a task of a step; one after a task that failed fails by the same error."""
+        if self.failure is not None:
+            raise self.failure
+        with self.clock.working():
+            try:
+                yield
+            except Exception as error:
+                self.failure = error
+                raise
 
     def _write(self, shown_SBC: Tensor) -> Letter:
         self._written = self.seat.messages.write(shown_SBC)

@@ -61,6 +61,10 @@ class InProcessCohort:
         self.host.close_windows()
         self._hand_over(on_records)
 
+    def notices(self) -> list[str]:
+        """Sentences for the user that came up since the last call."""
+        return self.host.notices()
+
     def answers(self, split: HeldOut) -> dict[int, Tensor]:
         """What a split asks of each student: log-posteriors [N, C], or features [N, D]."""
         return self.host.answers_over(getattr(self.host.dataset, split))
@@ -83,10 +87,6 @@ class InProcessCohort:
     def weights_sha256(self) -> dict[int, str]:
         """Hash of each student's parameters and buffers."""
         return {learner.student: weights_sha256(learner.network) for learner in self.host.learners}
-
-    def notices(self) -> Sequence[str]:
-        """None."""
-        return ()
 
     def times(self) -> dict[tuple[int, ...], Times]:
         """None: there is one process, which waits for nobody."""

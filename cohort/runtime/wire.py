@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cohort.config import Teacher
-from cohort.learning.host import others
+from cohort.learning.lesson import others
 from cohort.objectives.peer_sum import Peer, PeerSum, add_up
 
 SUM_FROM_BYTES = 4 * 2**20

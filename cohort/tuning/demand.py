@@ -9,12 +9,11 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from cohort.config import RunConfig
+from cohort.config import RunConfig, check_precision
 from cohort.errors import ConfigError
 from cohort.jobs.config import JobConfig
 from cohort.jobs.ods.config import OdsConfig
 from cohort.jobs.placement import place
-from cohort.learning.precision import check_precision
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.placement import Division, Node, Share, share_out
 from cohort.tuning.study import Resources

@@ -129,6 +129,13 @@ def test_tensorboard_that_is_not_installed(refused, monkeypatch):
     check_says(refused("--tensorboard"), "--tensorboard", "pip install 'cohort[track]'")
 
 
+def test_what_the_machine_cannot_capture_or_compile(refused, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    check_says(refused("--capture", "on"), "--capture is on", "use --capture auto")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    check_says(refused("--compile"), "--compile needs a C++ compiler (no-such-compiler)")
+
+
 def test_more_gpus_than_the_machine_has(refused, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     check_says(refused("--gpus", 1), "--gpus is 1", "has 0")

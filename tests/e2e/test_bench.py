@@ -199,3 +199,31 @@ def test_pictures_decoded_for_each_and_for_all_and_a_batch_that_is_ready(
 )
 def test_feed_bad_input_is_one_sentence_and_exit_code_2(flags, sentence, monkeypatch, capsys):
     check_refused(run_here(monkeypatch, capsys, *flags, script=FEED), sentence)
+
+
+def test_a_step_of_cohorts_of_several_sizes(here, tmp_path):
+    flags = ["--dataset", "digits", "--students", "resnet8", "--k", "2,1", "--gpus", "0"]
+    flags += ["--rounds", "3", "--steps", "2", "--output", "step.json"]
+    code, out, err = here(*flags, script="bench_step.py")
+    assert code == 0, err
+    assert [k for k in ("2", "1") if f"│ {k} " in out] == ["2", "1"]
+    result = json.loads((tmp_path / "step.json").read_text())
+    assert {k: len(ways["eager"]) for k, ways in result["round_seconds"].items()} == {
+        "2": 3,
+        "1": 3,
+    }
+    median = np.median(result["round_seconds"]["2"]["eager"]) / 2 * 1000
+    assert result["summary"]["2"]["eager"][1] == pytest.approx(median)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--k", "1,x"], "--k is '1,x'; it must be numbers of students with commas between"),
+        (["--k", "0"], "--k is "),
+        (["--steps", "0"], "--steps is 0; it must be greater than 0"),
+        (["--students", "resnet9"], "--students is 'resnet9'"),
+    ],
+)
+def test_step_bad_input_is_one_sentence_and_exit_code_2(flags, sentence, monkeypatch, capsys):
+    check_refused(run_here(monkeypatch, capsys, *flags, script="bench_step.py"), sentence)

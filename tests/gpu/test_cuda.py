@@ -46,10 +46,10 @@ def test_batches_equal_the_cpu_s_bit_for_bit():
         assert torch.equal(y_cpu, y_gpu.cpu())
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("exchange", ["in_process", "object_store", "collective"])
-def test_a_cohort_learns_on_one_gpu(tmp_path, exchange, precision):
-    result = train_cohort(config(tmp_path, "run", exchange=exchange, precision=precision))
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_a_cohort_learns_on_one_gpu(tmp_path, precision):
+    """By the other exchanges as well, as ``test_cuda_precision.py`` has it."""
+    result = train_cohort(config(tmp_path, "run", exchange="in_process", precision=precision))
     accuracies = [student["test_accuracy"] for student in result.summary["students"]]
     assert min(accuracies) > 0.5
     assert result.summary["ensemble"]["test_accuracy"] > 0.5

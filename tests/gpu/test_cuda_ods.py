@@ -5,6 +5,7 @@ import torch
 
 from cohort import CohortConfig, OdsConfig, load_student, ods_distill, train_cohort
 from cohort.data.source import to_float
+from cohort.learning.precision import in_precision
 from cohort.objectives.perturbation import InputPerturbation
 
 pytestmark = [
@@ -49,10 +50,14 @@ def test_an_ensemble_is_distilled_on_one_gpu(ensemble, tmp_path, workers, option
 
 @pytest.mark.parametrize("kind", ["gaussian", "ods", "conf_ods"])
 def test_inputs_are_perturbed_as_on_the_cpu(ensemble, kind):
-    """The same draws; the gradient's rounding may differ."""
+    """The same draws in fp32; the gradient's rounding may differ, and where a ReLU bends by a bit more."""
     teacher = load_student(ensemble / "students" / "0")
-    pixels = to_float(torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8))
+    random = torch.Generator().manual_seed(0)
+    pixels = to_float(torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8, generator=random))
     perturb = InputPerturbation(kind=kind, temperature=4.0)
-    here = perturb(pixels, teacher, seed=0, step=3)
-    there = perturb(pixels.cuda(), teacher.cuda(), seed=0, step=3)
-    torch.testing.assert_close(there.cpu(), here, rtol=0, atol=0.05 / 255)
+    with in_precision("fp32"):
+        here = perturb(pixels, teacher, seed=0, step=3)
+        there = perturb(pixels.cuda(), teacher.cuda(), seed=0, step=3)
+    error = 255 * (there.cpu() - here).abs()
+    assert error.max() < 0.2
+    assert (error > 0.01).float().mean() < 0.002

@@ -23,6 +23,7 @@ from cohort.objectives.ods import EnsembleDistillation
 from cohort.objectives.perturbation import InputPerturbation
 
 SHAPE = (3, 16, 16)
+CLASSES = 10
 
 
 def network(seed, name="resnet8", mean=0.5, channels=3):
@@ -131,7 +132,7 @@ def test_only_one_architecture_can_be_stacked():
 def test_teaching_is_the_chosen_teachers_perturbation_and_every_teachers_posterior_there():
     teachers, x = Teachers(networks()), images()
     perturbation = InputPerturbation(kind="ods", eta=8.0)
-    teach = LocalTeaching(teachers=teachers, perturbation=perturbation, seed=7)
+    teach = LocalTeaching(teachers=teachers, perturbation=perturbation, classes=CLASSES, seed=7)
     chosen = {perturbation.chosen_teacher(7, step, 3) for step in range(6)}
     assert len(chosen) > 1
     for step in range(6):
@@ -148,7 +149,9 @@ def test_ods_on_the_ensemble_parts_what_noise_leaves_together():
     kl = {}
     for kind in ("gaussian", "ods"):
         perturbation = InputPerturbation(kind=kind, eta=16.0)
-        taught = LocalTeaching(teachers=teachers, perturbation=perturbation, seed=0)(0, x)
+        taught = LocalTeaching(
+            teachers=teachers, perturbation=perturbation, classes=CLASSES, seed=0
+        )(0, x)
         clean, moved = teachers.log_posteriors(x), taught.teacher_MBC
         kl[kind] = (clean.exp() * (clean - moved)).sum(dim=2).mean()
     assert kl["ods"] > 3 * kl["gaussian"]
@@ -160,7 +163,9 @@ def test_workers_are_taught_what_one_process_is(kind):
     perturbation = InputPerturbation(kind=kind, eta=8.0)
 
     def teach(images_BCHW, shard):
-        teaching = LocalTeaching(teachers=teachers, perturbation=perturbation, seed=1, shard=shard)
+        teaching = LocalTeaching(
+            teachers=teachers, perturbation=perturbation, classes=CLASSES, seed=1, shard=shard
+        )
         return teaching(4, images_BCHW)
 
     whole = teach(x, (0, 1))
@@ -173,7 +178,9 @@ def test_workers_are_taught_what_one_process_is(kind):
 
 def test_unperturbed_teaching_has_one_set_of_images():
     teachers, x = Teachers(networks(2)), images()
-    teach = LocalTeaching(teachers=teachers, perturbation=InputPerturbation(kind="none"), seed=0)
+    teach = LocalTeaching(
+        teachers=teachers, perturbation=InputPerturbation(kind="none"), classes=CLASSES, seed=0
+    )
     taught = teach(0, x)
     assert taught.images_BCHW is x
     assert taught.perturbed_BCHW is None
@@ -241,7 +248,7 @@ def test_a_student_learns_through_both_passes_and_its_teachers_do_not_change():
     teachers, x = Teachers(networks(1)), images()
     before = copy.deepcopy(teachers.one(0).state_dict())
     teach = LocalTeaching(
-        teachers=teachers, perturbation=InputPerturbation(kind="conf_ods"), seed=0
+        teachers=teachers, perturbation=InputPerturbation(kind="conf_ods"), classes=CLASSES, seed=0
     )
     student = TaughtStudent(network(9)).train()
     objective = EnsembleDistillation(method="one_to_one", alpha=1.0, temperature=4.0)

@@ -8,7 +8,7 @@ import torch
 
 from cohort.config import DataConfig
 from cohort.data.registry import load_dataset
-from cohort.errors import RunError
+from cohort.errors import ConfigError, RunError
 from cohort.learning.plan import TrainingPlan
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.actors import RemoteHost
@@ -103,6 +103,12 @@ def never():
 
 def in_order(records):
     return sorted(records, key=lambda item: (item[0], item[1]["step"]))
+
+
+def test_a_host_refuses_a_precision_that_its_device_does_not_have(actors, dataset):
+    plan = TrainingPlan(**PLAN, precision="tf32")
+    with pytest.raises(ConfigError, match="--precision is tf32, which only a GPU has"):
+        built(actors, LIKE, plan, dataset, MutualLearning())
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

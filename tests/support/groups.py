@@ -10,10 +10,10 @@ from cohort.runtime.wire import Seat
 class Silent(HostActor):
     """The second never comes, and the others wait for it."""
 
-    def join_group(self, seat: Seat, store: str, backend: str) -> None:
+    def join_group(self, seat: Seat, *group) -> None:
         if seat.place == 1:
             time.sleep(600)
-        super().join_group(seat, store, backend)
+        super().join_group(seat, *group)
 
 
 def answer(error: Exception | None) -> None:

@@ -4,7 +4,8 @@ from itertools import accumulate, pairwise
 
 import torch
 
-from cohort.learning.host import Host, others
+from cohort.learning.host import Host
+from cohort.learning.lesson import others
 from cohort.learning.student_files import weights_sha256
 from cohort.runtime.wire import Messages, Seat
 

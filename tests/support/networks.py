@@ -189,6 +189,14 @@ def spare(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
     return network
 
 
+def smooth(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+    """Convolutions without a kink, at which a difference in the last bit would become a large one."""
+    layers: list[nn.Module] = []
+    for before, after in ((image_shape[0], 16), (16, 32)):
+        layers += [nn.Conv2d(before, after, 3, 2), nn.BatchNorm2d(after), nn.Tanh()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, num_classes))
+
+
 class PlacesFirst(nn.Module):
     """Has places, not examples, along the first dimension of what its linear layer is given."""
 

@@ -49,6 +49,8 @@ FLAGS = {
     "--label-smoothing": 0.0,
     "--clip-grad-norm": None,
     "--precision": "fp32",
+    "--capture": "auto",
+    "--compile": False,
     "--threads": None,
     "--pretrained": None,
     "--checkpoint-every": None,
@@ -80,6 +82,7 @@ CHOICES = {
     "teacher": ("peers", "ensemble", "ensemble_logits", "none"),
     "schedule": ("simultaneous", "sequential"),
     "precision": ("fp32", "tf32", "bf16"),
+    "capture": ("auto", "on", "off"),
     "exchange": ("object_store", "collective", "in_process"),
     "aggregate": ("auto", "gather", "sum"),
     "wire": ("fp32", "fp16"),
@@ -249,6 +252,7 @@ def test_sizes_are_kept_in_one_way(given, kept):
         ({"k": 3, "students": "resnet8,resnet8"}, ("--students names 2", "--k = 3")),
         ({"k": 2, "students": ("resnet8",) * 3}, ("--students names 3", "--k = 2")),
         ({"gpus": 2, "exchange": "in_process"}, ("--gpus is 2", "--exchange in_process")),
+        ({"capture": "on", "gpus": 0}, ("--capture is on with --gpus 0",)),
         ({"address": "auto", "exchange": "in_process"}, ("--address is 'auto'", "in_process")),
         ({"aggregate": "sum", "exchange": "in_process"}, ("--aggregate is sum", "is in_process")),
         ({"aggregate": "sum", "teacher": "none"}, ("--aggregate is sum", "--teacher is none")),
@@ -369,6 +373,8 @@ ANOTHER = {
     "decoders": 9,
     "tensorboard": True,
     "baseline": True,
+    "capture": "off",
+    "compile": True,
 }
 
 

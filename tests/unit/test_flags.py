@@ -16,7 +16,7 @@ SHARED = """
 """
 TRAINS = f"""{SHARED}
     --epochs --steps --batch-size --lr --weight-decay --decay-on --optimizer --lr-schedule
-    --warmup-epochs --label-smoothing --clip-grad-norm --seed --precision
+    --warmup-epochs --label-smoothing --clip-grad-norm --seed --precision --capture --compile --no-compile
     --pretrained --checkpoint-every --keep --eval-every --log-every --tensorboard --no-tensorboard --run-dir
     --config --resume
     --threads --gpus --max-failures --address
@@ -50,6 +50,7 @@ FLAGS = {
         --k --students --image-size --classes --exchange --channels-last --no-channels-last
         --packages --steps
     """,
+    "bench step": f"{SHARED} {BENCHMARK} --k --students --steps --compile --no-compile",
     "bench ods": f"""-h --help {BENCHMARK}
         --model --members --image-size --classes --steps --stacked-teachers --no-stacked-teachers
     """,

@@ -108,6 +108,8 @@ def test_places_are_split_at_commas(exits):
         ({"method": "kd", "teacher": "t", "exits": "a"}, ["--exits is 'a'", "--method kd"]),
         ({"teacher": "t"}, ["--teacher is 't'", "--method byot", "kd, fitnet, at"]),
         ({"workers": 2, "gpus": 1}, ["--gpus is 1", "--workers 2", "use --gpus 2 or 0"]),
+        ({"workers": 2, "capture": "on"}, ["--capture on", "--workers 2", "use --workers 1"]),
+        ({"workers": 2, "compile": True}, ["--compile", "--workers 2", "use --workers 1"]),
         ({"model": "resnet8+exits"}, ["--model is 'resnet8+exits'", "--exits"]),
         ({"model": WithExits("resnet8", ("a",))}, ["--model is 'resnet8+exits=a'", "--exits"]),
         ({"workers": 0, "address": "auto"}, ["--address is 'auto'", "--workers 0"]),

@@ -7,9 +7,12 @@ import torch
 
 from cohort.data.augment import rows_of
 from cohort.learning.data_parallel import Workers
+from cohort.learning.lessons import Lessons
+from cohort.learning.student_files import weights_sha256
 from cohort.seeding import generator
 from tests.support.ods_runs import CPU, job, networks, prepared, records_of, taught, the_student
 from tests.support.ods_runs import teachers as teachers
+from tests.support.recorder import FakeRecorder
 
 # Who learns from whom
 
@@ -83,6 +86,19 @@ def test_a_share_is_perturbed_as_within_the_whole(teachers, perturbation):
         assert not torch.equal(part.perturbed_BCHW, images[mine])
         assert torch.allclose(part.perturbed_BCHW, all_rows.perturbed_BCHW[mine], rtol=0, atol=1e-6)
         assert torch.allclose(part.teacher_MBC, all_rows.teacher_MBC[:, mine], rtol=0, atol=1e-4)
+
+
+def test_each_teacher_that_perturbs_makes_a_step_of_its_own_that_is_captured(teachers):
+    plain, _ = taught(teachers, 6)
+    job = prepared(teachers)
+    learner, recorder = job.build_learner(Workers(), CPU), FakeRecorder()
+    lessons = Lessons([learner], recorder)
+    chosen = set()
+    for step in range(6):
+        lessons.advance(step)
+        chosen.add(job.perturbation.chosen_teacher(job.config.seed, step, 3))
+    assert weights_sha256(learner.network) == weights_sha256(plain.network)
+    assert recorder.count("record") == len(chosen) > 1
 
 
 # The teachers

@@ -1,10 +1,12 @@
 """The papers' optimisers: their constants, and who gets weight decay."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
-from cohort.learning.optimizers import build_optimizer
+from cohort.learning.optimizers import build_optimizer, load_state, saved_state, set_rates, update
 from cohort.models.batch_ensemble import batch_ensemble
 from cohort.models.member_layers import fast_weights
 from tests.support.learners import bare_plan
@@ -97,6 +99,55 @@ def test_adamw_by_hand():
             value -= 0.1 * decay * value
             value -= 0.1 * (m / (1 - 0.9**step)) / ((v / (1 - 0.999**step)) ** 0.5 + 1e-8)
             assert parameter.item() == pytest.approx(value, rel=1e-12)
+
+
+# As a GPU has it: one kernel, whose learning rate is a tensor. torch has it for the CPU too
+
+
+def as_on_gpu(network, name):
+    optimizer = build(network, name)
+    for group in optimizer.param_groups:
+        group |= {"fused": True, "foreach": False, "lr": torch.tensor(group["lr"])}
+    return optimizer
+
+
+def step(network, optimizer, value):
+    optimizer.zero_grad()
+    for parameter in network.parameters():
+        parameter.grad = torch.full_like(parameter, value)
+    update(optimizer)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("there", [build, as_on_gpu])
+def test_a_state_is_exchanged_between_cpu_and_gpu(network, name, there):
+    """What one has saved, the other goes on with, in its own way; the file is the CPU's."""
+    other = copy.deepcopy(network)
+    first, second = as_on_gpu(network, name), there(other, name)
+    options = [{k: v for k, v in g.items() if k != "params"} for g in second.param_groups]
+    set_rates(first, 0.03)
+    step(network, first, 0.5)
+    saved = copy.deepcopy(saved_state(first))
+    plain = build(copy.deepcopy(network), name)
+    plain_group = plain.state_dict()["param_groups"][0]
+    assert saved["param_groups"][0] == plain_group | {
+        "lr": pytest.approx(0.03), "foreach": False, "params": [0, 1, 2, 3, 4, 5]
+    }  # fmt: skip
+    assert type(saved["param_groups"][0]["lr"]) is float
+    other.load_state_dict(network.state_dict())
+    load_state(second, saved)
+    assert [{k: v for k, v in g.items() if k != "params"} for g in second.param_groups] == options
+    set_rates(second, 0.03)
+    for each, optimizer in ((network, first), (other, second)):
+        step(each, optimizer, -0.25)
+    for mine, its in zip(network.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-6, atol=1e-7)
+
+
+def test_a_state_of_other_parameters_is_refused(network):
+    saved = saved_state(build(nn.Linear(2, 2), "sgd", decay_on="weights"))
+    with pytest.raises(ValueError, match="parameter group"):
+        load_state(build(network), saved)
 
 
 # A batch ensemble

@@ -114,3 +114,17 @@ def test_values_are_plain_numbers():
     (means,) = windows.drain()
     assert [type(value) for value in means.values()] == [int, float, float]
     assert means == {"step": 1, "loss": 1.0, "n": pytest.approx(2.0)}
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_the_first_number_that_is_not_finite_is_found_when_the_window_is_read(closed):
+    """Steps 4 to 7, of which the loss of 5 and the posterior of 6 are bad: the order of 5's loss."""
+    windows = Windows(4)
+    for step, halves in ((4, (1, 1)), (5, (1, 0)), (6, (0, 1)), (7, (1, 1))):
+        windows.add(step, {"loss": torch.tensor(1.0)}, [torch.tensor(h == 1) for h in halves])
+    assert (windows.close_window() if closed else windows.first_bad()) == 2 * 5 + 1
+    assert windows.drain() == []
+    windows.clear()
+    windows.add(8, {"loss": torch.tensor(1.0)}, [torch.tensor(True), torch.tensor(True)])
+    assert windows.first_bad() is windows.close_window() is None
+    assert windows.drain() == [{"step": 9, "loss": 1.0}]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from cohort.benchmark.exchange.config import BenchConfig
 from cohort.benchmark.turns import time_rounds
 from cohort.errors import ConfigError
-from cohort.runtime.exchange import Exchange, choose_exchange
+from cohort.runtime.exchange import Exchange, NoExchange, choose_exchange
 from cohort.runtime.idle import IdleHosts
 from cohort.runtime.placement import share_out
 from cohort.runtime.reservation import reserved
@@ -71,6 +71,7 @@ def _of_size(config: BenchConfig, idle: IdleHosts, size: tuple[int, int]) -> Lat
     for way in EXCHANGES:
         cohort = dataclasses.replace(config.cohort(way, gpus=0), batch_size=size[0])
         exchange = choose_exchange(cohort, idle.sizes, size[1])
+        assert not isinstance(exchange, NoExchange)
         exchange.open(idle.hosts, places)
         turns[way], messages[way] = partial(_advance, idle, exchange), exchange.messages
     seconds = time_rounds(

@@ -16,9 +16,9 @@ import torch
 
 from cohort.benchmark.exchange.config import MODES, BenchConfig, Mode
 from cohort.benchmark.turns import gpus_for, seconds_of, time_rounds
+from cohort.config import check_precision
 from cohort.config_file import to_yaml
 from cohort.errors import ConfigError, RunError
-from cohort.learning.precision import check_precision
 from cohort.runtime.actors import RayCohort
 from cohort.runtime.assembly import assemble, session
 from cohort.runtime.cohort import OnRecords, Stopping

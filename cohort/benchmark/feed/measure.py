@@ -13,11 +13,10 @@ import torch
 from cohort.benchmark.feed.config import CLASSES, MODES, FeedBenchConfig, Mode
 from cohort.benchmark.feed.pictures import make_folder
 from cohort.benchmark.turns import gpus_for, seconds_of, time_rounds
-from cohort.config import height_and_width
+from cohort.config import check_precision, height_and_width
 from cohort.data.dataset import ImageDataset
 from cohort.data.fed import Batch, with_feed
 from cohort.data.pictures.files import PictureFiles
-from cohort.learning.precision import check_precision
 from cohort.runtime.actors import RayCohort
 from cohort.runtime.assembly import assemble, session
 from cohort.runtime.exchange import choose_exchange

@@ -95,6 +95,7 @@ class OdsJob(Job):
         return LocalTeaching(
             teachers=self.build_teachers(device),
             perturbation=self.perturbation,
+            classes=self.dataset.num_classes,
             seed=self.config.seed,
             shard=shard,
         )

@@ -27,15 +27,17 @@ from cohort.data.augment import Shard
 from cohort.data.dataset import Images, Split
 from cohort.data.fed import FedPictures, source_of, through
 from cohort.data.source import Source, as_tensor
+from cohort.data.transfer import to_device
 from cohort.errors import RunError
 from cohort.jobs.feeding import fed
 from cohort.jobs.job import Job
 from cohort.jobs.mailbox import Common, Mailbox, StoredJob, WorkerFailedError, packed
 from cohort.jobs.ods.job import OdsJob
 from cohort.jobs.placement import Placement
+from cohort.learning.inputs import Drawn
 from cohort.learning.precision import autocast
 from cohort.learning.process import own_process
-from cohort.learning.teaching import Taught
+from cohort.learning.teaching import Taught, Teaching
 from cohort.objectives.perturbation import InputPerturbation
 from cohort.runtime.private_ray import was_started_again
 
@@ -154,7 +156,7 @@ class Asked(NamedTuple):
     answers: list[Any]
 
 
-class PoolTeaching:
+class PoolTeaching(Teaching):
     """A Teaching by the actors of a pool."""
 
     def __init__(self, pool: TeacherPool, shard: Shard, total_steps: int) -> None:
@@ -163,18 +165,22 @@ class PoolTeaching:
         self._total_steps = total_steps
         self._asked: dict[int, Asked] = {}
 
-    def __call__(self, step: int, images_BCHW: Tensor) -> Taught:
-        """The images perturbed, and every teacher's posterior there; as ``LocalTeaching`` has them."""
+    def draw(self, step: int, images_BCHW: Tensor) -> Drawn:
+        """Every teacher's posterior, and the perturbed images if they are perturbed."""
         last = min(step + AHEAD, self._total_steps - 1)
         self._asked = {
             s: self._asked.get(s) or self._pool.ask(s, self._shard) for s in range(step, last + 1)
         }
         perturbed, answers = self._asked.pop(step)
-        teacher_MBC = self._pool.in_order(fetch(answers)).to(images_BCHW.device)
-        if perturbed is None:
-            return Taught(images_BCHW, None, teacher_MBC)
-        (array,) = fetch([perturbed])
-        return Taught(images_BCHW, as_tensor(array).to(images_BCHW.device), teacher_MBC)
+        taught = [self._pool.in_order(fetch(answers))]
+        if perturbed is not None:
+            taught += map(as_tensor, fetch([perturbed]))
+        return Drawn(None, tuple(to_device(each, images_BCHW.device) for each in taught))
+
+    def of(self, images_BCHW: Tensor, drawn: Drawn) -> Taught:
+        """The images with what was asked about them, as ``LocalTeaching`` has it."""
+        teacher_MBC, *perturbed = drawn.tensors
+        return Taught(images_BCHW, perturbed[0] if perturbed else None, teacher_MBC)
 
 
 @contextmanager

@@ -1,0 +1,91 @@
+"""The lesson of the learners in this process: captured where it can be, else as it is."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from torch import Tensor
+
+from cohort.errors import RunError
+from cohort.learning.capture import CapturedLesson
+from cohort.learning.cuda_graphs import CudaRecorder
+from cohort.learning.learner import Learner
+from cohort.learning.lesson import Lesson
+from cohort.learning.recorder import CannotCaptureError, Recorder
+from cohort.objectives.peer_sum import Peer
+
+Result = TypeVar("Result")
+
+
+class Lessons:
+    """A ``Lesson`` that is captured if there is a recorder, until it turns out that it cannot be.
+
+    Args:
+        learners: who share batches.
+        recorder: captures on their device; None: nothing is captured.
+        must: raise RunError where it cannot be captured; by default students go on without, which
+            ``notices`` say.
+    """
+
+    def __init__(
+        self, learners: Sequence[Learner], recorder: Recorder | None = None, *, must: bool = False
+    ) -> None:
+        self._recorder = recorder
+        self._must = must
+        self._notices: list[str] = []
+        self.renew(learners)
+
+    def renew(self, learners: Sequence[Learner]) -> None:
+        """Go on with these learners, whose tensors may be others than before."""
+        self._plain = Lesson(learners)
+        recorder = self._recorder if learners else None
+        self._captured = None if recorder is None else CapturedLesson(learners, recorder)
+
+    def predict(self, step: int) -> Tensor:
+        """As ``Lesson.predict``; what comes back may be overwritten at the next step."""
+        return self._do(lambda lesson: lesson.predict(step))
+
+    def learn(self, step: int, before: Sequence[Peer] = (), after: Sequence[Peer] = ()) -> None:
+        """As ``Lesson.learn``."""
+        self._do(lambda lesson: lesson.learn(step, before, after))
+
+    def learn_in_turn(
+        self, step: int, before: Sequence[Peer] = (), after: Sequence[Peer] = ()
+    ) -> Tensor:
+        """As ``Lesson.learn_in_turn``."""
+        return self._do(lambda lesson: lesson.learn_in_turn(step, before, after))
+
+    def advance(self, step: int, sequential: bool = False) -> None:
+        """As ``Lesson.advance``."""
+        self._do(lambda lesson: lesson.advance(step, sequential))
+
+    def notices(self) -> list[str]:
+        """Sentences for the user that came up since the last call."""
+        notices, self._notices = self._notices, []
+        return notices
+
+    def _do(self, work: Callable[[Lesson | CapturedLesson], Result]) -> Result:
+        if self._captured is not None:
+            try:
+                return work(self._captured)
+            except CannotCaptureError as error:
+                self._give_up(error)
+        return work(self._plain)
+
+    def _give_up(self, error: CannotCaptureError) -> None:
+        if self._must:
+            raise RunError(
+                f"--capture is on, but the step cannot be captured, because {error}; use --capture auto"
+            ) from error
+        self._recorder = self._captured = None
+        self._notices.append(f"students train without a CUDA graph, because {error}")
+
+
+def lessons_for(learners: Sequence[Learner], *, workers: int = 1) -> Lessons:
+    """The lesson of learners on one device, as their plan wants it captured.
+
+    Only a GPU's is, and none of several workers, who wait for each other within a step.
+    """
+    plan, device = learners[0].plan, learners[0].device
+    if device.type != "cuda" or plan.capture == "off" or workers > 1:
+        return Lessons(learners)
+    return Lessons(learners, CudaRecorder(device), must=plan.capture == "on")
