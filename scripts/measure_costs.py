@@ -4,6 +4,7 @@ Takes some ten minutes of a machine with two cores on which nothing else runs.
 """
 
 import logging
+import os
 import statistics
 import sys
 import tempfile
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a Ray of one's own needs no token
 
 import numpy as np
 import psutil  # type: ignore[import-untyped]
@@ -46,7 +49,14 @@ def pictures(classes: int, shape: tuple[int, int, int]) -> ImageDataset:
         return Split(images, np.arange(count) % classes)
 
     names = tuple(f"class {number}" for number in range(classes))
-    return ImageDataset(name="noise", train=split(2048), test=split(classes), classes=names)
+    return ImageDataset(
+        name="noise",
+        train=split(2048),
+        test=split(classes),
+        classes=names,
+        mean=(0.5,) * shape[0],
+        std=(0.3,) * shape[0],
+    )
 
 
 @contextmanager
