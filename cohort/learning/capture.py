@@ -21,7 +21,7 @@ from cohort.learning.kept import Kept
 from cohort.learning.learner import Given, Learned, Learner, Prediction
 from cohort.learning.lesson import Lesson
 from cohort.learning.recorder import CannotCaptureError, Recorder
-from cohort.objectives.peer_sum import Peer, like, tensors_of
+from cohort.objectives.peer_sum import Peer, in_places, tensors_of
 from cohort.seeding import derive_seed, seed_global
 
 PREDICT, LEARN, LEARN_IN_TURN = "predict", "learn", "learn in turn"
@@ -152,8 +152,7 @@ class CapturedLesson:
 
     def _hold_peers(self, name: Hashable, peers: Sequence[Peer]) -> list[Peer]:
         """The same of peers, each of them or their sums."""
-        held = iter(self._hold(name, [tensor for peer in peers for tensor in tensors_of(peer)]))
-        return [like(peer, [next(held) for _ in tensors_of(peer)]) for peer in peers]
+        return in_places(peers, self._hold(name, tensors_of(peers)))
 
     def _play(
         self, name: Hashable, step: int, work: Callable[[], Any], purpose: str | None

@@ -57,20 +57,6 @@ Peer = Tensor | PeerSum
 """A peer's log-posterior [B, C], or the sum of several."""
 
 
-def tensors_of(peer: Peer) -> list[Tensor]:
-    """What of a peer differs from step to step."""
-    if isinstance(peer, Tensor):
-        return [peer]
-    return [t for t in (peer.total_BC, peer.negentropy_B) if t is not None]
-
-
-def like(peer: Peer, tensors: Sequence[Tensor]) -> Peer:
-    """A peer as ``tensors_of`` gives it, of other tensors."""
-    if isinstance(peer, Tensor):
-        return tensors[0]
-    return PeerSum(tensors[0], tensors[1] if len(tensors) > 1 else None, peer.count)
-
-
 def add_up(peers: Sequence[Peer], teacher: Teacher) -> PeerSum:
     """The peers' sum, added in the order given; none of them gets a gradient."""
     return functools.reduce(operator.add, [_as_sum(peer, teacher) for peer in peers])
