@@ -63,7 +63,18 @@ def test_captured_steps_are_the_plain_ones(digits, optimizer, sequential):
     assert recorder.count("record") == recorder.count("try out") == 1
 
 
-def test_with_other_hosts_there_are_two_pieces(digits):
+def alone(peer):
+    """A host's only student as others are shown it: as it is."""
+    return peer
+
+
+def as_sum(peer):
+    """The same where sums travel."""
+    return add_up([peer], "peers")
+
+
+@pytest.mark.parametrize("shown_as", [alone, as_sum])
+def test_with_other_hosts_there_are_two_pieces(digits, shown_as):
     """Student 1's part of a cohort of three, of whom the others are in two other hosts."""
     plain, static = (learners_of(digits, 3) for _ in range(2))
     recorder = FakeRecorder()
@@ -73,7 +84,7 @@ def test_with_other_hosts_there_are_two_pieces(digits):
         for others, own in ((outer, mine), (outer_too, here)):
             first, last = others.predict(step)
             (middle,) = own.predict(step)
-            own.learn(step, [first], [last])
+            own.learn(step, [shown_as(first)], [shown_as(last)])
             for learner, peers in zip(
                 others._pupils, ([middle, last], [first, middle]), strict=True
             ):
