@@ -37,13 +37,20 @@ class PeerSum:
             negentropy_B = negentropy_B + other.negentropy_B
         return PeerSum(self.total_BC + other.total_BC, negentropy_B, self.count + other.count)
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What it consists of, besides the count."""
+        return (self.total_BC,) if self.negentropy_B is None else (self.total_BC, self.negentropy_B)
+
+    def of_tensors(self, tensors: Sequence[Tensor]) -> "PeerSum":
+        """The same, in other places."""
+        total_BC, negentropy_B = (*tensors, None)[:2]
+        assert total_BC is not None
+        return PeerSum(total_BC, negentropy_B, self.count)
+
     def to(self, device: torch.device, non_blocking: bool = False) -> "PeerSum":
         """The same on a device."""
-        negentropy_B = self.negentropy_B
-        if negentropy_B is not None:
-            negentropy_B = negentropy_B.to(device, non_blocking=non_blocking)
-        total_BC = self.total_BC.to(device, non_blocking=non_blocking)
-        return PeerSum(total_BC, negentropy_B, self.count)
+        return self.of_tensors([t.to(device, non_blocking=non_blocking) for t in self.tensors])
 
 
 Peer = Tensor | PeerSum
@@ -64,3 +71,19 @@ def _as_sum(peer: Peer, teacher: Teacher) -> PeerSum:
     posterior_BC = peer_BC.exp()
     negentropy_B = (posterior_BC * peer_BC).sum(dim=1) if teacher == "peers" else None
     return PeerSum(posterior_BC, negentropy_B, 1)
+
+
+def tensors_of(peers: Sequence[Peer]) -> list[Tensor]:
+    """All tensors of peers, in order: what is copied where a captured step reads it."""
+    return [t for peer in peers for t in (peer.tensors if isinstance(peer, PeerSum) else (peer,))]
+
+
+def in_places(peers: Sequence[Peer], tensors: Sequence[Tensor]) -> list[Peer]:
+    """The same peers, whose ``tensors_of`` lie elsewhere."""
+    left = iter(tensors)
+    return [
+        peer.of_tensors([next(left) for _ in peer.tensors])
+        if isinstance(peer, PeerSum)
+        else next(left)
+        for peer in peers
+    ]

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from cohort.models.multi_exit import ExitOutputs
 from cohort.objectives.auxiliary import BesideHeads, WithAuxiliary
 from cohort.objectives.mutual import MutualLearning, mimicry
-from cohort.objectives.peer_sum import add_up, like, tensors_of
+from cohort.objectives.peer_sum import add_up, in_places, tensors_of
 from cohort.objectives.self_distillation import MutualSelfDistillation
 from cohort.runtime.wire import Messages
 
@@ -107,16 +107,15 @@ def test_probabilities_rounded_to_nothing_stay_harmless(teacher):
 
 
 @pytest.mark.parametrize("teacher", TEACHERS)
-def test_peers_whose_tensors_lie_elsewhere_teach_the_same(teacher):
-    """As a captured step reads them, from the same places at every step."""
+def test_peers_that_lie_elsewhere_teach_the_same(teacher):
     own, peers = log_posteriors(3, 4, 6, 4, 2.0, torch.float32)
     shown = [add_up(peers[:2], teacher), peers[2], add_up(peers[3:], teacher)]
-    places = [[tensor.clone() for tensor in tensors_of(peer)] for peer in shown]
-    moved = [like(peer, tensors) for peer, tensors in zip(shown, places, strict=True)]
+    copies = [tensor.clone() for tensor in tensors_of(shown)]
+    moved = in_places(shown, copies)
     expected = value_and_gradient(own, shown, teacher)
     torch.testing.assert_close(value_and_gradient(own, moved, teacher), expected, rtol=0, atol=0)
-    for tensor in (tensor for of_peer in places for tensor in of_peer):
-        tensor.zero_()
+    for copy in copies:
+        copy.zero_()
     assert value_and_gradient(own, moved, teacher)[0] != expected[0]
 
 
