@@ -164,6 +164,10 @@ def cluster_samples(steps: int) -> dict[str, Sample]:
 def cluster_of(nodes: int) -> Iterator[None]:
     """A Ray of so many nodes, with four cores together."""
     with tempfile.TemporaryDirectory(prefix="ray-") as folder:
+        os.environ["RAY_TMPDIR"] = (
+            folder  # where the address of the cluster is written, beside no other
+        )
+        Path(folder, "ray").mkdir()
         each: dict[str, Any] = {"num_cpus": 4 // nodes, "num_gpus": 0}
         head = {**each, "temp_dir": folder, "include_dashboard": False}
         cluster = Cluster(initialize_head=True, head_node_args=head)
