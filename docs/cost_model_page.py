@@ -61,8 +61,8 @@ def fitted(samples: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Constant
     task, reference = line({h: used["driver"] / h for h, used in submitted.items()})
     student_bytes = (eight["memory"] - alone["memory"]) / 3
     return Constants(
-        first_student=alone["wall"],
-        next_student=(eight["wall"] - alone["wall"]) / 3,
+        first_student=alone["hosts"] / 2,
+        next_student=(eight["hosts"] - alone["hosts"]) / 2 / 3,
         peer=peer,
         call=more("64x100", 2, "object_store", "wall") - peer,
         stack=max(0.0, each - peer),
