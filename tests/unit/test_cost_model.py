@@ -153,6 +153,10 @@ def made_by(c):
     }
 
 
+@pytest.mark.skipif(
+    not cost_model_page.MEASURED.exists(),
+    reason="the constants are to be measured on a quiet machine",
+)
 def test_the_page_is_what_its_script_writes():
     measured = json.loads(cost_model_page.MEASURED.read_text())
     text = cost_model_page.PAGE.read_text()
