@@ -7,6 +7,9 @@ from typing import Any
 WORTH_SAYING = 0.05
 """Part of a host's time: less than this is waited between like students, too."""
 
+LEAST_SECONDS = 0.05
+"""An epoch; less is written as 0.0."""
+
 Host = Mapping[str, Any]
 """A line of summary.json: ``students`` of a process, its busy and its waiting seconds an epoch."""
 
@@ -43,7 +46,11 @@ def delay_of(hosts: Sequence[Host]) -> Delay | None:
         return None
     slowest = min(hosts, key=_waits)
     delays = {id(host): _waits(host) - _waits(slowest) for host in hosts}
-    late = [h for h in hosts if delays[id(h)] > WORTH_SAYING * (_waits(h) + _busy(h))]
+    late = [
+        host
+        for host in hosts
+        if delays[id(host)] > max(LEAST_SECONDS, WORTH_SAYING * (_waits(host) + _busy(host)))
+    ]
     if not late:
         return None
     waiting = tuple(student for host in late for student in host["students"])

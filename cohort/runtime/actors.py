@@ -20,6 +20,7 @@ from cohort.learning.learner import Files
 from cohort.learning.plan import TrainingPlan
 from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
+from cohort.reporting.waits import named
 from cohort.runtime.clock import Times
 from cohort.runtime.cohort import HeldOut, Load, OnRecords, Stopping
 from cohort.runtime.exchange import CollectiveExchange, Exchange
@@ -227,7 +228,7 @@ class RayCohort:
             if missing and time.monotonic() > deadline:
                 students = [k for host in missing for k in self._here[host]]
                 raise RunError(
-                    f"student {', '.join(map(str, students))} could not be started on this cluster "
+                    f"{named(students)} could not be started on this cluster "
                     f"within {REPLACEMENT_SECONDS:.0f} s; --resume the run when it has room"
                 )
 

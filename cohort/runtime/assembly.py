@@ -67,7 +67,7 @@ class Assembled:
 
     cohort: Cohort
     threads: int | None
-    """Torch threads of each host; None if they differ."""
+    """Torch threads of each host; None with ``--balance``, which decides them anew where it goes on."""
     notice: str | None = None
     """For the user, of how students share what there is."""
 
@@ -89,7 +89,7 @@ def assemble(parts: Ingredients, reservation: "Reservation | None" = None) -> It
         on_gpu = division.share.device == "cuda"
         check_precision(parts.config.precision, on_gpu=on_gpu)
         check_machine(parts.config, on_gpu=on_gpu)
-        threads = None if division.by_cost else division.threads
+        threads = None if parts.config.balance else division.threads
         with closing(_actors(parts, places)) as actors:
             yield Assembled(actors, threads, division.notice)
 

@@ -53,6 +53,7 @@ class PosteriorGroup:
         self.clock = clock
         rank, size = seat.place, len(seat.sizes)
         kind, _, place = store.partition(":")
+        self._met_in = Path(place) if kind == "file" and backend == "gloo" else None
         if kind == "file":
             # All on one node: nothing needs to be reachable from outside it.
             os.environ["GLOO_SOCKET_IFNAME"] = "lo"
@@ -73,8 +74,16 @@ class PosteriorGroup:
         )
 
     def check(self) -> None:
-        """Raise GroupUnusableError if what is gathered is not what was sent."""
-        check_gather(self._all_gather, self.seat.place, self.device)
+        """Raise GroupUnusableError if what is gathered is not what was sent.
+
+        Whoever has gathered has met all others: nobody needs the file in which gloo met any more, which
+        would be left behind, for hosts end by being killed.
+        """
+        try:
+            check_gather(self._all_gather, self.seat.place, self.device)
+        finally:
+            if self._met_in is not None:
+                self._met_in.unlink(missing_ok=True)
 
     def exchange_and_learn(self, host: Host, step: int, sequential: bool) -> None:
         """One step: predict, exchange messages, and learn, all at once or one host after another."""

@@ -11,6 +11,7 @@ from cohort.learning.measuring import Measuring, together
 from cohort.learning.student_files import ModelCard
 from cohort.models.registry import with_places
 from cohort.models.spec import Network
+from cohort.reporting.waits import named
 from cohort.run.ending import prefixed, write_student
 from cohort.run.owner import Owner
 from cohort.runtime.cohort import Cohort, HeldOut
@@ -58,7 +59,10 @@ class Coordinator:
 
     def train(self) -> bool:
         """Train to the plan's last step, or until the owner is to stop; whether that was reached."""
-        step = self._begin()
+        try:
+            step = self._begin()
+        except Exception as error:
+            step = self._recover(error)
         self._tell()
         self.journal.start(step, self.cohort.students)
         while step < self.plan.total_steps and not self.owner.stopping():
@@ -67,8 +71,11 @@ class Coordinator:
             except Exception as error:
                 step = self._recover(error)
         if step != self.owner.step:  # asked to stop between two checkpoints
-            with self.journal.paused():
-                self._save(step)
+            try:
+                with self.journal.paused():
+                    self._save(step)
+            except Exception as error:
+                step = self._recover(error)
         return step == self.plan.total_steps
 
     def about(self) -> dict[str, Any]:
@@ -90,7 +97,25 @@ class Coordinator:
         return self.evaluation
 
     def finish(self) -> dict[str, Any]:
-        """Write every student's final weights; their lines of the summary, and the ensemble's."""
+        """Write every student's final weights; their lines of the summary, and the ensemble's.
+
+        And who died in the whole run: somebody may while this is done.
+        """
+        while True:
+            try:
+                lines = self._write_students()
+                break
+            except Exception as error:
+                self._recover(error)
+        progress = self.owner.progress
+        return {
+            "students": lines,
+            "ensemble": prefixed(self.evaluation["ensemble"]),
+            "restarts": progress.restarts,
+            "dropped": progress.dropped,
+        }
+
+    def _write_students(self) -> list[dict[str, Any]]:
         if self.evaluated_at != self.owner.step:
             self.evaluate(self.owner.step)
         cohort = self.cohort
@@ -99,7 +124,7 @@ class Coordinator:
         for student, files in cohort.snapshots():
             folder = self.owner.folder.student(student)
             write_student(folder, files[WEIGHTS_FILE], cards[student])
-        lines = [
+        return [
             {
                 "student": student,
                 "model": cards[student].network,
@@ -110,7 +135,6 @@ class Coordinator:
             }
             for student in cohort.students
         ]
-        return {"students": lines, "ensemble": prefixed(self.evaluation["ensemble"])}
 
     def _begin(self) -> int:
         """Put the cohort where the owner's checkpoint is, else save step 0; returns the step."""
@@ -121,7 +145,8 @@ class Coordinator:
                 self.cohort.restore(self.owner.go_back().load)
             return 0
         gone = [student for student in self.cohort.students if student not in checkpoint.students]
-        self.cohort.drop(gone)
+        if gone:
+            self.cohort.drop(gone)
         self.cohort.restore(checkpoint.load)
         self.journal.rewind(checkpoint.step, self.cohort.students)
         return checkpoint.step
@@ -192,15 +217,17 @@ class Coordinator:
             progress.dropped += decision.students
             progress.drops += processes
             self.cohort.drop(decision.students)
-        checkpoint = self.owner.go_back()
-        self.cohort.restore(checkpoint.load)
-        self.journal.rewind(checkpoint.step, self.cohort.students)
+            self.evaluated_at = -1  # together with them
+        if self.owner.checkpoint is not None:  # else nobody has learned anything yet
+            self.owner.go_back()
+        step = self._begin()
         self._tell()
-        names = ", ".join(map(str, decision.students))
+        were = "were" if len(decision.students) > 1 else "was"
         self.journal.notice(
-            f"student {names} died and was {decision.verb}; all go on from step {checkpoint.step}"
+            f"{named(decision.students)} died and {were} {decision.verb}; "
+            f"all go on from step {step}"
         )
-        return checkpoint.step
+        return step
 
     def _card(self, student: int) -> ModelCard:
         dataset = self.dataset

@@ -197,8 +197,9 @@ class _Request:
     def refusal(self, k: int, most: int) -> str:
         """The sentence for a cohort that does not fit, with what would."""
         advice = f"use --k {most} or fewer" if most else "no student fits"
-        if self.per_process:
-            advice += f", or a greater --per-process than {self.per_process}"
+        within = f" with --per-process {self.per_process}" if self.per_process else ""
+        if other := self._other_per_process(k):
+            advice += f", or --per-process {other}"
         boundless = [replace(node, memory=math.inf) for node in self.nodes]
         if replace(self, nodes=boundless).divided(k):
             each = PROCESS_BYTES + BYTES_PER_PARAMETER * self.largest_network
@@ -209,9 +210,18 @@ class _Request:
         cores, gpus = sum(node.cpus for node in self.nodes), sum(node.gpus for node in self.nodes)
         units = f"{cores:g} cores" + (f" and {gpus:g} GPUs" if self.gpus else "")
         return (
-            f"--k is {k}, but the cluster's {units} place at most {most} students "
+            f"--k is {k}, but the cluster's {units} place at most {most} students{within} "
             f"({STUDENTS_PER_CORE} a core); {advice}, or --address of a larger cluster"
         )
+
+    def _other_per_process(self, k: int) -> int | None:
+        """The number of students in a process, nearest to what is asked, with which K of them fit."""
+        if not self.per_process or k > self.bound:
+            return None
+        near = sorted(
+            range(1, min(k, STUDENTS_PER_GPU) + 1), key=lambda n: abs(n - (self.per_process or 0))
+        )
+        return next((n for n in near if replace(self, per_process=n).divided(k)), None)
 
 
 def _threads_for(nodes: Sequence[Node], k: int) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cohort.reporting.waits import named
 from cohort.runtime.config import OnFailure
 
 
@@ -47,16 +48,16 @@ class RecoveryPolicy:
             failures: deaths of processes in the whole run, these included.
             alive: how many students are left.
         """
-        names = ", ".join(str(student) for student in dead)
+        died = f"{named(dead)} died"
         if self.on_failure == "stop":
-            return Stop(f"student {names} died, and --on-failure is stop")
+            return Stop(f"{died}, and --on-failure is stop")
         if failures > self.max_failures:
             return Stop(
-                f"student {names} died; that makes {failures} deaths, "
+                f"{died}; that makes {failures} death{'s' * (failures > 1)}, "
                 f"and --max-failures is {self.max_failures}"
             )
         if self.on_failure == "restart":
             return Restart(tuple(dead))
         if alive == 0:
-            return Stop(f"student {names} died, and none is left to go on")
+            return Stop(f"{died}, and none is left to go on")
         return Drop(tuple(dead))

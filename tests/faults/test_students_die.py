@@ -13,6 +13,7 @@ from cohort.models.registry import build_network
 from cohort.reporting.records import read_metrics
 from cohort.run.checkpoint import newest_checkpoint
 from cohort.run.folder import RunFolder
+from cohort.runtime.coordinator import Coordinator
 from cohort.runtime.joining import wait_until_joined
 from cohort.runtime.warm_up import GroupUnusableError
 from tests.support.groups import Mortal, Silent, answer
@@ -207,3 +208,30 @@ def checkpoint_of(run_dir):
     checkpoint = newest_checkpoint(RunFolder(run_dir).checkpoints)
     assert checkpoint is not None
     return checkpoint
+
+
+def test_a_death_before_the_first_step_or_after_the_last_one_is_like_any_other(
+    tmp_path, monkeypatch
+):
+    options = {"k": 2, "students": "resnet8", "steps": 5}
+    undisturbed = train_cohort(config(tmp_path / "undisturbed", **options)).summary
+    for moment in ("_begin", "_write_students"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Coordinator, moment, deadly(getattr(Coordinator, moment)))
+            summary = train_cohort(config(tmp_path / moment, **options)).summary
+        assert (summary["status"], summary["restarts"]) == ("finished", 1)
+        assert hashes(summary) == hashes(undisturbed)
+
+
+def deadly(method):
+    """The same, but the first time the first host's process is killed before."""
+    victims = []
+
+    def run(coordinator):
+        if not victims:
+            victims.append(psutil.Process(coordinator.cohort.places[0]["pid"]))
+            victims[0].kill()
+            victims[0].wait()
+        return method(coordinator)
+
+    return run

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cohort.errors import ConfigError
-from cohort.runtime.placement import STUDENTS_PER_CORE, Node, check_threads, share_out
+from cohort.runtime.placement import (
+    BYTES_PER_PARAMETER,
+    PROCESS_BYTES,
+    STUDENTS_PER_CORE,
+    Node,
+    check_threads,
+    share_out,
+)
 
 GIB = 2**30
 SMALL = 500_000
@@ -158,9 +165,24 @@ def test_a_million_students_are_refused_at_once():
 
 
 def test_a_refusal_names_the_processes_that_were_asked_for():
-    with pytest.raises(ConfigError, match="use --k 16 or fewer, or a greater --per-process than 1"):
+    with pytest.raises(ConfigError) as many:
         share_out([node(2)], 17, None, SMALL, per_process=1)
+    assert str(many.value) == (
+        "--k is 17, but the cluster's 2 cores place at most 16 students with --per-process 1 (8 a core); "
+        "use --k 16 or fewer, or --address of a larger cluster"
+    )
     share_out([node(2)], 16, None, SMALL, per_process=1)
+
+
+def test_a_refusal_names_the_nearest_number_in_a_process_that_would_do():
+    with pytest.raises(ConfigError, match="use --k 8 or fewer, or --per-process 15, or --address"):
+        share_out([node(2)], 16, None, SMALL, per_process=16)
+    share_out([node(2)], 16, None, SMALL, per_process=15)
+    little = PROCESS_BYTES + 3 * BYTES_PER_PARAMETER * SMALL
+    with pytest.raises(
+        ConfigError, match="use --k 1 or fewer, or --per-process 3, or take smaller"
+    ):
+        share_out([node(2, memory=little)], 3, None, SMALL, per_process=1)
 
 
 NODES = st.builds(node, st.integers(0, 16) | st.sampled_from([0.5, 1.5, 2.7]), st.integers(0, 4))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from cohort.reporting.waits import named
 from cohort.runtime.recovery import Drop, RecoveryPolicy, Restart, Stop
 
 STOP = "stop"
@@ -31,7 +32,7 @@ def test_decision(on_failure, max_failures, dead, failures, alive, expected):
     decision = RecoveryPolicy(on_failure, max_failures).decide(dead, failures, alive)
     if expected is STOP:
         assert isinstance(decision, Stop)
-        assert f"student {', '.join(map(str, dead))} died" in decision.reason
+        assert decision.reason.startswith(f"{named(dead)} died")
     else:
         assert decision == expected
 
@@ -40,7 +41,7 @@ def test_decision(on_failure, max_failures, dead, failures, alive, expected):
     ("on_failure", "max_failures", "alive", "words"),
     [
         ("stop", 3, 1, "--on-failure is stop"),
-        ("restart", 0, 1, "makes 1 deaths, and --max-failures is 0"),
+        ("restart", 0, 1, "student 4 died; that makes 1 death, and --max-failures is 0"),
         ("drop", 3, 0, "none is left"),
     ],
 )

@@ -14,6 +14,7 @@ REFUSED = [
     (GRID, "base/epochs", "many", "base.epochs is 'many': input should be a valid integer"),
     (GRID, "base/seed", 1, "base.seed sets 'seed', which a study decides: seeds come from"),
     (GRID, "base/baseline", True, "base.baseline sets 'baseline', which a study decides"),
+    (GRID, "base/balance", True, "base.balance sets 'balance', which a study decides"),
     (GRID, "base/students", "run:x", "base.students is 'run:x'; the study has no runs"),
     (GRID, "base/temperature", 0, "point k=1, teacher=none: --temperature is 0.0; it must be"),
     (GRID, "command", "launch", "command is 'launch': input should be 'launch_cohort'"),

@@ -112,6 +112,7 @@ def test_examples_in_docstrings_run():
         ([host([0, 1], 10, 0)], "None"),
         ([], "None"),
         ([host([0], 10, 3), host([1], 10.1, 2.9)], "None"),
+        ([host([0], 0.1, 0.05), host([1], 0.1, 0.01)], "None"),
         ([host([0], 4, 7.5), host([1], 11, 0.5)], "student 0 waits 7.0 s an epoch for student 1"),
         (
             [host([0, 1], 4, 8), host([2], 11, 1), host([3], 11.5, 0.5)],
@@ -122,7 +123,15 @@ def test_examples_in_docstrings_run():
             "students 2 and 3 wait 7.0 s an epoch for students 0 and 1",
         ),
     ],
-    ids=["one host", "none", "like students", "two", "two in one host", "two hosts"],
+    ids=[
+        "one host",
+        "none",
+        "like students",
+        "too little to write",
+        "two",
+        "two in one host",
+        "two hosts",
+    ],
 )
 def test_who_waits_for_whom(hosts, said):
     assert str(delay_of(hosts)) == said

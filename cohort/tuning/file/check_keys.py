@@ -24,6 +24,7 @@ RESERVED = {
     "run_dir": "every trial has a folder in the study's",
     "address": "all trials join the study's cluster",
     "baseline": "the report's baseline is another point",
+    "balance": "all processes of a trial get as much, by its key 'resources'",
 }
 """Config keys that a study decides itself, and how."""
 
