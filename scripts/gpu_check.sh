@@ -44,7 +44,7 @@ else
     pair=(--students resnet32 --dataset cifar100 --data-root "$data" --gpus 1)
 fi
 
-part tests 180 "$python" -m pytest -m gpu tests/gpu -n 8 -q -p no:cacheprovider -p no:benchmark
+part tests 240 "$python" -m pytest -m gpu tests/gpu -n 8 -q -p no:cacheprovider -p no:benchmark
 part steps 90 "$python" -m cohort bench step "${sizes[@]}" --batch-size 64 --precision bf16 \
     --output "$out/steps.json"
 if [ -z "$smoke" ]; then  # a CPU's compiler takes minutes

@@ -23,6 +23,8 @@ class Ahead:
         self._total_steps = total_steps
         self._stream: torch.cuda.Stream | None = None
         if device.type == "cuda":
+            # What a stream before this one has made, and ``make`` still has, is there from now on.
+            torch.cuda.synchronize(device)
             self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._made: tuple[int, Given, torch.cuda.Event | None] | None = None
 

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import shutil
 import sys
+import warnings
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from cohort.errors import ConfigError
 
 def compiled(forward: nn.Module) -> nn.Module:
     """The same module, compiled when it is first called; its parameters are those of ``forward``."""
+    # It advises a run in fp32 to round its products: --precision has been asked about that.
+    warnings.filterwarnings("ignore", "TensorFloat32 tensor cores for float32 matrix")
     wrapped: Any = torch.compile(forward, dynamic=False)
     assert isinstance(wrapped, nn.Module)
     return wrapped

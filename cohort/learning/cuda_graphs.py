@@ -9,7 +9,7 @@ import random
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class CudaRecorder:
         self._device = device
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._lanes: dict[int, torch.cuda.Stream] = {}
-        self._done: dict[int, torch.cuda.Event] = {}
+        self._shown: dict[int, torch.cuda.Event] = {}
         self._start = torch.cuda.Event()  # type: ignore[no-untyped-call]
         self.forget()
 
@@ -42,7 +42,7 @@ class CudaRecorder:
         """Students wait for what was done so far on the current stream, and for no other student."""
         self._start = torch.cuda.Event()  # type: ignore[no-untyped-call]
         self._start.record()
-        self._done = {}
+        self._shown = {}
 
     @contextmanager
     def lane(self, student: int, *, after_all: bool = False) -> Iterator[None]:
@@ -51,13 +51,14 @@ class CudaRecorder:
         lane = self._lane_of(student)
         lane.wait_event(self._start)
         if after_all:
-            for done in self._done.values():
-                lane.wait_event(done)
+            for shown in self._shown.values():
+                lane.wait_event(shown)
         with torch.cuda.stream(lane):
             yield
             done = torch.cuda.Event()  # type: ignore[no-untyped-call]
             done.record()
-        self._done[student] = done
+        if not after_all:
+            self._shown[student] = done
         here.wait_event(done)
 
     def try_out(self, work: Callable[[], object]) -> None:
@@ -89,16 +90,21 @@ class CudaRecorder:
         self, work: Callable[[], Result], pool: Any
     ) -> tuple[torch.cuda.CUDAGraph, Result]:
         graph, here = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+        first: Exception | None = None
         try:
             # What other threads do, such as NCCL's, is none of the capture's business.
             with torch.cuda.graph(
                 graph, pool=pool, stream=self._stream, capture_error_mode="thread_local"
             ):
-                result = work()
+                try:
+                    result = work()
+                except Exception as error:
+                    first = error  # because of which the capture cannot be ended: a second one
+                    raise
         except Exception as error:
             torch.cuda.set_stream(here)  # torch leaves the one that captured
-            self._repair()
-            raise CannotCaptureError(reason(error)) from error
+            self._repair(pool)
+            raise CannotCaptureError(reason(first or error)) from error
         return graph, result
 
     def _lane_of(self, student: int) -> torch.cuda.Stream:
@@ -119,10 +125,21 @@ class CudaRecorder:
                 "it draws random numbers on the CPU, which would be the same ones at every step"
             )
 
-    def _repair(self) -> None:
-        """A capture that fails leaves torch's generator waiting for its end; one that succeeds ends it."""
+    def _repair(self, pool: Any) -> None:
+        """A capture that fails leaves torch's allocator and generator waiting for its end.
+
+        The allocator keeps its pool, and would not give away again what several streams have used;
+        the generator waits until a capture succeeds.
+        """
         torch.cuda.synchronize(self._device)
-        with torch.cuda.graph(torch.cuda.CUDAGraph(), stream=self._stream):
+        with torch.cuda.device(self._device), suppress(RuntimeError):  # raised if it has ended
+            index = torch.cuda.current_device()
+            torch._C._cuda_endAllocateToPool(index, pool)
+            torch._C._cuda_releasePool(index, pool)
+        self.forget()
+        with torch.cuda.graph(
+            torch.cuda.CUDAGraph(), stream=self._stream, capture_error_mode="thread_local"
+        ):
             torch.zeros(1, device=self._device)
 
 

@@ -19,7 +19,10 @@ class Recorder(Protocol):
         ...
 
     def lane(self, student: int, *, after_all: bool = False) -> AbstractContextManager[None]:
-        """Inside, work runs beside that of other students; ``after_all`` of what they have done so far."""
+        """Inside, work runs beside that of other students; ``after_all`` that they have shown so far.
+
+        Which is what they do without ``after_all``: those who learn do not wait for one another.
+        """
         ...
 
     def try_out(self, work: Callable[[], object]) -> None:

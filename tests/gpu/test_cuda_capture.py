@@ -329,6 +329,7 @@ def test_distillation_of_an_ensemble_is_captured_for_each_teacher(tmp_path, opti
     assert results[0] == pytest.approx(results[1], abs=0.1)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the compiler's own, of Python
 def test_a_compiled_run_learns(tmp_path):
     result = train_cohort(
         CohortConfig(

@@ -3,6 +3,7 @@
 A recorder that replays by doing the work again stands for the GPU's.
 """
 
+import contextlib
 import copy
 
 import pytest
@@ -12,7 +13,7 @@ from torch import nn
 from cohort.errors import RunError
 from cohort.learning.ahead import Ahead
 from cohort.learning.build import build_learner
-from cohort.learning.cuda_graphs import draws_on_the_cpu, reason
+from cohort.learning.cuda_graphs import CudaRecorder, draws_on_the_cpu, reason
 from cohort.learning.kept import Kept
 from cohort.learning.lesson import Lesson
 from cohort.learning.lessons import Lessons
@@ -225,6 +226,72 @@ def test_students_run_beside_each_other_and_wait_for_what_all_have_shown(digits)
         ("lane", 0, False), ("lane", 1, False),
         ("lane", 0, True), ("lane", 1, True),
     ]  # fmt: skip
+
+
+class FakeCuda:
+    """Streams that only note in which order their work has to be done."""
+
+    def __init__(self):
+        self.stream = "outer"
+        self.work = {}
+
+    def current_stream(self):
+        return self.stream
+
+    def does(self, what):
+        """The current stream does something after all that it has done and waited for."""
+        before = self.work.setdefault(self.stream, [])
+        self.work[self.stream] = [*before, what]
+        return set(before)
+
+
+def test_who_learns_waits_for_what_others_have_shown_and_not_for_what_they_learn(monkeypatch):
+    cuda = FakeCuda()
+
+    class Event:
+        def record(self):
+            self.after = list(cuda.work.get(cuda.stream, []))
+
+    class Stream:
+        def __init__(self, device):
+            pass
+
+        def wait_event(self, event):
+            own = cuda.work.setdefault(self, [])
+            own += [what for what in event.after if what not in own]
+
+    @contextlib.contextmanager
+    def stream(chosen):
+        before, cuda.stream = cuda.stream, chosen
+        yield
+        cuda.stream = before
+
+    for name, value in (("Event", Event), ("Stream", Stream), ("stream", stream),
+                        ("current_stream", cuda.current_stream)):  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+    cuda.stream = Stream(None)
+    recorder = CudaRecorder(torch.device("cuda"))
+
+    def step(in_turn):
+        recorder.begin()
+        for k in (0, 1):
+            with recorder.lane(k):
+                cuda.does(("show", k))
+        waited = []
+        for k in (0, 1):
+            with recorder.lane(k, after_all=True):
+                waited.append(cuda.does(("learn", k)))
+            if in_turn and k == 0:
+                with recorder.lane(k):
+                    cuda.does(("show again", k))
+        assert set(cuda.work[cuda.stream]) >= {("learn", 0), ("learn", 1)}  # joined
+        return waited
+
+    assert step(in_turn=False) == [{("show", 0), ("show", 1)}] * 2
+    cuda.work.clear()
+    shown = {("show", 0), ("show", 1)}
+    assert step(in_turn=True) == [shown, {*shown, ("learn", 0), ("show again", 0)}]
 
 
 def test_batches_are_made_once_and_a_step_ahead(digits):
