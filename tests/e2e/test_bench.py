@@ -82,6 +82,7 @@ def test_the_exchange_alone(ray_of_four, here, tmp_path):
     [
         (["--latency", "64"], "--latency has '64'; it must be BATCHxCLASSES"),
         (["--latency", "64x100,0x10"], "--latency has '0x10'; it must be BATCHxCLASSES"),
+        (["--latency", "1000000000x1000"], "--latency has '1000000000x1000'; it must be"),
         (["--latency", "8x10", "--students", "resnet8"], "--students is resnet8 with --latency"),
         (["--latency", "8x10", "--steps-per-round", "1"], "--steps-per-round is 1 with --latency"),
         (["--aggregate", "sum", "--teacher", "none"], "--teacher is 'none'"),

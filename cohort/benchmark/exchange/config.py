@@ -23,6 +23,8 @@ OF_LATENCY = (
     "steps_per_round", "rounds", "seed", "output",
 )  # fmt: skip
 """Keys that mean something where nothing is trained."""
+LARGEST = 2 * 10**7
+"""Numbers of one student's posteriors: 80 MB, of which every process holds those of all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +104,11 @@ class BenchConfig(DataConfig, Timing):
 
 def _batch_and_classes(size: str) -> tuple[int, int]:
     batch, _, classes = size.strip().partition("x")
-    if not (batch.isdecimal() and classes.isdecimal() and int(batch) and int(classes) > 1):
+    written = batch.isdecimal() and classes.isdecimal() and len(size) < 20
+    if not (written and int(batch) and int(classes) > 1 and int(batch) * int(classes) <= LARGEST):
         raise ConfigError(
-            f"--latency has {size.strip()!r}; it must be BATCHxCLASSES, with commas between, "
-            "such as 64x100,512x1000"
+            f"--latency has {size.strip()!r}; it must be BATCHxCLASSES, of 2 classes or more and "
+            f"{LARGEST} numbers or fewer, with commas between, such as 64x100,512x1000"
         )
     return int(batch), int(classes)
 
