@@ -19,6 +19,8 @@ def own_process(threads: int, precision: Precision) -> None:
 def lent_process(threads: int, precision: Precision) -> Iterator[None]:
     """The same inside; afterwards the process has its threads, precision and random state back."""
     before, random_state = torch.get_num_threads(), torch.get_rng_state()
+    # A GPU that nobody has used yet has no numbers to give back, and is not to be set up for it.
+    of_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     torch.set_num_threads(threads)
     try:
         with in_precision(precision):
@@ -26,3 +28,5 @@ def lent_process(threads: int, precision: Precision) -> Iterator[None]:
     finally:
         torch.set_num_threads(before)
         torch.set_rng_state(random_state)
+        if of_gpus is not None:
+            torch.cuda.set_rng_state_all(of_gpus)
