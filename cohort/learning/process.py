@@ -20,7 +20,8 @@ def lent_process(threads: int, precision: Precision) -> Iterator[None]:
     """The same inside; afterwards the process has its threads, precision and random state back."""
     before, random_state = torch.get_num_threads(), torch.get_rng_state()
     # A GPU that nobody has used yet has no numbers to give back, and is not to be set up for it.
-    of_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    of_gpus = torch.cuda.get_rng_state_all() if used else None
     torch.set_num_threads(threads)
     try:
         with in_precision(precision):
