@@ -16,6 +16,9 @@ Aggregate = Literal["auto", "gather", "sum"]
 WirePrecision = Literal["fp32", "fp16"]
 OnFailure = Literal["restart", "drop", "stop"]
 
+MOST_STUDENTS = 10**6
+"""More than any cluster has places for, and few enough to count them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CohortConfig(RunConfig):
@@ -97,6 +100,8 @@ def _as_tuple(students: Network | tuple[Network, ...]) -> tuple[Network, ...]:
 
 
 def _check_cohort(config: CohortConfig) -> None:
+    if config.k > MOST_STUDENTS:
+        raise ConfigError(f"--k is {config.k}; it must be {MOST_STUDENTS} or less")
     if config.k == 1 and config.teacher != "none":
         raise ConfigError(
             f"--k is 1 with --teacher {config.teacher}: a student alone has no peers; "

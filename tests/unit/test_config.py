@@ -187,6 +187,11 @@ def test_positive_keys_refuse_zero_and_below(data):
         CohortConfig(**{key: bad})
 
 
+def test_more_students_than_can_be_counted_are_refused():
+    with pytest.raises(ConfigError, match=r"^--k is 1000000000000; it must be 1000000 or less$"):
+        CohortConfig(k=10**12)
+
+
 @given(st.data())
 def test_not_negative_keys_refuse_what_is_below_zero(data):
     key = data.draw(st.sampled_from(NOT_NEGATIVE))
