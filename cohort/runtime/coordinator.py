@@ -32,6 +32,8 @@ class Coordinator:
         owner: of the run.
         policy: what is done when students die.
         measuring: how good their answers are.
+        in_turn: students learn one after another (Algorithm 1), so that all but one always wait, and
+            for whom is not worth saying.
     """
 
     def __init__(
@@ -42,6 +44,8 @@ class Coordinator:
         owner: Owner,
         policy: RecoveryPolicy,
         measuring: Measuring,
+        *,
+        in_turn: bool = False,
     ) -> None:
         self.cohort = cohort
         self.networks = networks
@@ -51,6 +55,7 @@ class Coordinator:
         self.plan = owner.plan
         self.policy = policy
         self.measuring = measuring
+        self.in_turn = in_turn
         self.evaluation: Evaluation = {}
         """The newest one, of ``evaluated_at`` steps done."""
         self.evaluated_at = -1
@@ -162,7 +167,8 @@ class Coordinator:
         self._tell()
         ended = step == self.plan.total_steps
         with self.journal.paused():
-            self.waits.add(self.cohort.times(), step - start)
+            if not self.in_turn:
+                self.waits.add(self.cohort.times(), step - start)
             # Evaluated first: the records up to a checkpoint's step are then complete.
             if ended or step % self.plan.eval_every == 0:
                 self.evaluate(step)

@@ -82,7 +82,15 @@ class CohortRun(Ingredients, Run):
         policy = RecoveryPolicy(self.config.on_failure, self.config.max_failures)
         on_gpu = torch.cuda.is_available() and self.config.gpus != 0
         measuring = Measuring(self.config.distance, torch.device("cuda" if on_gpu else "cpu"))
-        return Coordinator(cohort, self.networks, self.dataset, owner, policy, measuring)
+        return Coordinator(
+            cohort,
+            self.networks,
+            self.dataset,
+            owner,
+            policy,
+            measuring,
+            in_turn=self.config.schedule == "sequential",
+        )
 
 
 def prepare(config: CohortConfig, dataset: ImageDataset | None = None) -> CohortRun:
