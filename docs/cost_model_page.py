@@ -202,10 +202,10 @@ def blocks(measured: Mapping[str, Any]) -> dict[str, str]:
 def page(text: str, measured: Mapping[str, Any]) -> str:
     """The page with its blocks made anew."""
     for name, block in blocks(measured).items():
-        begin, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->"
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         head, _, rest = text.partition(begin)
         _, _, tail = rest.partition(end)
-        text = head + begin + block + end + tail
+        text = f"{head}{begin}{block}\n{end}{tail}"
     return text
 
 
