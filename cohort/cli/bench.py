@@ -1,8 +1,10 @@
 """``cohort bench``: what methods and exchanges cost, one table or two, and raw times as JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from cohort.benchmark.against.config import AgainstConfig
+from cohort.benchmark.config import Timing
 from cohort.benchmark.exchange.config import BenchConfig
 from cohort.benchmark.feed.config import FeedBenchConfig
 from cohort.benchmark.ods.config import OdsBenchConfig
@@ -10,6 +12,9 @@ from cohort.benchmark.self_distill.config import StepBenchConfig
 from cohort.benchmark.step.config import CohortStepBenchConfig
 from cohort.cli.parser import Config, parse
 from cohort.errors import SUCCESS
+
+Reported = TypeVar("Reported", bound=Timing)
+Found = TypeVar("Found")
 
 
 def exchange(argv: Sequence[str]) -> int:
@@ -22,9 +27,7 @@ def exchange(argv: Sequence[str]) -> int:
     from cohort.benchmark.exchange.results import table, write_json
 
     measured = measure(config)
-    if config.output:
-        write_json(config.output, config, measured)
-    return _show(table(config, measured))
+    return _tell(config, measured, write_json, [table(config, measured)])
 
 
 def _latency(config: BenchConfig) -> int:
@@ -32,9 +35,7 @@ def _latency(config: BenchConfig) -> int:
     from cohort.benchmark.exchange.latency_results import table, write_json
 
     measured = measure(config)
-    if config.output:
-        write_json(config.output, config, measured)
-    return _show(table(config, measured))
+    return _tell(config, measured, write_json, [table(config, measured)])
 
 
 def self_distill(argv: Sequence[str]) -> int:
@@ -45,9 +46,7 @@ def self_distill(argv: Sequence[str]) -> int:
     from cohort.benchmark.self_distill.results import table, write_json
 
     seconds = measure_steps(config)
-    if config.output:
-        write_json(config.output, config, seconds)
-    return _show(table(config, seconds))
+    return _tell(config, seconds, write_json, [table(config, seconds)])
 
 
 def ods(argv: Sequence[str]) -> int:
@@ -58,9 +57,7 @@ def ods(argv: Sequence[str]) -> int:
     from cohort.benchmark.ods.results import tables, write_json
 
     measured = measure_ods(config)
-    if config.output:
-        write_json(config.output, config, measured)
-    return _show(*tables(config, measured))
+    return _tell(config, measured, write_json, tables(config, measured))
 
 
 def feed(argv: Sequence[str]) -> int:
@@ -71,9 +68,7 @@ def feed(argv: Sequence[str]) -> int:
     from cohort.benchmark.feed.results import table, write_json
 
     measured = measure(config)
-    if config.output:
-        write_json(config.output, config, measured)
-    return _show(table(config, measured))
+    return _tell(config, measured, write_json, [table(config, measured)])
 
 
 def against(argv: Sequence[str]) -> int:
@@ -84,9 +79,7 @@ def against(argv: Sequence[str]) -> int:
     from cohort.benchmark.against.results import table, write_json
 
     measured = measure(config)
-    if config.output:
-        write_json(config.output, config, measured)
-    return _show(table(config, measured))
+    return _tell(config, measured, write_json, [table(config, measured)])
 
 
 def step(argv: Sequence[str]) -> int:
@@ -97,9 +90,7 @@ def step(argv: Sequence[str]) -> int:
     from cohort.benchmark.step.results import table, write_json
 
     seconds = measure(config)
-    if config.output:
-        write_json(config.output, config, seconds)
-    return _show(table(config, seconds))
+    return _tell(config, seconds, write_json, [table(config, seconds)])
 
 
 def _parse(cls: type[Config], description: str | None, argv: Sequence[str], command: str) -> Config:
@@ -109,9 +100,17 @@ def _parse(cls: type[Config], description: str | None, argv: Sequence[str], comm
     ).config
 
 
-def _show(*tables: object) -> int:
+def _tell(
+    config: Reported,
+    measured: Found,
+    write_json: Callable[[str, Reported, Found], None],
+    tables: Iterable[object],
+) -> int:
+    """Write what was measured to ``--output``, if there is one, and show it."""
     from cohort.reporting.display import console_for
 
+    if config.output:
+        write_json(config.output, config, measured)
     console = console_for()
     for table in tables:
         console.print(table)

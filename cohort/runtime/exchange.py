@@ -179,12 +179,6 @@ def seats_of(places: Places, messages: Messages) -> list[Seat]:
     return [Seat(place, sizes, messages) for place in range(len(sizes))]
 
 
-def without_group(exchange: Exchange) -> Exchange:
-    """The way that is left where a group does not work: the object store, which gives the same students."""
-    assert isinstance(exchange, CollectiveExchange)
-    return ObjectStoreExchange(sequential=exchange.sequential, messages=exchange.messages)
-
-
 def _advance_in_chunks(
     submit: Callable[[Any, int, int], Any],
     pace: Pace,

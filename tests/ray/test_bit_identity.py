@@ -74,7 +74,7 @@ def built(actors, networks, plan, dataset, objective, sizes=None):
     hosts, numbers = [], iter(range(len(networks)))
     divided = [list(islice(numbers, size)) for size in sizes or [1] * len(networks)]
     common = (plan, ray.put(dataset), objective)
-    for actor, students in zip(actors, divided, strict=False):
+    for actor, students in zip(actors[: len(divided)], divided, strict=True):
         hosts.append((actor, actor.build.remote({k: networks[k] for k in students}, *common)))
     places = ray.get([place for _, place in hosts])
     named = [{**place, "students": here} for place, here in zip(places, divided, strict=True)]

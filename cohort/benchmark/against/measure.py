@@ -106,19 +106,19 @@ def pictures(config: AgainstConfig) -> ImageDataset:
 def in_processes(config: AgainstConfig, threads: int, gpus: int) -> Iterator[Mapping[str, Player]]:
     """Each rival in a process of its own, which waits for its turns and ends with the block."""
     spawn = multiprocessing.get_context("spawn")
-    processes, links, players = [], [], {}
+    started, players = [], {}
     try:
         for rival in rivals(config):
             here, there = spawn.Pipe()
             arguments = (there, rival, config, threads, gpus)
-            processes.append(spawn.Process(target=serve, args=arguments, daemon=True))
-            processes[-1].start()
+            process = spawn.Process(target=serve, args=arguments, daemon=True)
+            process.start()
+            started.append((process, here))
             there.close()
-            links.append(here)
             players[rival.name] = partial(_ask, here, rival)
         yield players
     finally:
-        for process, link in zip(processes, links, strict=False):
+        for process, link in started:
             link.close()  # which ends a process that waits for its turn
             process.join(ENDING_SECONDS)
             process.terminate()
