@@ -40,7 +40,7 @@ if [ -n "$smoke" ]; then
     pair=(--students resnet8 --dataset synthetic --train-subset 256 --test-subset 64 --epochs 1 --gpus 0)
     epochs=1
 else
-    sizes=(--k 1,2,4,8 --students resnet32 --rounds 8 --steps 30)
+    sizes=(--k 1,2,4,8 --students resnet32 --rounds 5 --steps 20)
     pair=(--students resnet32 --dataset cifar100 --data-root "$data" --gpus 1)
 fi
 

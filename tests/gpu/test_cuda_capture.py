@@ -308,14 +308,7 @@ def test_jobs_are_captured(tmp_path, method):
     [{}, {"perturbation": "gaussian"}, {"stacked_teachers": True}, {"student": "single"},
      {"precision": "bf16"}],
 )  # fmt: skip
-def test_distillation_of_an_ensemble_is_captured_for_each_teacher(tmp_path, options):
-    ensemble = tmp_path / "ensemble"
-    train_cohort(
-        CohortConfig(
-            k=2, teacher="none", dataset="synthetic", students="resnet8", validation=200, epochs=1,
-            exchange="in_process", gpus=1, run_dir=str(ensemble),
-        )
-    )  # fmt: skip
+def test_distillation_of_an_ensemble_is_captured_for_each_teacher(ensemble, tmp_path, options):
     results = [
         ods_distill(
             OdsConfig(

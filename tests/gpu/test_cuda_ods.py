@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cohort import CohortConfig, OdsConfig, load_student, ods_distill, train_cohort
+from cohort import OdsConfig, load_student, ods_distill
 from cohort.data.source import to_float
 from cohort.learning.precision import in_precision
 from cohort.objectives.perturbation import InputPerturbation
@@ -12,24 +12,6 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
-
-
-@pytest.fixture(scope="module")
-def ensemble(tmp_path_factory):
-    run_dir = tmp_path_factory.mktemp("ensemble") / "run"
-    train_cohort(
-        CohortConfig(
-            k=2,
-            teacher="none",
-            dataset="synthetic",
-            students="resnet8",
-            validation=200,
-            epochs=2,
-            exchange="in_process",
-            run_dir=str(run_dir),
-        )
-    )
-    return run_dir
 
 
 @pytest.mark.parametrize("options", [{}, {"precision": "bf16"}, {"stacked_teachers": True}])
