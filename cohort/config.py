@@ -159,6 +159,7 @@ class RunConfig(DataConfig, TrainingConfig):
         "tensorboard",
         "capture",
         "compile",
+        "hang_after",
     )
     """Keys that may differ when a run is resumed: how far it goes, and where and how it is run."""
 
@@ -176,13 +177,22 @@ class RunConfig(DataConfig, TrainingConfig):
     """Steps averaged into one line of metrics.jsonl per student."""
     tensorboard: bool = False
     """Also write TensorBoard files into the run folder (needs the extra: pip install 'cohort[track]')."""
+    hang_after: float | None = None
+    """Seconds without an answer after which processes are looked at: one that was stopped, or all that
+    are stuck, are ended like those that die; a slow one is waited for. Default: 30, or ten times the
+    longest that an answer took."""
     run_dir: str | None = None
     """Folder of this run; must not hold another run. Default: runs/<name>-<time>."""
 
     def __post_init__(self) -> None:
         DataConfig.__post_init__(self)
         TrainingConfig.__post_init__(self)
-        positive(self, "checkpoint_every", "keep", "eval_every", "log_every")
+        positive(self, "checkpoint_every", "keep", "eval_every", "log_every", "hang_after")
+        if self.hang_after is not None and self.in_this_process:
+            raise ConfigError(
+                f"--hang-after is {self.hang_after:g}, but this process trains by itself and waits for no "
+                "other; leave it out"
+            )
         _ = self.pretrained_files  # refuses what are none
 
     @property

@@ -5,6 +5,7 @@ every call, and its checkpoints need storage that all nodes share; this one need
 """
 
 import asyncio
+import os
 import pickle
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -48,6 +49,13 @@ class WorkerFailedError(RunError):
 Message = tuple[str, tuple[Any, ...], dict[str, Any]]
 """Name, arguments and keywords of a call of the ``Channel``."""
 Beginning = tuple[int, "Files | None"]
+Place = tuple[str, int]
+"""Node and process."""
+
+
+def own_place() -> Place:
+    """Of the process that asks."""
+    return ray.get_runtime_context().get_node_id(), os.getpid()
 
 
 class Mailbox:
@@ -64,13 +72,20 @@ class Mailbox:
         self._failed = False
         self._kept: Sequence[ray.ObjectRef[Any]] = ()
         self._feeders: dict[str, ActorProxy[NodeFeeder]] = {}
+        self._places: dict[int, Place] = {}
 
     @ray.method
-    async def begin(self, leads: bool) -> Beginning | None:
+    async def places(self) -> "Mapping[int, Place]":
+        """Of each worker that began, by rank, its newest process."""
+        return self._places
+
+    @ray.method
+    async def begin(self, rank: int, place: Place) -> Beginning | None:
         """Where a worker begins; None if the program failed and would only fail again."""
+        self._places[rank] = place
         if self._failed:
             return None
-        if leads:
+        if rank == 0:
             self._messages.put_nowait(packed("begin"))
         return self._newest
 

@@ -8,6 +8,7 @@ import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 from cohort.runtime import private_ray
@@ -29,11 +30,13 @@ from cohort.jobs.mailbox import (
     Beside,
     Common,
     Mailbox,
+    Place,
     Post,
     StoredJob,
     WorkerFailedError,
     messages,
     new_mailbox,
+    own_place,
 )
 from cohort.jobs.placement import Placement
 from cohort.jobs.recorder import Recorder
@@ -41,6 +44,8 @@ from cohort.jobs.worker import work
 from cohort.learning.data_parallel import Workers
 from cohort.learning.precision import check_device
 from cohort.learning.process import own_process
+from cohort.runtime.liveness import Watched
+from cohort.runtime.watch import Watch
 
 POLL_SECONDS = 0.2
 
@@ -57,9 +62,20 @@ def run_on_ray(job: Job, recorder: Recorder, placement: Placement, beside: Besid
     others = nullcontext(job) if beside is None else beside(job, placement, common)
     with others as job, _fitting(job, common, placement) as fit:
         told = False
+        watch = Watch(
+            partial(_watched, mailbox), hang_after=job.config.hang_after, tell=recorder.notice
+        )
+        silence = watch.begin("message")
         # The last messages may come between a look into the mailbox and the end of the fit.
         while fit.running or ray.get(mailbox.waiting.remote()):
-            for name, args, kwargs in messages(mailbox, POLL_SECONDS):
+            news = list(messages(mailbox, POLL_SECONDS))
+            if news:
+                if news[0][0] != "begin":  # or workers were started, which takes longer
+                    silence.over()
+                silence = watch.begin("message")
+            elif silence.late:
+                silence.look()
+            for name, args, kwargs in news:
                 if name == "failed":
                     failures.append(args[0])
                 else:
@@ -71,6 +87,12 @@ def run_on_ray(job: Job, recorder: Recorder, placement: Placement, beside: Besid
         raise failures[0]
     if fit.error is not None:
         raise _explained(fit.error, job.config.max_failures) from fit.error
+
+
+def _watched(mailbox: ActorProxy[Mailbox]) -> list[Watched]:
+    """The workers' processes."""
+    places: Mapping[int, Place] = ray.get(mailbox.places.remote())
+    return [Watched(f"worker {rank}", *place) for rank, place in sorted(places.items())]
 
 
 class _Fit:
@@ -137,7 +159,7 @@ def _train_loop(config: Mapping[str, Any]) -> None:
     context = ray.train.get_context()
     workers = Workers(context.get_world_rank(), context.get_world_size())
     mailbox: ActorProxy[Mailbox] = config["mailbox"]
-    beginning = ray.get(mailbox.begin.remote(workers.leads))
+    beginning = ray.get(mailbox.begin.remote(workers.rank, own_place()))
     if beginning is None:
         return
     stored: StoredJob[Job] = config["job"]

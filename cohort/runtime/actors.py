@@ -27,18 +27,20 @@ from cohort.runtime.exchange import CollectiveExchange, Exchange
 from cohort.runtime.feeding import Feeders, NodeFeed
 from cohort.runtime.host import HostActor
 from cohort.runtime.in_flight import unwrapped
+from cohort.runtime.liveness import Watched
 from cohort.runtime.own_gpu import environment
 from cohort.runtime.reservation import Reservation
 from cohort.runtime.warm_up import GroupUnusableError
+from cohort.runtime.watch import Watch
 
 # Ray's own restarts would rebuild students from their constructor, with reset weights, and the run
 # would "succeed": recovery is the coordinator's, from a checkpoint.
 RemoteHost = ray.remote(max_restarts=0, max_task_retries=0)(HostActor)
 
 REPLACEMENT_SECONDS = 120.0
-"""How long a host that died may wait for a node: a lost node is noticed after about 13 s."""
-ANSWER_SECONDS = 15.0
-"""A host that does not answer for so long, with nothing to compute, counts as dead."""
+"""How long hosts that died may wait for a node: a lost node is noticed after about 13 s."""
+SOON_SECONDS = 5.0
+"""After which a wait for a node is told."""
 
 
 class RayCohort:
@@ -58,11 +60,13 @@ class RayCohort:
         exchange: Exchange,
         reservation: Reservation,
         decoders: int | None = None,
+        hang_after: float | None = None,
     ) -> None:
         self._networks = networks
         self._exchange = exchange
         self._connected = False
         self._notices: list[str] = []
+        self._watch = Watch(self._watched, hang_after=hang_after, tell=self._notices.append)
         self._reservation = reservation
         self._here = dict(enumerate(reservation.division.hosts))
         self._places: dict[int, Mapping[str, Any]] = {}
@@ -92,16 +96,21 @@ class RayCohort:
         """Train from ``start`` to ``stop`` steps done; less if ``stopping``."""
         hosts = list(self._actors.values())
         self._connect()
-        return self._exchange.advance(hosts, start, stop, on_records, stopping)
+        return self._exchange.advance(hosts, start, stop, on_records, stopping, self._watch)
 
     def flush_records(self, on_records: OnRecords) -> None:
         """Hand over the measurements of the steps since the last full window."""
         for student, records in self._ask_students("flush_records").items():
             on_records(student, records)
 
+    def listen(self, tell: Callable[[str], None]) -> None:
+        """Say at once what comes up while the cohort waits."""
+        self._watch.tell = tell
+
     def notices(self) -> list[str]:
         """Sentences for the user that came up since the last call, each once."""
-        notices, self._notices = self._notices, []
+        notices = self._notices.copy()
+        self._notices.clear()
         # One that died has none: its death shows where the students are to go on.
         with contextlib.suppress(ray.exceptions.RayActorError):
             for of_host in self._ask("notices").values():
@@ -121,7 +130,7 @@ class RayCohort:
         """Every student's state; it travels to the driver, so no shared file system is needed."""
         for host, actor in self._actors.items():
             for student in self._here[host]:
-                yield student, ray.get(actor.snapshot.remote(student))
+                yield student, self._watch.get(actor.snapshot.remote(student), "snapshot")
 
     def restore(self, load: Load) -> None:
         """Put every student back to a checkpoint."""
@@ -130,7 +139,7 @@ class RayCohort:
             for host, actor in self._actors.items()
             for student in self._here[host]
         ]
-        ray.get(restored)
+        self._watch.get(restored, "restore")
 
     def weights_sha256(self) -> dict[int, str]:
         """Hash of each student's parameters and buffers."""
@@ -174,14 +183,17 @@ class RayCohort:
         return read
 
     def casualties(self) -> tuple[tuple[int, ...], ...]:
-        """Of each host whose process is dead or does not answer, the students."""
+        """Of each host whose process is dead, or hung and was ended, the students."""
         answers = {h: actor.whereabouts.remote() for h, actor in self._actors.items()}
-        ray.wait(list(answers.values()), num_returns=len(answers), timeout=ANSWER_SECONDS)
+        self._watch.wait(list(answers.values()), "whereabouts")
         return tuple(self._here[h] for h, answer in answers.items() if not _answered(answer))
 
     def replace(self, students: Sequence[int]) -> None:
         """Start new processes, at step 0, for students' hosts; each in its own place of the group."""
-        self._replace([h for h, here in self._here.items() if set(here) & set(students)])
+        self._replace(
+            [h for h, here in self._here.items() if set(here) & set(students)],
+            told=self._watch.tell,
+        )
         self._warm_up()
 
     def times(self) -> dict[tuple[int, ...], Times]:
@@ -212,7 +224,9 @@ class RayCohort:
         except ray.exceptions.RayActorError:
             pass  # it died: that shows again when the students are to go on, and is dealt with there
 
-    def _replace(self, hosts: Sequence[int]) -> None:
+    def _replace(
+        self, hosts: Sequence[int], told: Callable[[str], None] = lambda text: None
+    ) -> None:
         deadline = time.monotonic() + REPLACEMENT_SECONDS
         missing = tuple(hosts)
         while missing:
@@ -222,15 +236,27 @@ class RayCohort:
                 h: self._actors[h].build.remote(self._networks_of(h), *self._common)
                 for h in missing
             }
+            self._await_places(answers, deadline, told)
             # Until a lost node is noticed, Ray may start a host there, and it dies again.
             missing = tuple(h for h, answer in answers.items() if not self._is_built(h, answer))
-            missing += self._unfed([h for h in answers if h not in missing])
+            missing += self._unfed([h for h in answers if h not in missing], deadline)
             if missing and time.monotonic() > deadline:
-                students = [k for host in missing for k in self._here[host]]
                 raise RunError(
-                    f"{named(students)} could not be started on this cluster "
+                    f"{self._names(missing)} could not be started on this cluster "
                     f"within {REPLACEMENT_SECONDS:.0f} s; --resume the run when it has room"
                 )
+
+    def _await_places(
+        self, answers: Mapping[int, Any], deadline: float, told: Callable[[str], None]
+    ) -> None:
+        """Wait for new hosts, one deadline for all, and say who is waited for if it takes longer."""
+        _, late = ray.wait(list(answers.values()), num_returns=len(answers), timeout=SOON_SECONDS)
+        if not late:
+            return
+        left = max(deadline - time.monotonic(), 0.0)
+        names = self._names([h for h, answer in answers.items() if answer in late])
+        told(f"waiting up to {left:.0f} s for a place for {names}")
+        ray.wait(late, num_returns=len(late), timeout=left)
 
     def drop(self, students: Sequence[int]) -> None:
         """Leave students out of the cohort, which goes on without them."""
@@ -238,7 +264,7 @@ class RayCohort:
         changed = [h for h, here in left.items() if here and here != self._here[h]]
         self._forget([h for h, here in left.items() if not here])
         self._here = {h: here for h, here in left.items() if here}
-        ray.get([self._actors[h].keep.remote(left[h]) for h in changed])
+        self._watch.get([self._actors[h].keep.remote(left[h]) for h in changed], "keep")
         if students:
             self._connected = False
             self._warm_up()
@@ -248,6 +274,17 @@ class RayCohort:
         self._forget(tuple(self._actors))
         if self._feeders is not None:
             self._feeders.close()
+
+    def _watched(self) -> list[Watched]:
+        """All processes whose answers are waited for."""
+        hosts = [
+            Watched(named(self._here[h]), place["node"], place["pid"])
+            for h, place in self._places.items()
+        ]
+        return hosts if self._feeders is None else [*hosts, *self._feeders.watched()]
+
+    def _names(self, hosts: Sequence[int]) -> str:
+        return named(sorted(student for host in hosts for student in self._here[host]))
 
     def _networks_of(self, host: int) -> dict[int, Network]:
         return {student: self._networks[student] for student in self._here[host]}
@@ -274,7 +311,7 @@ class RayCohort:
         self._places[host] = ray.get(answer)
         return True
 
-    def _unfed(self, hosts: Sequence[int]) -> tuple[int, ...]:
+    def _unfed(self, hosts: Sequence[int], deadline: float) -> tuple[int, ...]:
         """Those of new hosts whom their nodes' feeders do not reach, for they died."""
         if self._feeders is None:
             return ()
@@ -282,6 +319,8 @@ class RayCohort:
         feeds = self._feeders.serve(list(node_of.values()))
         data = self._common[1]
         answers = {h: self._actors[h].read.remote(data, feeds[node_of[h]]) for h in hosts}
+        left = max(deadline - time.monotonic(), SOON_SECONDS)
+        ray.wait(list(answers.values()), num_returns=len(answers), timeout=left)
         return tuple(h for h, answer in answers.items() if not _lives(answer))
 
     def _forget(self, hosts: Sequence[int]) -> None:
@@ -295,7 +334,7 @@ class RayCohort:
         """What every host answers to one call; all are asked at once."""
         answers = [getattr(a, method).remote(*arguments) for a in self._actors.values()]
         try:
-            return dict(zip(self._actors, ray.get(answers), strict=True))
+            return dict(zip(self._actors, self._watch.get(answers, method), strict=True))
         except ray.exceptions.RayTaskError as error:
             raise unwrapped(error) from error
 
@@ -312,8 +351,9 @@ def _name(students: Sequence[int]) -> str:
 
 
 def _lives(answer: Any) -> bool:
+    """Whether a host has answered by now."""
     try:
-        ray.get(answer, timeout=REPLACEMENT_SECONDS)
+        ray.get(answer, timeout=0)
     except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
         return False
     except ray.exceptions.RayTaskError as error:

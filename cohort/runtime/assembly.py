@@ -151,6 +151,7 @@ def _actors(parts: Ingredients, places: "Reservation") -> "RayCohort":
         ),
         reservation=places,
         decoders=parts.config.decoders,
+        hang_after=parts.config.hang_after,
     )
 
 

@@ -42,6 +42,10 @@ class Cohort(Protocol):
         """Hand over the measurements of the steps since the last full window."""
         ...
 
+    def listen(self, tell: Callable[[str], None]) -> None:
+        """Say to ``tell`` at once what comes up while the cohort waits for its processes."""
+        ...
+
     def notices(self) -> list[str]:
         """Sentences for the user that came up since the last call."""
         ...
@@ -71,7 +75,7 @@ class Cohort(Protocol):
         ...
 
     def casualties(self) -> tuple[tuple[int, ...], ...]:
-        """Of each process that is dead or does not answer, the students that it held."""
+        """Of each process that is dead, or hung and was ended, the students that it held."""
         ...
 
     def replace(self, students: Sequence[int]) -> None:

@@ -61,6 +61,7 @@ class Coordinator:
         self.evaluated_at = -1
         self.waits = Waits(owner.journal.notice, owner.plan.steps_per_epoch)
         self.notices: list[str] = []
+        cohort.listen(owner.journal.notice)
 
     def train(self) -> bool:
         """Train to the plan's last step, or until the owner is to stop; whether that was reached."""

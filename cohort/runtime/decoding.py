@@ -7,6 +7,8 @@ Imports no torch, for the sake of feeders that start without.
 """
 
 import asyncio
+import contextlib
+import os
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -34,6 +36,10 @@ Stored = list["ray.ObjectRef[Any]"]
 THREADS = 3
 """Threads that decode in one process at most: of reading a picture, a quarter is Python's own work,
 which only one of them does at a time."""
+
+
+ANSWER_SECONDS = 2.0
+"""How long a process that moves may take to say its number."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,11 @@ class Decoder:
         return await asyncio.wrap_future(decoding.pictures(files)), None
 
     @ray.method
+    async def pid(self) -> int:
+        """Of this process; also proof that it moves."""
+        return os.getpid()
+
+    @ray.method
     async def usage(self) -> dict[str, float]:
         """CPU seconds and largest resident size in bytes of this process so far."""
         return usage()
@@ -103,6 +114,8 @@ class DecodingProcesses:
         self._work = work
         self._processes = [new_decoder(threads) for threads in threads_of_each(decoders)]
         self._turns = cycle(self._processes)
+        self._first_pids = [each.pid.remote() for each in self._processes]
+        self._pids: dict[int, int] = {}
 
     def batch(self, step: int) -> "Future[ray.ObjectRef[Any]]":
         """Start with the training batch of a step."""
@@ -116,6 +129,17 @@ class DecodingProcesses:
 
     def close(self) -> None:
         """Nothing: they end with the process that created them."""
+
+    async def pids(self) -> list[int]:
+        """Of each process; of one that does not answer, the last that it had."""
+
+        async def ask(number: int) -> None:
+            for answer in (self._first_pids[number], self._processes[number].pid.remote()):
+                with contextlib.suppress(ray.exceptions.RayError, TimeoutError):
+                    self._pids[number] = await asyncio.wait_for(answer, ANSWER_SECONDS)
+
+        await asyncio.gather(*map(ask, range(len(self._processes))))
+        return list(self._pids.values())
 
     async def usage(self) -> list[dict[str, float]]:
         """CPU seconds and largest resident size in bytes of each process so far."""

@@ -17,6 +17,7 @@ from cohort.runtime.host import HostActor
 from cohort.runtime.in_flight import InFlight, Refs
 from cohort.runtime.joining import wait_until_joined
 from cohort.runtime.pace import FEWEST, Pace
+from cohort.runtime.watch import UNWATCHED, Watch
 from cohort.runtime.wire import Messages, Seat, sums_pay
 
 Hosts = Sequence[ActorProxy[HostActor]]
@@ -33,9 +34,18 @@ class Exchange(Protocol):
         ...
 
     def advance(
-        self, hosts: Hosts, start: int, stop: int, on_records: OnRecords, stopping: Stopping
+        self,
+        hosts: Hosts,
+        start: int,
+        stop: int,
+        on_records: OnRecords,
+        stopping: Stopping,
+        watch: Watch = UNWATCHED,
     ) -> int:
-        """Train from ``start`` to ``stop`` steps done; less if ``stopping``. Returns steps done."""
+        """Train from ``start`` to ``stop`` steps done; less if ``stopping``. Returns steps done.
+
+        Whoever does not answer is looked at by ``watch``.
+        """
         ...
 
 
@@ -56,13 +66,19 @@ class ObjectStoreExchange:
         connect(hosts, places, self.messages)
 
     def advance(
-        self, hosts: Hosts, start: int, stop: int, on_records: OnRecords, stopping: Stopping
+        self,
+        hosts: Hosts,
+        start: int,
+        stop: int,
+        on_records: OnRecords,
+        stopping: Stopping,
+        watch: Watch = UNWATCHED,
     ) -> int:
         """Submit steps, at most two chunks of the pace ahead, until ``stop`` or ``stopping``."""
         submit = self._submit_in_turn if self.sequential else self._submit
         shown: Refs = [host.predict.remote(start) for host in hosts]
         drained = start
-        with InFlight(on_records, self.pace) as in_flight:
+        with InFlight(on_records, self.pace, watch) as in_flight:
             for step in range(start, stop):
                 last = step + 1 == stop or stopping()
                 shown = submit(hosts, step, shown, last)
@@ -109,12 +125,18 @@ class CollectiveExchange:
         wait_until_joined([host.join_group.remote(seat, store, backend) for host, seat in joining])
 
     def advance(
-        self, hosts: Hosts, start: int, stop: int, on_records: OnRecords, stopping: Stopping
+        self,
+        hosts: Hosts,
+        start: int,
+        stop: int,
+        on_records: OnRecords,
+        stopping: Stopping,
+        watch: Watch = UNWATCHED,
     ) -> int:
         """Submit chunks of steps until ``stop`` or ``stopping``."""
         return _advance_in_chunks(
             lambda host, a, b: host.learn_in_group.remote(a, b, self.sequential),
-            self.pace, hosts, start, stop, on_records, stopping,
+            self.pace, hosts, start, stop, on_records, stopping, watch,
         )  # fmt: skip
 
     def through_object_store(self) -> ObjectStoreExchange:
@@ -134,12 +156,18 @@ class NoExchange:
         """Connect nothing: the hosts do not speak to each other."""
 
     def advance(
-        self, hosts: Hosts, start: int, stop: int, on_records: OnRecords, stopping: Stopping
+        self,
+        hosts: Hosts,
+        start: int,
+        stop: int,
+        on_records: OnRecords,
+        stopping: Stopping,
+        watch: Watch = UNWATCHED,
     ) -> int:
         """Submit chunks of steps until ``stop`` or ``stopping``."""
         return _advance_in_chunks(
             lambda host, a, b: host.learn_apart.remote(a, b, self.sequential),
-            self.pace, hosts, start, stop, on_records, stopping,
+            self.pace, hosts, start, stop, on_records, stopping, watch,
         )  # fmt: skip
 
 
@@ -187,10 +215,11 @@ def _advance_in_chunks(
     stop: int,
     on_records: OnRecords,
     stopping: Stopping,
+    watch: Watch,
 ) -> int:
     """Chunks of steps in one task each, two in flight so that nobody waits for the driver."""
     step = start
-    with InFlight(on_records, pace) as in_flight:
+    with InFlight(on_records, pace, watch) as in_flight:
         while step < stop and not stopping():
             upto = min(step + pace.chunk, stop)
             in_flight.add([submit(host, step, upto) for host in hosts])

@@ -3,6 +3,7 @@
 Imports no torch, for the sake of actors that start without.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from ray.actor import ActorProxy
 from cohort.data.feeder import free_cores, kept_at_most
 from cohort.errors import RunError
 from cohort.runtime.decoding import Stored, ahead_of, reason_of
+from cohort.runtime.liveness import Watched
 from cohort.runtime.node_feeder import NodeFeeder, kill, new_feeder
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ Value = TypeVar("Value")
 PATIENCE_SECONDS = 60.0
 """How long a feeder may be dead, before those who wait for it give up."""
 PAUSE_SECONDS = 0.2
+PIDS_SECONDS = 5.0
+"""How long a feeder that moves may take to say which processes it has."""
 LOST = (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError)
 """What is raised for what a dead feeder was asked for, or had given; or one that decodes for it."""
 
@@ -132,6 +136,8 @@ class Feeders:
         self._dataset = dataset
         self._threads = threads
         self._decoders = decoders
+        self._first_pids: dict[str, Any] = {}
+        self._pids: dict[str, list[int]] = {}
         self.feeds: dict[str, NodeFeed] = {}
         """By node."""
 
@@ -143,8 +149,23 @@ class Feeders:
             busy = list(nodes).count(node) * self._threads
             decoders = self._decoders or free_cores(busy, cores_of(node))
             feeder = new_feeder(node)
+            self._first_pids[node] = feeder.pids.remote()
             self.feeds[node] = NodeFeed(feeder, self._plan, [self._dataset], decoders)
         return self.feeds
+
+    def watched(self) -> list[Watched]:
+        """Their processes; of a feeder that does not answer, those that it had last."""
+        asked = {node: feed.actor.pids.remote() for node, feed in self.feeds.items()}
+        if asked:
+            ray.wait(list(asked.values()), num_returns=len(asked), timeout=PIDS_SECONDS)
+        for node, answer in [*self._first_pids.items(), *asked.items()]:
+            with contextlib.suppress(ray.exceptions.RayError):
+                self._pids[node] = ray.get(answer, timeout=0)
+        return [
+            Watched(f"a process that decodes on {node[:8]}", node, pid)
+            for node in self.feeds
+            for pid in self._pids.get(node, ())
+        ]
 
     def close(self) -> None:
         """End all of them."""

@@ -1,6 +1,5 @@
 """What was submitted and has not come back: collecting it, and what is to blame if it cannot be."""
 
-import contextlib
 from collections import deque
 from typing import Any
 
@@ -11,6 +10,7 @@ from cohort.learning.windows import Means
 from cohort.runtime.cohort import OnRecords
 from cohort.runtime.collective import PeersLostError
 from cohort.runtime.pace import Pace
+from cohort.runtime.watch import UNWATCHED, Watch
 
 Refs = list[Any]
 
@@ -24,11 +24,15 @@ class InFlight:
     Args:
         on_records: gets them, student by student.
         pace: told of everything that comes back.
+        watch: over those who send it back.
     """
 
-    def __init__(self, on_records: OnRecords, pace: Pace | None = None) -> None:
+    def __init__(
+        self, on_records: OnRecords, pace: Pace | None = None, watch: Watch = UNWATCHED
+    ) -> None:
         self.on_records = on_records
         self.pace = pace or Pace()
+        self.watch = watch
         self.pace.begin()
         self.steps: deque[Refs] = deque()
 
@@ -40,7 +44,7 @@ class InFlight:
         """Wait until at most ``steps`` are in flight."""
         while len(self.steps) > steps:
             try:
-                collected: list[dict[int, list[Means]]] = ray.get(self.steps[0])
+                collected: list[dict[int, list[Means]]] = self.watch.get(self.steps[0], "steps")
             except Exception as error:
                 cause = first_cause(self.steps[0]) or error
                 raise cause from cause.__cause__
@@ -57,25 +61,33 @@ class InFlight:
     def __enter__(self) -> "InFlight":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        # After an error: look at what is left, or Ray logs every one as an unhandled error.
-        for ref in [ref for refs in self.steps for ref in refs]:
-            with contextlib.suppress(Exception):
-                ray.get(ref, timeout=ERROR_SECONDS)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        # After an error: look at what is left, or Ray logs every one as an unhandled error. Who
+        # presses Ctrl-C twice does not wait for that.
+        if isinstance(error, Exception):
+            _arrived([ref for refs in self.steps for ref in refs])
 
 
 def first_cause(answers: Refs) -> Exception | None:
     """The error of one step that was no consequence of another; None if nothing went wrong.
 
-    An error of a student comes first, then its death, then what that did to its peers.
+    An error of a student comes first, then its death, then what that did to its peers. Who has not
+    answered ``ERROR_SECONDS`` after the first error is slow, and no cause.
     """
-    errors = [error for answer in answers if (error := _error_of(answer)) is not None]
-    return min(errors, key=_rank, default=None)
+    return min(_arrived(answers), key=_rank, default=None)
+
+
+def _arrived(answers: Refs) -> list[Exception]:
+    """The errors among answers, of those that come soon."""
+    arrived, _ = ray.wait(answers, num_returns=len(answers), timeout=ERROR_SECONDS)
+    return [error for answer in arrived if (error := _error_of(answer)) is not None]
 
 
 def _error_of(answer: Any) -> Exception | None:
     try:
-        ray.get(answer, timeout=ERROR_SECONDS)
+        ray.get(answer)
     except ray.exceptions.RayTaskError as error:
         return unwrapped(error)
     except Exception as error:

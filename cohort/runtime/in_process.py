@@ -1,7 +1,7 @@
 """The cohort in this process: one host, and no Ray."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -60,6 +60,9 @@ class InProcessCohort:
         """Hand over the measurements of the steps since the last full window."""
         self.host.close_windows()
         self._hand_over(on_records)
+
+    def listen(self, tell: Callable[[str], None]) -> None:
+        """Say nothing: there is no process to wait for."""
 
     def notices(self) -> list[str]:
         """Sentences for the user that came up since the last call."""

@@ -11,7 +11,7 @@ from cohort.runtime.warm_up import GroupUnusableError
 
 WARM_UP_SECONDS = 60.0
 """How long a group may take to form and to pass its check; NCCL on many nodes takes some 10 s."""
-OTHERS_SECONDS = 5.0
+OTHERS_SECONDS = 10.0
 """How long the others' errors may take to arrive after the first one."""
 
 

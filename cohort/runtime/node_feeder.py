@@ -8,6 +8,7 @@ Imports no torch, for the sake of actors that start without.
 """
 
 import asyncio
+import os
 import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
@@ -70,6 +71,12 @@ class NodeFeeder:
         """Return when nothing is being decoded any more."""
         begun = self._feeder.begun() if self._feeder else []
         await asyncio.gather(*map(asyncio.wrap_future, begun))
+
+    @ray.method
+    async def pids(self) -> list[int]:
+        """Of all its processes, its own first; also proof that it moves."""
+        others = await self._processes.pids() if self._processes else []
+        return [os.getpid(), *others]
 
     @ray.method
     async def usage(self) -> dict[str, float]:

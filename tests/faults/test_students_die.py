@@ -107,6 +107,25 @@ def test_a_cohort_whose_students_die_equals_an_undisturbed_one(
     assert losses(tmp_path / "run") == undisturbed[1]
 
 
+@pytest.mark.parametrize("exchange", ["object_store", "collective"])
+def test_a_host_that_is_stopped_is_ended_and_replaced(undisturbed, tmp_path, exchange):
+    """Ray would wait for it for ever, and its peers in a group for minutes."""
+    stopped = []
+
+    def stop_one(record):
+        if record["step"] == 12 and record["phase"] == "train" and not stopped:
+            stopped.append(students_of_this_run()[-1])
+            stopped[0].suspend()
+
+    weights = str(write_weights(tmp_path / "w.pt"))
+    options = {"exchange": exchange, "pretrained": weights, "hang_after": 2.0}
+    summary = train_cohort(config(tmp_path / "run", **options), on_step=stop_one).summary
+    assert not stopped[0].is_running(), "the fault did not fire"
+    assert (summary["status"], summary["restarts"]) == ("finished", 1)
+    assert hashes(summary) == undisturbed[0]
+    assert losses(tmp_path / "run") == undisturbed[1]
+
+
 def test_hosts_whose_group_hangs_leave_it_for_the_object_store(
     ray_and_fuse, undisturbed, tmp_path, monkeypatch
 ):

@@ -72,6 +72,7 @@ FLAGS = {
     "--aggregate": "auto",
     "--wire": "fp32",
     "--on-failure": "restart",
+    "--hang-after": None,
     "--max-failures": 3,
     "--address": None,
     "--baseline": False,
@@ -111,6 +112,7 @@ POSITIVE = [
     "keep",
     "eval_every",
     "log_every",
+    "hang_after",
     "k",
     "per_process",
     "temperature",
@@ -126,6 +128,7 @@ NOT_NEGATIVE = [
 ]
 SHARES = ["label_smoothing", "color_jitter", "erasing"]
 REALS = (
+    "hang_after",
     "lr",
     "clip_grad_norm",
     "temperature",
@@ -380,6 +383,7 @@ ANOTHER = {
     "baseline": True,
     "capture": "off",
     "compile": True,
+    "hang_after": 9.0,
 }
 
 

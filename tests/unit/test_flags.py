@@ -19,7 +19,7 @@ TRAINS = f"""{SHARED}
     --warmup-epochs --label-smoothing --clip-grad-norm --seed --precision --capture --compile --no-compile
     --pretrained --checkpoint-every --keep --eval-every --log-every --tensorboard --no-tensorboard --run-dir
     --config --resume
-    --threads --gpus --max-failures --address
+    --threads --gpus --max-failures --address --hang-after
 """
 JOB = f"{TRAINS} --workers --batch-norm"
 BENCHMARK = "--batch-size --precision --threads --gpus --seed --rounds --output"
