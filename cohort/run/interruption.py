@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a question that a loop can ask, instead of an exception anywhere."""
+"""Ctrl-C, SIGTERM and SIGHUP as a question that a loop can ask, instead of an exception anywhere."""
 
 import contextlib
 import os
@@ -7,7 +7,13 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+WORDS = b"stopping after this step; a second signal stops at once\n"
+
+
+def heeded() -> list[signal.Signals]:
+    """The signals that end a run; without those that were to be ignored, as ``nohup`` has it."""
+    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 class Interruption:
@@ -26,7 +32,7 @@ class Interruption:
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
-        before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        before = {number: signal.signal(number, self._on_signal) for number in heeded()}
         try:
             yield self
         finally:
@@ -36,7 +42,16 @@ class Interruption:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._requested:
             raise KeyboardInterrupt
-        os.write(
-            2, b"stopping after this step; a second signal stops at once\n"
-        )  # print may be at work
         self._requested = True
+        try:
+            os.write(2, WORDS)  # print may be at work
+        except OSError:
+            _write_nowhere()
+
+
+def _write_nowhere() -> None:
+    """The terminal is gone, of which SIGHUP told: what is written from now on must not fail."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)

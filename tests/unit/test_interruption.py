@@ -65,3 +65,33 @@ def test_another_thread_only_runs_the_block():
     thread.start()
     thread.join()
     assert inside == [(before, False)]
+
+
+def test_a_signal_that_was_to_be_ignored_is_ignored():
+    """As ``nohup`` has it for SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interruption().listening() as interruption:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not interruption.requested()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_terminal_that_is_gone_stops_nobody(tmp_path):
+    """What is written to it fails from SIGHUP on, but is no error."""
+    kept = [os.dup(1), os.dup(2)]
+    terminal, end = os.openpty()
+    try:
+        os.dup2(end, 1)
+        os.dup2(end, 2)
+        os.close(end)
+        os.close(terminal)
+        with Interruption().listening() as interruption:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert interruption.requested()
+            os.write(1, b"step 3\n")
+    finally:
+        os.dup2(kept[0], 1)
+        os.dup2(kept[1], 2)
