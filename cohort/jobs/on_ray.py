@@ -45,11 +45,13 @@ from cohort.learning.data_parallel import Workers
 from cohort.learning.precision import check_device
 from cohort.learning.process import own_process
 from cohort.runtime.liveness import Watched
+from cohort.runtime.own_ray import explained
 from cohort.runtime.watch import Watch
 
 POLL_SECONDS = 0.2
 
 
+@explained()
 def run_on_ray(job: Job, recorder: Recorder, placement: Placement, beside: Beside | None) -> None:
     """Train to the end, or until the recorder is asked to stop; ``beside`` starts other actors.
 

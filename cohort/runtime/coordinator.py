@@ -15,6 +15,7 @@ from cohort.reporting.waits import named
 from cohort.run.ending import prefixed, write_student
 from cohort.run.owner import Owner
 from cohort.runtime.cohort import Cohort, HeldOut
+from cohort.runtime.own_ray import RayGoneError, is_gone
 from cohort.runtime.recovery import Drop, RecoveryPolicy, Restart, Stop
 from cohort.runtime.waits import Waits
 
@@ -197,8 +198,11 @@ class Coordinator:
     def _recover(self, error: Exception) -> int:
         """Decide about students that died and go back to the last checkpoint; returns its step.
 
-        An error that killed nobody is the program's or the user's, and would come again: raised.
+        An error that killed nobody is the program's or the user's, and would come again: raised. So
+        is that Ray has ended, of which nobody can be asked.
         """
+        if is_gone():
+            raise RayGoneError from error
         while processes := self.cohort.casualties():
             dead = tuple(student for students in processes for student in students)
             failures = self.owner.progress.failures + len(processes)

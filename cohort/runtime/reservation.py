@@ -8,6 +8,7 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from cohort.errors import ConfigError
+from cohort.runtime.own_ray import is_gone
 from cohort.runtime.placement import Division
 
 PLACEMENT_SECONDS = 60.0
@@ -45,4 +46,5 @@ def reserved(division: Division) -> Iterator[Reservation]:
     try:
         yield Reservation(group, division)
     finally:
-        remove_placement_group(group)
+        if not is_gone():
+            remove_placement_group(group)

@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from cohort.runtime import private_ray
@@ -16,6 +16,7 @@ import ray
 from cohort.config import LOCAL
 from cohort.errors import ConfigError, RunError
 from cohort.imports import one_line
+from cohort.runtime.own_ray import guarded
 from cohort.runtime.placement import Node
 
 QUIET: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
@@ -34,8 +35,9 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    _start_local() if address in (None, LOCAL) else _join(address)
-    with private_ray.environment(private_ray.UNREAD, "1"):
+    own = address is None or address == LOCAL
+    _start_local() if own else _join(str(address))
+    with private_ray.environment(private_ray.UNREAD, "1"), guarded() if own else nullcontext():
         try:
             yield
         finally:
