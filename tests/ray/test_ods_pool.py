@@ -77,6 +77,10 @@ def test_a_pool_teaches_the_same_though_an_actor_dies_and_the_worker(
         config(teachers, tmp_path / "there", workers=1, teacher_pool=2),
         on_step=lambda record: seen.update(seen or listening()),
     )
+    of_pool = [
+        a for a in ray._private.state.actors().values() if a["ActorClassName"] == "TeacherActor"
+    ]
+    assert {actor["Name"].rpartition("-")[0] for actor in of_pool} == {"teacher-0-2", "teacher-1"}
     check_loopback_alone(seen, "TeacherActor", "RayTrainWorker")
     assert not of_teachers.exists(), "no actor died"
     assert not fuse.exists(), "the worker did not die"
