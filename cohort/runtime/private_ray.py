@@ -5,8 +5,11 @@ Importing this imports no Ray: the settings must be there before Ray is.
 """
 
 import os
+import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -146,18 +149,16 @@ def _set_auth_mode(mode: str | None) -> None:
 
 def have_token() -> None:
     """The token that Ray would write for all users to read is written for this one alone."""
-    from ray._private.authentication.authentication_token_setup import generate_and_save_token
     from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
     loader = AuthenticationTokenLoader.instance()
     wanted = os.environ.get(AUTH_MODE, "token").lower() == "token"
     if not wanted or loader.has_token(ignore_auth_mode=True):
         return
-    before = os.umask(0o077)
-    try:
-        generate_and_save_token()
-    finally:
-        os.umask(before)
+    path = Path.home() / ".ray" / "auth_token"
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError), open(path, "x", opener=partial(os.open, mode=0o600)) as file:
+        file.write(secrets.token_hex(32))
     loader.reset_cache()
 
 
@@ -166,6 +167,7 @@ def _agree_on_mode(address: str, seconds: float) -> None:
     from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
     mode, loader = os.environ.get(AUTH_MODE), AuthenticationTokenLoader.instance()
+    mode = mode and mode.lower()
     if _answers(address, {}, seconds):
         if mode == "token":  # it could not answer this process, which would ask it for tokens
             raise RefusedError(f"it uses no tokens, but {AUTH_MODE} is token here")
