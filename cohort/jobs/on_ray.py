@@ -20,11 +20,12 @@ import ray.train
 import torch
 from ray.actor import ActorProxy
 from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from ray.train.torch import TorchTrainer, get_device
 
 from cohort.errors import RunError
 from cohort.imports import one_line
 from cohort.jobs.feeding import fed
+from cohort.jobs.group import GroupConfig
 from cohort.jobs.job import Job
 from cohort.jobs.mailbox import (
     Beside,
@@ -124,7 +125,7 @@ class _Fit:
 
 @contextlib.contextmanager
 def _fitting(job: Job, common: Common, placement: Placement) -> Iterator[_Fit]:
-    # Ray Train's own notes; checkpoints and results are in the run's folder.
+    # Ray Train's own notes, and where workers meet; checkpoints and results are in the run's folder.
     notes = tempfile.mkdtemp(prefix="cohort-")
     trainer = TorchTrainer(
         _train_loop,
@@ -133,7 +134,11 @@ def _fitting(job: Job, common: Common, placement: Placement) -> Iterator[_Fit]:
             "mailbox": common.mailbox,
             "threads": placement.threads,
         },
-        torch_config=TorchConfig(backend="nccl" if placement.gpus else "gloo"),
+        torch_config=GroupConfig(
+            backend="nccl" if placement.gpus else "gloo",
+            folder=notes,
+            node=ray.get_runtime_context().get_node_id(),
+        ),
         scaling_config=ScalingConfig(
             num_workers=placement.workers,
             use_gpu=placement.gpus,

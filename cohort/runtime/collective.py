@@ -9,20 +9,17 @@ Shapes: R rows of a message, B batch, C classes.
 import contextlib
 import datetime
 import os
-import socket
-import tempfile
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed import FileStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from cohort.learning.host import Host
 from cohort.learning.lesson import others
 from cohort.runtime.clock import Clock
+from cohort.runtime.rendezvous import meet
 from cohort.runtime.warm_up import check_gather
 from cohort.runtime.wire import Seat
 
@@ -38,7 +35,7 @@ class PosteriorGroup:
 
     Args:
         seat: the host's place among the hosts, its rank, and how they write to one another.
-        store: where the group meets: ``file:PATH`` on one node, else ``tcp:HOST:PORT``.
+        store: where the group meets: ``file:PATH`` on one node, else ``tcp:HOST:PORT``; see ``rendezvous``.
         backend: of torch.distributed.
         device: of the host.
         clock: of the host, told of the time in which it waits here.
@@ -54,19 +51,12 @@ class PosteriorGroup:
         rank, size = seat.place, len(seat.sizes)
         kind, _, place = store.partition(":")
         self._met_in = Path(place) if kind == "file" and backend == "gloo" else None
-        if kind == "file":
-            # All on one node: nothing needs to be reachable from outside it.
-            os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-            rendezvous: Store = FileStore(place, size)
-        else:
-            host, _, port = place.rpartition(":")
-            rendezvous = TCPStore(host, int(port), size, is_master=rank == 0, timeout=GROUP_TIMEOUT)
         # NVLink SHARP gathers in the order of the GPUs, which need not be that of the ranks (nccl issue
         # 1906), and gains nothing for messages as short as ours.
         os.environ.setdefault("NCCL_NVLS_ENABLE", "0")
         dist.init_process_group(
             backend,
-            store=rendezvous,
+            store=meet(store, rank, size, GROUP_TIMEOUT),
             rank=rank,
             world_size=size,
             timeout=GROUP_TIMEOUT,
@@ -130,12 +120,3 @@ def _group_errors() -> Iterator[None]:
         yield
     except RuntimeError as error:  # torch's own classes all derive from it
         raise PeersLostError(str(error)) from error
-
-
-def new_store(address: str, one_node: bool) -> str:
-    """A fresh meeting place for a group: a file where all are on one node, else a port of this one."""
-    if one_node:
-        return f"file:{Path(tempfile.gettempdir()) / f'cohort-group-{uuid.uuid4().hex}'}"
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return f"tcp:{address}:{probe.getsockname()[1]}"

@@ -31,10 +31,11 @@ from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
 from cohort.objectives.peer_sum import Peer
 from cohort.runtime.clock import Clock, Times
-from cohort.runtime.collective import PosteriorGroup, new_store
+from cohort.runtime.collective import PosteriorGroup
 from cohort.runtime.feeding import NodeFeed
 from cohort.runtime.letters import Letter, opened, sealed
 from cohort.runtime.own_gpu import own_device
+from cohort.runtime.rendezvous import new_file, new_port
 from cohort.runtime.usage import usage
 from cohort.runtime.wire import Seat
 
@@ -143,7 +144,7 @@ class HostActor:
     @ray.method
     def rendezvous(self, one_node: bool) -> str:
         """A meeting place on this host's node for a new group."""
-        return new_store(_address(), one_node)
+        return new_file() if one_node else new_port(_address())
 
     @ray.method
     def join_group(self, seat: Seat, store: str, backend: str) -> None:

@@ -5,8 +5,11 @@ Importing this imports no Ray: the settings must be there before Ray is.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -46,6 +49,8 @@ UNREAD = "RAY_IGNORE_UNHANDLED_ERRORS"
 """When a student dies, posteriors that nobody will read hold its error, which was read already."""
 WAITING = "TUNE_MAX_PENDING_TRIALS_PG"
 """Trials that wait for places; by itself Tune takes one, and short trials run one by one."""
+AUTH_MODE = "RAY_AUTH_MODE"
+"""``token`` or ``disabled``; unset, each of Ray's commands decides by itself, and not all alike."""
 ALL_GPUS = "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"
 """Of an actor's own environment: it sees all GPUs of its node; see ``own_gpu``."""
 NO_WAITING: dict[str, Any] = {"controller_failure_limit": 1}
@@ -67,18 +72,130 @@ def environment(name: str, value: str) -> Iterator[None]:
 def start_on_loopback(**options: Any) -> None:
     """``ray.init`` of a Ray that no other machine reaches.
 
-    On Linux Ray turns a loopback address into one that other machines reach, and listens on all
-    interfaces; a switch, which is off on other systems, keeps it from doing so.
+    What authenticates who reaches it from this machine is a token, in a file of this user's alone.
     """
     import ray
+
+    have_token()
+    with _on_loopback():
+        ray.init("local", _node_ip_address="127.0.0.1", **options)
+
+
+def join(address: str, seconds: float, **options: Any) -> None:
+    """``ray.init`` with a running cluster, ``auto`` or host:port, in the authentication mode that it has.
+
+    Raises RefusedError if the cluster does not take this user's token, ConnectionError if none
+    answers within so many seconds, ValueError for what is no address. Asked alone, Ray tries for
+    minutes, tells the terminal of each try, and then which of them it was no more.
+    """
+    import ray
+    from ray._private import services
+
+    if address == "auto":
+        address = services.get_ray_address_from_environment("auto", None) or ""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or "/" in host:
+        raise ValueError("it must be auto or host:port")
+    elsewhere = services.canonicalize_bootstrap_address(address) or address
+    try:
+        _agree_on_mode(elsewhere, seconds)
+    except ConnectionError:
+        if elsewhere == address:
+            raise
+        _agree_on_mode(address, seconds)
+        with _on_loopback():
+            ray.init(address, **options)
+    else:
+        ray.init(address, **options)
+
+
+class RefusedError(Exception):
+    """A cluster answers, but not to this user."""
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """On Linux Ray turns a loopback address into one that other machines reach, and listens on all
+    interfaces; a switch, which is off on other systems, keeps it from doing so.
+    """
     from ray._private import ray_constants
 
     may_cluster = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:
-        ray.init("local", _node_ip_address="127.0.0.1", **options)
+        yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = may_cluster
+
+
+@contextmanager
+def auth_mode_kept() -> Iterator[None]:
+    """Ray sets the authentication mode, for good; after the block it is what it was before."""
+    before = os.environ.get(AUTH_MODE)
+    try:
+        yield
+    finally:
+        if os.environ.get(AUTH_MODE) != before:
+            _set_auth_mode(before)
+
+
+def _set_auth_mode(mode: str | None) -> None:
+    from ray._raylet import Config  # type: ignore[attr-defined]
+
+    os.environ.pop(AUTH_MODE, None)
+    os.environ.update({} if mode is None else {AUTH_MODE: mode})
+    Config.initialize("")  # which read the environment before
+
+
+def have_token() -> None:
+    """The token that Ray would write for all users to read is written for this one alone."""
+    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
+
+    loader = AuthenticationTokenLoader.instance()
+    wanted = os.environ.get(AUTH_MODE, "token").lower() == "token"
+    if not wanted or loader.has_token(ignore_auth_mode=True):
+        return
+    path = Path.home() / ".ray" / "auth_token"
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError), open(path, "x", opener=partial(os.open, mode=0o600)) as file:
+        file.write(secrets.token_hex(32))
+    loader.reset_cache()
+
+
+def _agree_on_mode(address: str, seconds: float) -> None:
+    """Take on the authentication mode of the cluster at host:port, unless the user has set one."""
+    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
+
+    mode, loader = os.environ.get(AUTH_MODE), AuthenticationTokenLoader.instance()
+    mode = mode and mode.lower()
+    if _answers(address, {}, seconds):
+        if mode == "token":  # it could not answer this process, which would ask it for tokens
+            raise RefusedError(f"it uses no tokens, but {AUTH_MODE} is token here")
+        return
+    if mode not in (None, "token"):
+        raise RefusedError(f"it asks for a token, but {AUTH_MODE} is {mode} here")
+    if not loader.has_token(ignore_auth_mode=True):
+        raise RefusedError("it asks for a token, and there is none here")
+    if not _answers(address, loader.get_token_for_http_header(), seconds):
+        raise RefusedError("it asks for another token than the one here")
+    _set_auth_mode("token")
+
+
+def _answers(address: str, headers: Mapping[str, str], seconds: float) -> bool:
+    """Whether a cluster at host:port takes these headers. Raises ConnectionError if there is none."""
+    import grpc
+
+    options = [("grpc.enable_http_proxy", 0)]  # as Ray does
+    with grpc.insecure_channel(address, options) as channel:
+        alive = channel.unary_unary("/ray.rpc.NodeInfoGcsService/CheckAlive")
+        try:
+            alive(b"", timeout=seconds, metadata=tuple(headers.items()))
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+                return False
+            reason = str(error.details()).rpartition(": ")[2]  # of the attempts
+            raise ConnectionError(reason) from error
+    return True
 
 
 def was_started_again() -> bool:

@@ -1,5 +1,6 @@
 """Places on the cluster for all students of a cohort at once: all of them, or none."""
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ def reserved(division: Division) -> Iterator[Reservation]:
     Never waits for ever: raises ConfigError if others hold what the students need.
     """
     shares = [share for share, _ in division.shares]
-    group: PlacementGroup = placement_group([s.resources() for s in shares], strategy="PACK")
+    bundles, name = [s.resources() for s in shares], f"students-{uuid.uuid4().hex}"
+    group: PlacementGroup = placement_group(bundles, strategy="PACK", name=name)
     if not group.wait(PLACEMENT_SECONDS):
         remove_placement_group(group)
         free = ray.available_resources()  # type: ignore[no-untyped-call]

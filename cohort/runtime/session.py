@@ -2,7 +2,6 @@
 
 import logging
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -21,6 +20,7 @@ from cohort.runtime.placement import Node
 
 QUIET: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
 CONNECT_SECONDS = 5.0
+"""Within which a cluster answers, if there is one."""
 
 
 @contextmanager
@@ -30,18 +30,20 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     A local Ray listens on the loopback interface only, has no dashboard, and keeps its log lines
     out of the user's terminal.
 
-    Raises ConfigError if no cluster answers at ``address``, RunError if a local Ray does not start.
+    Raises ConfigError if at ``address`` no cluster answers, or one that refuses this command, RunError
+    if a local Ray does not start.
     """
     if ray.is_initialized():
         yield
         return
     own = address is None or address == LOCAL
-    _start_local() if own else _join(str(address))
-    with private_ray.environment(private_ray.UNREAD, "1"), guarded() if own else nullcontext():
-        try:
-            yield
-        finally:
-            ray.shutdown()
+    with private_ray.auth_mode_kept():
+        _start_local() if own else _join(str(address))
+        with private_ray.environment(private_ray.UNREAD, "1"), guarded() if own else nullcontext():
+            try:
+                yield
+            finally:
+                ray.shutdown()
 
 
 def cluster_nodes() -> list[Node]:
@@ -66,19 +68,14 @@ def _start_local() -> None:
         ) from error
 
 
-def _check_answers(address: str) -> None:
-    """Raise OSError or ValueError unless something listens there: Ray would wait for minutes."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or "/" in host:
-        raise ValueError("it must be auto or host:port")
-    socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-
-
 def _join(address: str) -> None:
     try:
-        if address != "auto":
-            _check_answers(address)
-        ray.init(address, **QUIET)
+        private_ray.join(address, CONNECT_SECONDS, **QUIET)
+    except private_ray.RefusedError as error:
+        raise ConfigError(
+            f"--address is {address!r}, but the Ray cluster there refuses this command: {error}; "
+            "give all nodes the head's ~/.ray/auth_token, and set RAY_AUTH_MODE=token on all"
+        ) from error
     except (OSError, RuntimeError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(

@@ -13,6 +13,7 @@ import cohort.cli.parser
 from cohort.cli.main import COMMANDS
 from cohort.config_file import names_of
 from cohort.invocation import SCRIPTS
+from cohort.runtime import private_ray
 from cohort.tuning.file.load import load_study
 from cohort.tuning.report import Figure
 from cohort.tuning.study import Scheduler, Search, Study
@@ -22,8 +23,8 @@ from tests.support.command import ROOT, here
 PAGES = {path.stem: path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 RESULTS = ROOT / "scripts" / "results" / "README.md"
-NOT_OURS = {"--head"}
-"""A flag of Ray's."""
+NOT_OURS = {"--head", "--generate"}
+"""Flags of Ray's."""
 STANDS_FOR = {
     "$teacher": "none",
     "TEACHER": "peers",
@@ -105,9 +106,9 @@ def check(command):
     if program == "make":
         assert re.search(rf"(?m)^{arguments[0]}:", (ROOT / "Makefile").read_text()), command
     elif program == "ray":
-        from ray.scripts.scripts import cli  # click's
-
-        cli.commands[arguments[0]].make_context("ray", arguments[1:])
+        check_ray(arguments)
+    elif program == "export":
+        assert arguments == [f"{private_ray.AUTH_MODE}=token"]
     elif arguments[0].startswith("examples/"):
         assert ROOT / arguments[0] in EXAMPLES, command
     else:
@@ -116,6 +117,17 @@ def check(command):
     for word in arguments:
         if word.startswith(("tune_configs/", "scripts/")):
             assert (ROOT / word).exists(), command
+
+
+def check_ray(arguments):
+    """Fail if Ray would not understand it, or nobody the command that it is to run as a job."""
+    from ray.scripts.scripts import cli as known  # click's
+
+    while hasattr(known, "commands"):
+        known, arguments = known.commands[arguments[0]], arguments[1:]
+    known.make_context("ray", list(arguments))
+    if "--" in arguments:
+        check(shlex.join(arguments[arguments.index("--") + 1 :]))
 
 
 @pytest.fixture(autouse=True)

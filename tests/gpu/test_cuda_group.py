@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from cohort.runtime.clock import Clock
-from cohort.runtime.collective import PosteriorGroup, new_store
+from cohort.runtime.collective import PosteriorGroup
+from cohort.runtime.rendezvous import new_file
 from cohort.runtime.warm_up import GroupUnusableError, check_gather
 from cohort.runtime.wire import Messages, Seat
 
@@ -19,9 +20,7 @@ CYCLES = 10**8
 
 def test_a_group_of_nccl_passes_its_check_and_its_waiting_is_measured():
     clock = Clock.of("nccl")
-    group = PosteriorGroup(
-        Seat(0, (1,), Messages()), new_store("127.0.0.1", True), "nccl", CUDA, clock
-    )
+    group = PosteriorGroup(Seat(0, (1,), Messages()), new_file(), "nccl", CUDA, clock)
     try:
         group.check()
         assert clock.take().waited > 0

@@ -16,6 +16,7 @@ from cohort.runtime.exchange import CollectiveExchange, NoExchange, ObjectStoreE
 from cohort.runtime.in_process import InProcessCohort
 from cohort.runtime.wire import Messages
 from tests.support.hosts import HostsHere
+from tests.support.listening import check_loopback_alone, listening
 
 STEPS = 5
 LIKE = ("resnet8", "resnet8")
@@ -127,6 +128,13 @@ def test_three_exchanges_one_result(actors, dataset, teacher, sequential, networ
         digests, records = in_actors(actors, exchange, networks, plan, dataset, objective)
         assert digests == expected, exchange
         assert in_order(records) == in_order(measured), exchange
+
+
+def test_hosts_listen_on_loopback_alone(actors, dataset):
+    plan = TrainingPlan(**PLAN, precision="fp32")
+    for exchange in (ObjectStoreExchange(sequential=False), CollectiveExchange(sequential=False)):
+        in_actors(actors, exchange, LIKE, plan, dataset, MutualLearning())
+        check_loopback_alone(listening(), "HostActor")
 
 
 @pytest.mark.parametrize(

@@ -196,3 +196,5 @@ def test_a_cluster_that_others_occupy_is_not_waited_for_for_ever(joined, tmp_pat
         train_cohort(config)
     assert not (tmp_path / "run").exists()
     ray.util.remove_placement_group(taken)
+    groups = ray.util.placement_group_table().values()
+    assert any(group["name"].startswith("students-") for group in groups), "theirs has no name"

@@ -18,6 +18,7 @@ from cohort.learning.student_files import WEIGHTS_FILE, weights_sha256
 from cohort.reporting.records import read_metrics
 from cohort.run.checkpoint import newest_checkpoint
 from tests.support.command import wait_until
+from tests.support.listening import check_loopback_alone, listening
 from tests.support.local_ray import ray_with_fuse
 from tests.support.workers import work_together
 
@@ -149,12 +150,13 @@ def test_of_several_workers_none_tries_it_again(monkeypatch):
 
 
 def test_workers_do_not_go_on_without_the_one_who_records(tmp_path):
-    """The Ray is not the job's own, and stays when it fails."""
+    """The Ray is not the job's own, and stays when it fails. Meanwhile all listen on loopback alone."""
 
     def fail(record):
+        check_loopback_alone(listening(), "RayTrainWorker", "Mailbox")
         raise ArithmeticError("this test's own")
 
-    endless = plain(tmp_path / "run", "slow", steps=None, epochs=10_000)
+    endless = plain(tmp_path / "run", "slow", workers=2, steps=None, epochs=10_000)
     with pytest.raises(RunError, match="this test's own"):
         self_distill(endless, on_step=fail)
     wait_until(lambda: ray.available_resources().get("CPU") == 2, seconds=60)

@@ -17,6 +17,7 @@ from cohort.jobs.ods.pool import TeacherActor, TeacherPool
 from cohort.jobs.ods.resolve import resolve
 from cohort.jobs.ods.run import prepare_job as prepare
 from cohort.reporting.records import read_metrics
+from tests.support.listening import check_loopback_alone, listening
 from tests.support.local_ray import ray_with_fuse
 from tests.support.networks import OF_TEACHERS
 from tests.support.teacher_runs import deep_ensemble
@@ -71,7 +72,16 @@ def test_a_pool_teaches_the_same_though_an_actor_dies_and_the_worker(
     of_teachers = fuse.with_name(fuse.name + OF_TEACHERS)
     of_teachers.touch()
     fuse.touch()
-    there = ods_distill(config(teachers, tmp_path / "there", workers=1, teacher_pool=2))
+    seen = set()
+    there = ods_distill(
+        config(teachers, tmp_path / "there", workers=1, teacher_pool=2),
+        on_step=lambda record: seen.update(seen or listening()),
+    )
+    of_pool = [
+        a for a in ray._private.state.actors().values() if a["ActorClassName"] == "TeacherActor"
+    ]
+    assert {actor["Name"].rpartition("-")[0] for actor in of_pool} == {"teacher-0-2", "teacher-1"}
+    check_loopback_alone(seen, "TeacherActor", "RayTrainWorker")
     assert not of_teachers.exists(), "no actor died"
     assert not fuse.exists(), "the worker did not die"
     assert (there.summary["restarts"], there.summary["teacher_restarts"]) == (1, 1)

@@ -1,5 +1,6 @@
 """Studies on two cores: Ray Train jobs inside trials, beside cohorts, and a search that goes on."""
 
+import json
 import os
 import re
 
@@ -11,6 +12,7 @@ from cohort.reporting.records import read_metrics
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.on_ray.run import run_study
 from tests.support.command import run_here
+from tests.support.listening import check_loopback_alone
 from tests.support.pictures import make_folder
 from tests.support.small_studies import (
     QUICK,
@@ -31,14 +33,20 @@ def meeting_place(tmp_path_factory):
         yield place
 
 
-def test_jobs_on_ray_train_and_cohorts_starve_nobody(tmp_path):
+def test_jobs_on_ray_train_and_cohorts_starve_nobody(meeting_place, tmp_path):
     """At once they would want three cores, and each holds what it has until it gets the rest.
 
-    Each has its pictures decoded by a feeder, which takes none of its places and ends with it.
+    Each has its pictures decoded by a feeder, which takes none of its places and ends with it. All
+    listen on loopback alone.
     """
     pictures = make_folder(tmp_path / "pictures", classes=4, train=25, test=25, size=(12, 12))
     base = {"dataset": "folder", "data_root": str(pictures), "image_size": 8, "feed": "node"}
-    job = {"command": "self_distill", "model": "resnet8", "method": "none", "workers": 1}
+    job = {
+        "command": "self_distill",
+        "model": f"{MEETINGS}:looking",
+        "method": "none",
+        "workers": 1,
+    }
     cases = {"job": job, "cohort": {"command": "launch_cohort", "students": "resnet8", "k": 2}}
     study = study_of(tmp_path, base, command=None, space={"arm": {"cases": cases}})
     result = run_study(study, study_dir=tmp_path / "study")
@@ -51,6 +59,8 @@ def test_jobs_on_ray_train_and_cohorts_starve_nobody(tmp_path):
     for run_dir in folders.values():
         assert summary_of(run_dir)["restarts"] == 0
     assert hashes(folders["arm-cohort"]) == undisturbed(folders["arm-cohort"], tmp_path / "alone")
+    seen = json.loads((meeting_place / "listening").read_text())
+    check_loopback_alone(set(map(tuple, seen)), "RayTrainWorker", "ImplicitFunc", "NodeFeeder")
     actors = ray._private.state.actors().values()
     feeders = [actor for actor in actors if actor["ActorClassName"] == "NodeFeeder"]
     assert [feeder["State"] for feeder in feeders] == ["DEAD", "DEAD"]

@@ -20,6 +20,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 
 import ray
 
+from cohort.runtime import private_ray
 from tests.support.networks import FUSE
 
 
@@ -28,15 +29,13 @@ def local_ray(cpus: int) -> Iterator[None]:
     """Ray on this machine, told that it has so many CPUs."""
     folder = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it
     try:
-        ray.init(
-            "local",
+        private_ray.start_on_loopback(
             num_cpus=cpus,
             num_gpus=0,
             include_dashboard=False,
             log_to_driver=False,
             logging_level="ERROR",
             _temp_dir=folder,
-            _node_ip_address="127.0.0.1",
         )
         yield
     finally:

@@ -3,6 +3,7 @@
 ``MEETING`` names a folder that all processes of a test see, with the folders of its studies in it.
 """
 
+import json
 import os
 import signal
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import psutil
 from torch import Tensor, nn
 
+from tests.support.listening import listening
 from tests.support.networks import FUSE, Wrapped, consume_fuse
 
 MEETING = "COHORT_TEST_MEETING"
@@ -77,6 +79,17 @@ class KillingItsTrial(Wrapped):
         return logits
 
 
+class Looking(Wrapped):
+    """Notes, in a file of the place, what all processes of its Ray listen on while it trains."""
+
+    def act(self, logits: Tensor) -> Tensor:
+        if self.forwards == 3:
+            raylet = psutil.Process().parent()
+            assert raylet is not None
+            place("listening").write_text(json.dumps(sorted(listening(raylet.parent()))))
+        return logits
+
+
 def beside() -> list[psutil.Process]:
     """The processes of this one's Ray."""
     raylet = psutil.Process().parent()
@@ -123,3 +136,7 @@ def interrupting(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Modu
 
 def killing_its_trial(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
     return KillingItsTrial(num_classes, image_shape)
+
+
+def looking(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+    return Looking(num_classes, image_shape)

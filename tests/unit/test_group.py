@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from cohort.runtime.clock import Clock
-from cohort.runtime.collective import PosteriorGroup, new_store
+from cohort.runtime.collective import PosteriorGroup
+from cohort.runtime.rendezvous import new_file
 from cohort.runtime.wire import Messages, Seat
 
 
@@ -15,7 +16,7 @@ def test_the_file_in_which_a_group_met_is_gone_once_it_works(tmp_path, monkeypat
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")  # which is put back afterwards
     monkeypatch.setenv("NCCL_NVLS_ENABLE", "0")
-    store = new_store("127.0.0.1", one_node=True)
+    store = new_file()
     seat = Seat(0, (1,), Messages())
     group = PosteriorGroup(seat, store, "gloo", torch.device("cpu"), Clock())
     try:

@@ -28,6 +28,7 @@ READERS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "ray.tune.execution.tune_controller",
     "RAY_AIR_NEW_OUTPUT": "ray.tune.experimental.output",
     "TUNE_MAX_PENDING_TRIALS_PG": "ray.tune.execution.tune_controller",
+    "RAY_AUTH_MODE": "ray._private.authentication.authentication_token_setup",
     "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": "ray._private.accelerators.nvidia_gpu",
 }
 """The module of Ray that reads each setting."""
@@ -45,7 +46,7 @@ def test_settings_are_read(setting, module):
 
 def test_these_are_all_settings():
     settings = private_ray.FOR_RAY | private_ray.FOR_TRAIN | private_ray.FOR_TUNE
-    apart = {private_ray.UNREAD, private_ray.WAITING, private_ray.ALL_GPUS}
+    apart = {private_ray.UNREAD, private_ray.WAITING, private_ray.ALL_GPUS, private_ray.AUTH_MODE}
     assert settings.keys() | apart == READERS.keys()
 
 

@@ -11,6 +11,7 @@ tells the driver so.
 Shapes: M teachers, B batch, C channels or classes, N examples.
 """
 
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -196,9 +197,24 @@ def teacher_pool(job: OdsJob, placement: Placement, common: Common) -> Iterator[
     """Actors that share the teachers of a job, for as long as the block lasts."""
     size, teachers = job.places_beside, len(job.teachers)
     held = tuple(tuple(range(actor, teachers, size)) for actor in range(size))
+    stored = common.store(job)
+    ray.get(common.mailbox.keep.remote((stored.job, stored.dataset)))
+    actors = tuple(_new_actor(job, placement, common, mine) for mine in held)
+    try:
+        yield TeacherPool(actors, held, job.perturbation, job.config.seed)
+    finally:
+        for actor in actors:
+            ray.kill(actor)  # type: ignore[arg-type]
+
+
+def _new_actor(
+    job: OdsJob, placement: Placement, common: Common, mine: Sequence[int]
+) -> ActorProxy[TeacherActor]:
     create: Callable[..., ActorProxy[TeacherActor]] = (
         ray.remote(TeacherActor)
         .options(
+            # In Ray's lists of actors; others may share the Ray.
+            name=f"teacher-{'-'.join(map(str, mine))}-{uuid.uuid4().hex}",
             num_cpus=1,
             num_gpus=int(placement.gpus),
             # Stateless, so that asking a new one the same is right.
@@ -207,15 +223,7 @@ def teacher_pool(job: OdsJob, placement: Placement, common: Common) -> Iterator[
         )
         .remote
     )
-    stored = common.store(job)
-    ray.get(common.mailbox.keep.remote((stored.job, stored.dataset)))
-    device = "cuda" if placement.gpus else "cpu"
-    actors = tuple(create(common.name, mine, device, placement.threads) for mine in held)
-    try:
-        yield TeacherPool(actors, held, job.perturbation, job.config.seed)
-    finally:
-        for actor in actors:
-            ray.kill(actor)  # type: ignore[arg-type]
+    return create(common.name, mine, "cuda" if placement.gpus else "cpu", placement.threads)
 
 
 def fetch(references: Sequence[Any]) -> list[Any]:
