@@ -160,7 +160,7 @@ def make_folder(first: Path, text: str, flag: str, what: str) -> None:
     try:
         first.parent.mkdir(parents=True, exist_ok=True)
         # Of two that find the same folder empty, only one can make this file.
-        with first.open("x") as file:
+        with first.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError as error:
         raise ConfigError(

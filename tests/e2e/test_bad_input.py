@@ -240,8 +240,8 @@ def test_resuming_no_run(refused, tmp_path):
     check_says(refused("--resume", "nowhere"), "nowhere is not the folder of a run", "config.yaml")
     (tmp_path / "file").write_text("mine")
     check_says(refused("--resume", "file"), "file is not the folder of a run")
-    check_says(refused("--resume", ""), "--resume is ''; it must be a path")
-    check_says(refused("--config", ""), "--config is ''; it must be a path")
+    check_says(refused("--resume", ""), "--resume is ''; it must not be empty")
+    check_says(refused("--config", ""), "--config is ''; it must not be empty")
 
 
 def test_resuming_without_a_valid_checkpoint(refused, run_dir):

@@ -263,7 +263,7 @@ def test_resuming_what_is_no_run(resuming_refused, here):
         (["byot", "--latency", "often"], ["--latency", "'often'"]),
         (["byot", "--ensemble-weights", "1,2"], ["--ensemble-weights is 1,2", "3 numbers"]),
         (["byot", "--ensemble-weights", "a,b,c"], ["--ensemble-weights is 'a,b,c'", "commas"]),
-        (["byot", "--ensemble-weights", ""], ["--ensemble-weights is ''", "commas"]),
+        (["byot", "--ensemble-weights", ""], ["--ensemble-weights is ''", "empty"]),
         (["byot", "--ensemble-weights=-1,1,1"], ["--ensemble-weights is -1,1,1", "0 or greater"]),
         (["byot", "--ensemble-weights", "0,0,0"], ["is 0,0,0", "not all 0"]),
         (["plain", "--ensemble-weights", "1"], ["--ensemble-weights", "plain", "exits"]),

@@ -98,5 +98,5 @@ def _bytes(images: PictureFiles) -> int:
 def memory() -> int:
     """Bytes of this machine, or of the container that this process runs in."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limits = [Path(file).read_text().strip() for file in LIMITS if Path(file).is_file()]
+    limits = [Path(file).read_text("ascii").strip() for file in LIMITS if Path(file).is_file()]
     return min([physical, *(int(limit) for limit in limits if limit.isdecimal())])
