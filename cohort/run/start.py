@@ -1,6 +1,7 @@
 """A run from its config, or from its last checkpoint, to its end: the same for every command."""
 
 import dataclasses
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from cohort.config import RunConfig, flag
 from cohort.config_file import load_config, plain, to_yaml
 from cohort.errors import ConfigError
 from cohort.files import atomic_write
+from cohort.invocation import as_argument
 from cohort.learning.learner import Learner
 from cohort.learning.student_files import load_student, own_factory
 from cohort.models.spec import Network
@@ -104,7 +106,8 @@ def resume_run(
     if checkpoint is None:
         raise ConfigError(
             f"--resume {run_dir}: there is no valid checkpoint in {folder.checkpoints}; "
-            f"start the run again with --config {folder.config} and another --run-dir"
+            f"start the run again with {shlex.join(['--config', as_argument(folder.config)])} and another "
+            "--run-dir"
         )
     config = extend(load_config(folder.config, command.config), given, str(run_dir))
     config = dataclasses.replace(config, run_dir=str(run_dir))
