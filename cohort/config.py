@@ -289,6 +289,17 @@ def check_capture(config: TrainingConfig, gpus: int | None) -> None:
         )
 
 
+def check_address(address: str | None) -> None:
+    """Raise ConfigError for the address of a cluster that no cluster can have."""
+    if address in (None, LOCAL, "auto"):
+        return
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 2**16:
+        raise ConfigError(
+            f"--address is {brief(address)}; it must be auto or host:port of a running cluster, or local"
+        )
+
+
 def flag(key: str) -> str:
     """The command-line flag of a config key."""
     return "--" + key.replace("_", "-")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from cohort.config import LOCAL, RunConfig, check_capture, not_empty, not_negative
+from cohort.config import LOCAL, RunConfig, check_address, check_capture, not_empty, not_negative
 from cohort.errors import ConfigError
 
 BatchNorm = Literal["synchronised", "local"]
@@ -36,6 +36,7 @@ class JobConfig(RunConfig):
         RunConfig.__post_init__(self)
         not_negative(self, "workers", "gpus", "max_failures")
         not_empty(self, "address")
+        check_address(self.address)
         check_capture(self, self.gpus)
         for given in ("--capture on",) * (self.capture == "on") + ("--compile",) * self.compile:
             if self.workers > 1:

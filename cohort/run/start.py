@@ -21,7 +21,7 @@ from cohort.run.checkpoint import Checkpoint, newest_checkpoint
 from cohort.run.command import Command, Config
 from cohort.run.data_card import check_unchanged, write_data_card
 from cohort.run.ending import conclude
-from cohort.run.folder import RunFolder, default_path
+from cohort.run.folder import RunFolder, check_writable, default_path
 from cohort.run.interruption import Interruption
 from cohort.run.journal import Journal, OnStep
 from cohort.run.owner import Owner
@@ -82,6 +82,7 @@ def start_run(
     config = command.resolve(config)
     if config.run_dir is not None:
         RunFolder(config.run_dir).check_free()
+    command.check_here(config)
     return _train(command, command.prepare(config), None, on_step, verbose, watcher, places)
 
 
@@ -112,7 +113,9 @@ def resume_run(
     config = extend(load_config(folder.config, command.config), given, str(run_dir))
     config = dataclasses.replace(config, run_dir=str(run_dir))
     # Resolved once more: it may be the teachers that were given anew.
-    run = command.prepare(command.resolve(config))
+    config = command.resolve(config)
+    command.check_here(config)
+    run = command.prepare(config)
     run = with_its_classes(command, run, folder)
     check_unchanged(folder, run.dataset)
     _check_extends(checkpoint, run)
@@ -130,6 +133,7 @@ def _train(
     places: Any,
 ) -> Result:
     config = run.config
+    _check_beforehand(run, checkpoint)
     start = {} if checkpoint else run.start()
     if verbose:
         print(run.greeting, flush=True)  # it takes seconds
@@ -168,6 +172,12 @@ def _train(
         return _with_baseline(command, run, result, on_step, verbose)
 
 
+def _check_beforehand(run: Run, checkpoint: Checkpoint | None) -> None:
+    """Raise ConfigError for a folder that cannot be written, or what this machine does not have."""
+    check_writable(_path(run), "--resume" if checkpoint else "--run-dir")
+    run.check_fits_here()
+
+
 def _with_baseline(
     command: Command[Any], run: Run, result: Result, on_step: OnStep | None, verbose: bool
 ) -> Result:
@@ -186,8 +196,11 @@ def _with_baseline(
 
 
 def _folder(run: Run, checkpoint: Checkpoint | None) -> RunFolder:
-    path = run.config.run_dir or default_path(run.name)
-    return RunFolder(path) if checkpoint else RunFolder.create(path)
+    return RunFolder(_path(run)) if checkpoint else RunFolder.create(_path(run))
+
+
+def _path(run: Run) -> Path:
+    return Path(run.config.run_dir) if run.config.run_dir else default_path(run.name)
 
 
 def extend(config: Config, given: Mapping[str, Any], run_dir: str) -> Config:

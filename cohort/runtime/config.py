@@ -8,6 +8,7 @@ from cohort.config import (
     LOCAL,
     RunConfig,
     Teacher,
+    check_address,
     check_capture,
     not_empty,
     not_negative,
@@ -81,6 +82,7 @@ class CohortConfig(RunConfig):
         positive(self, "k", "temperature", "per_process")
         not_negative(self, "gpus", "mimicry_weight", "max_failures")
         not_empty(self, "students", "address")
+        check_address(self.address)
         check_capture(self, self.gpus)
         _check_cohort(self)
 
@@ -175,6 +177,14 @@ def check_nothing_travels(config: CohortConfig, why: str, instead: str) -> None:
     raise ConfigError(
         f"{asked}, but {why}, so that no posterior travels between processes; leave it out, or {instead}"
     )
+
+
+def check_one_process(config: CohortConfig, hosts: int) -> None:
+    """Raise ConfigError for sums or half precision where all students are in one process."""
+    if hosts == 1:
+        check_nothing_travels(
+            config, "all students share one process", "divide them by --per-process 1"
+        )
 
 
 def _check_balance(config: CohortConfig) -> None:

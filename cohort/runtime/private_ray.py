@@ -5,6 +5,7 @@ Importing this imports no Ray: the settings must be there before Ray is.
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,10 @@ WAITING = "TUNE_MAX_PENDING_TRIALS_PG"
 """Trials that wait for places; by itself Tune takes one, and short trials run one by one."""
 ALL_GPUS = "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"
 """Of an actor's own environment: it sees all GPUs of its node; see ``own_gpu``."""
+TEMPORARY = ("RAY_TMPDIR", "TMPDIR")
+"""Variables that name the folder for temporary files, the first one first; without them /tmp."""
+LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107
+"""Bytes of the path of an AF_UNIX socket."""
 NO_WAITING: dict[str, Any] = {"controller_failure_limit": 1}
 """Of ``ray.train.FailureConfig``: by default Ray Train waits for a busy cluster for ever."""
 
@@ -79,6 +84,12 @@ def start_on_loopback(**options: Any) -> None:
         ray.init("local", _node_ip_address="127.0.0.1", **options)
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = may_cluster
+
+
+def longest_socket(folder: str) -> str:
+    """The longest path of a socket of a Ray that this process would start, given the temporary folder."""
+    session = f"session_0000-00-00_00-00-00_000000_{os.getpid()}"
+    return os.path.join(folder, "ray", session, "sockets", "plasma_store")
 
 
 def was_started_again() -> bool:

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from torchvision.datasets import folder as torchvision_folder
 
+from cohort import machine
 from cohort.config import DataConfig
 from cohort.data.dataset import ImageDataset, Split
 from cohort.data.pictures import placing
@@ -344,10 +345,10 @@ def test_a_size_that_no_picture_has_is_refused(root, size):
 
 
 def test_a_containers_limit_is_its_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(placing, "LIMITS", ())
-    whole = placing.memory()
+    monkeypatch.setattr(machine, "LIMITS", ())
+    whole = machine.memory()
     (tmp_path / "limit").write_text("4096\n")
     (tmp_path / "none").write_text("max\n")
     for name, size in (("limit", 4096), ("none", whole), ("missing", whole)):
-        monkeypatch.setattr(placing, "LIMITS", (str(tmp_path / name),))
-        assert placing.memory() == size
+        monkeypatch.setattr(machine, "LIMITS", (str(tmp_path / name),))
+        assert machine.memory() == size
