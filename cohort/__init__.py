@@ -21,7 +21,7 @@ from typing import Any
 
 _HOME = {
     name.name: f"{statement.module}"
-    for statement in ast.parse(Path(__file__).with_suffix(".pyi").read_text()).body
+    for statement in ast.parse(Path(__file__).with_suffix(".pyi").read_text("utf-8")).body
     if isinstance(statement, ast.ImportFrom)
     for name in statement.names
 }

@@ -4,11 +4,12 @@ A field that is ``None`` takes the data set's recipe (``cohort.data.recipes``); 
 no such field left. The text under a field is its ``--help``.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
-from cohort.errors import ConfigError
+from cohort.errors import ConfigError, brief
 
 Optimizer = Literal["sgd", "momentum", "adam", "adamw"]
 LrSchedule = Literal["step", "thirds", "linear", "cosine", "constant"]
@@ -23,6 +24,9 @@ Distance = Literal["euclidean", "cosine"]
 OdsNorm = Literal["rms", "l2"]
 LOCAL = "local"
 """The address that joins no running cluster."""
+SIDES = re.compile(r"(?P<height>0*[1-9][0-9]{0,5})([xX](?P<width>0*[1-9][0-9]{0,5}))?")
+LARGEST = 2**63 - 1
+"""Of whole numbers: more would overflow wherever they are counted with in 64 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +86,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         positive(self, "train_subset", "test_subset", "validation", "cutout", "decoders")
         not_negative(self, "data_seed")
+        not_empty(self, "data_root")
         shares(self, "color_jitter", "erasing")
         if self.image_size is not None:
             height, width = height_and_width(self.image_size)
@@ -188,6 +193,7 @@ class RunConfig(DataConfig, TrainingConfig):
         DataConfig.__post_init__(self)
         TrainingConfig.__post_init__(self)
         positive(self, "checkpoint_every", "keep", "eval_every", "log_every", "hang_after")
+        not_empty(self, "run_dir")
         if self.hang_after is not None and self.in_this_process:
             raise ConfigError(
                 f"--hang-after is {self.hang_after:g}, but this process trains by itself and waits for no "
@@ -216,12 +222,13 @@ class RunConfig(DataConfig, TrainingConfig):
 
 def height_and_width(size: int | str) -> tuple[int, int]:
     """Of an ``image_size``: N, or HEIGHTxWIDTH. Raises ConfigError for anything else."""
-    sides = [side for side in str(size).lower().split("x") if side.isdecimal() and int(side) > 0]
-    if len(sides) not in (1, 2) or len(sides) != str(size).lower().count("x") + 1:
+    sides = SIDES.fullmatch(str(size))
+    if sides is None:
         raise ConfigError(
-            f"--image-size is {size}; it must be N or HEIGHTxWIDTH, in pixels, each greater than 0"
+            f"--image-size is {brief(size)}; it must be N or HEIGHTxWIDTH, in pixels, each greater "
+            "than 0, of at most 6 digits"
         )
-    return int(sides[0]), int(sides[-1])
+    return int(sides["height"]), int(sides["width"] or sides["height"])
 
 
 def data_keys(config: DataConfig) -> dict[str, Any]:
@@ -239,19 +246,41 @@ def check_precision(precision: Precision, *, on_gpu: bool) -> None:
 
 
 def positive(config: object, *keys: str) -> None:
-    """Raise ConfigError for a key whose value is neither None nor above zero and finite."""
+    """Raise ConfigError for a key whose value is neither None nor above zero, finite and countable."""
     for key in keys:
         value = getattr(config, key)
         if value is not None and not 0 < value < float("inf"):
-            raise ConfigError(f"{flag(key)} is {value}; it must be greater than 0")
+            raise ConfigError(
+                f"{flag(key)} is {brief(value)}; it must be greater than 0{_finite(value)}"
+            )
+        _check_countable(flag(key), value)
 
 
 def not_negative(config: object, *keys: str) -> None:
-    """Raise ConfigError for a key whose value is neither None nor zero or above and finite."""
+    """Raise ConfigError for a key whose value is neither None nor zero or above, finite and countable."""
     for key in keys:
         value = getattr(config, key)
         if value is not None and not 0 <= value < float("inf"):
-            raise ConfigError(f"{flag(key)} is {value}; it must be 0 or greater")
+            raise ConfigError(
+                f"{flag(key)} is {brief(value)}; it must be 0 or greater{_finite(value)}"
+            )
+        _check_countable(flag(key), value)
+
+
+def _finite(value: float) -> str:
+    return ", and finite" if value == float("inf") else ""
+
+
+def _check_countable(name: str, value: Any) -> None:
+    if isinstance(value, int) and value > LARGEST:
+        raise ConfigError(f"{name} is {brief(value)}; it must be at most {LARGEST}")
+
+
+def not_empty(config: object, *keys: str) -> None:
+    """Raise ConfigError for a key that is text without a character, as of an unset variable."""
+    for key in keys:
+        if getattr(config, key) == "":
+            raise ConfigError(f"{flag(key)} is ''; it must not be empty")
 
 
 def shares(config: object, *keys: str) -> None:
@@ -267,6 +296,17 @@ def check_capture(config: TrainingConfig, gpus: int | None) -> None:
     if config.capture == "on" and gpus == 0:
         raise ConfigError(
             "--capture is on with --gpus 0, but CUDA graphs are a GPU's; leave one of them out"
+        )
+
+
+def check_address(address: str | None) -> None:
+    """Raise ConfigError for the address of a cluster that no cluster can have."""
+    if address in (None, LOCAL, "auto"):
+        return
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 2**16:
+        raise ConfigError(
+            f"--address is {brief(address)}; it must be auto or host:port of a running cluster, or local"
         )
 
 

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cohort import formats
 from cohort.config import RunConfig
-from cohort.errors import ConfigError, did_you_mean
+from cohort.errors import ConfigError, brief, did_you_mean
 from cohort.imports import written_name
 from cohort.invocation import command_line
 from cohort.models.spec import WithExits, WithMembers
@@ -24,6 +24,30 @@ if TYPE_CHECKING:
 Config = TypeVar("Config", bound="DataclassInstance")
 ONLY = {"k": "train", "exits": "self-distill", "teachers": "ods-distill"}
 """A key that only one of the commands has."""
+
+
+class TwiceError(yaml.YAMLError):
+    """A key stands twice among the same keys; the message names it and both lines."""
+
+
+class OnceEach(yaml.SafeLoader):
+    """YAML as its standard has it: among the same keys each stands once, or which value counts?"""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """The keys and values as they stand in the file. Raises TwiceError."""
+        node = super().compose_mapping_node(anchor)
+        seen: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):  # which no dictionary takes
+                continue
+            name, line = (key.tag, key.value), key.start_mark.line + 1
+            if name in seen:
+                raise TwiceError(
+                    f"key {key.value!r} stands in line {seen[name]} and in line {line}; leave one of "
+                    "them out"
+                )
+            seen[name] = line
+        return node
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
@@ -37,10 +61,12 @@ def read_keys(path: str | Path, named: str, version: int) -> dict[str, Any]:
     ``named`` is how the user named a file that cannot be read.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text()) or {}
+        values = yaml.load(Path(path).read_bytes(), OnceEach) or {}  # as UTF-8, whatever the locale
         json.dumps(values, default=str, skipkeys=True)  # which refuses what is part of itself
     except OSError as error:
         raise ConfigError(f"{named} cannot be read: {error.strerror}") from error
+    except TwiceError as error:
+        raise ConfigError(f"{path}: {error}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
@@ -120,7 +146,7 @@ def _sentence(
         return f"{file}: unknown key {key!r}{closest(key, names_of(cls))}"
     where = flags.get(key) or f"{file}: key {'.'.join(str(part) for part in error['loc'][:1])!r}"
     message = error["msg"][0].lower() + error["msg"][1:]
-    return f"{where} is {error['input']!r}: {message}"
+    return f"{where} is {brief(error['input'])}: {message}"
 
 
 def names_of(cls: type["DataclassInstance"]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from cohort.config import Precision, not_negative, positive
 from cohort.errors import ConfigError
+from cohort.machine import gib, memory
 from cohort.runtime.placement import check_threads, this_machine
 
 
@@ -38,6 +39,16 @@ class Timing:
             raise ConfigError(f"--gpus is {self.gpus}; it must be 0 or 1")
         if self.output is not None:
             _check_writable(Path(self.output))
+
+
+def check_images(count: int, size: int, number: int) -> None:
+    """Raise ConfigError for RGB images, ``size`` pixels a side and ``number`` bytes a value, if too many."""
+    taken, there = 3 * number * count * size**2, memory()
+    if taken > there:
+        raise ConfigError(
+            f"--image-size is {size}, of which {count} images would take {gib(taken)}, and this machine "
+            f"has {gib(there)} of memory; take smaller ones"
+        )
 
 
 def _check_writable(output: Path) -> None:

@@ -15,6 +15,7 @@ from cohort.cli.evaluate import evaluate
 from cohort.cli.export import export
 from cohort.cli.parser import Parser
 from cohort.cli.sweep import sweep
+from cohort.cli.terminal import forgive
 from cohort.errors import FAILED, INTERRUPTED, USAGE, ConfigError, RunError
 from cohort.invocation import command_line
 from cohort.run.interruption import heeded
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def run_command(command: Callable[[], int]) -> NoReturn:
     """Run a command and exit: 0 success, 1 the run failed, 2 wrong usage, 130 interrupted."""
+    forgive()
     for number in heeded():
         signal.signal(number, signal.default_int_handler)  # as Ctrl-C, until a run listens
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")

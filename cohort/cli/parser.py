@@ -69,6 +69,16 @@ class Parser(argparse.ArgumentParser):
             **options,
         )
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does it, but a value of no characters is refused, as of an unset variable."""
+        found, rest = super().parse_known_args(args, namespace)
+        for action in self._actions:
+            given = getattr(found, action.dest, None)
+            if "" in (given if isinstance(given, list) else [given]):
+                name = next(iter(action.option_strings), action.metavar)
+                raise ConfigError(f"{name} is ''; it must not be empty")
+        return found, rest
+
     def error(self, message: str) -> NoReturn:
         """Called by argparse with its own sentence."""
         raise ConfigError(f"{message}; see --help")
@@ -99,9 +109,6 @@ def parse(
     _add_flags(parser, cls, title, trains)
     options = vars(parser.parse_args(argv))
     file, resume = options.pop("config", None), options.pop("resume", None)
-    for name, path in (("--config", file), ("--resume", resume)):
-        if path == "":  # of a variable of the shell that is not set
-            raise ConfigError(f"{name} is ''; it must be a path")
     if file is not None and resume is not None:
         raise ConfigError("--config cannot go with --resume, which has the config of its run")
     values = {} if file is None else read_config(file)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from cohort.config import LOCAL, RunConfig, check_capture, not_negative
+from cohort.config import LOCAL, RunConfig, check_address, check_capture, not_empty, not_negative
 from cohort.errors import ConfigError
 
 BatchNorm = Literal["synchronised", "local"]
@@ -35,6 +35,8 @@ class JobConfig(RunConfig):
     def __post_init__(self) -> None:
         RunConfig.__post_init__(self)
         not_negative(self, "workers", "gpus", "max_failures")
+        not_empty(self, "address")
+        check_address(self.address)
         check_capture(self, self.gpus)
         for given in ("--capture on",) * (self.capture == "on") + ("--compile",) * self.compile:
             if self.workers > 1:

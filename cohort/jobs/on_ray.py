@@ -45,8 +45,8 @@ from cohort.jobs.worker import work
 from cohort.learning.data_parallel import Workers
 from cohort.learning.precision import check_device
 from cohort.learning.process import own_process
+from cohort.runtime.guard import explained
 from cohort.runtime.liveness import Watched
-from cohort.runtime.own_ray import explained
 from cohort.runtime.watch import Watch
 
 POLL_SECONDS = 0.2

@@ -1,7 +1,7 @@
 """The run of a job: on Ray Train or in this process, and its one student written down."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,7 +31,8 @@ from cohort.run.ending import prefixed, write_student
 from cohort.run.owner import Owner
 from cohort.run.ready import Ready, Run
 from cohort.run.start import check_restores
-from cohort.runtime.placement import check_threads, this_machine
+from cohort.runtime.own_ray import check_sockets, starts_ray
+from cohort.runtime.placement import Node, check_threads, this_machine
 
 if TYPE_CHECKING:  # it knows Ray
     from cohort.jobs.mailbox import Beside
@@ -74,6 +75,10 @@ class JobRun(Run):
         """The student at step 0."""
         return self.job.student()
 
+    def check_fits_here(self) -> None:
+        """Raise ConfigError for what this machine does not have, if the job is to run on it."""
+        check_here(self.config, self.job.places_beside)
+
     def session(self) -> AbstractContextManager[None]:
         """The Ray of workers that are actors."""
         if self.config.in_this_process:
@@ -86,27 +91,42 @@ class JobRun(Run):
     def placed(self, places: Any) -> Iterator[Ready]:
         """What each worker gets is decided; Ray Train takes it when it starts them."""
         assert places is None, "the workers of a job ask for their places themselves"
-        placement = self._placement()
-        check_machine(self.config, on_gpu=placement.gpus)
-        yield Ready(self.config, partial(JobTraining, self, placement))
+        yield Ready(self.config, partial(JobTraining, self, self._placement()))
 
     def _placement(self) -> Placement:
-        config = self.config
-        if config.in_this_process:
-            return _here(config)
+        if self.config.in_this_process:
+            return _here(self.config)
         from cohort.runtime.session import cluster_nodes
 
-        beside, nodes = self.job.places_beside, cluster_nodes()
-        check_threads(nodes, config.threads, config.decoders)
-        placement = place(nodes, config.workers, config.gpus, config.threads, beside=beside)
-        check_precision(config.precision, on_gpu=placement.gpus)
-        return placement
+        return _placed_on(cluster_nodes(), self.config, self.job.places_beside)
 
 
 def _counted(workers: int) -> str:
     if workers == 0:
         return "in this process"
     return f"{workers} worker{'s' * (workers > 1)}"
+
+
+def check_here(config: JobConfig, beside: int = 0) -> None:
+    """Raise ConfigError for what this machine does not have, if it is known that the job runs here.
+
+    It is known of one in this process, and of one that starts a Ray, for which nothing is read yet;
+    ``beside`` as ``place`` has it.
+    """
+    if config.in_this_process:
+        _here(config)
+    elif starts_ray(config.address):
+        check_sockets()
+        _placed_on([this_machine()], config, beside)
+
+
+def _placed_on(nodes: Sequence[Node], config: JobConfig, beside: int) -> Placement:
+    """What each worker gets of these nodes. Raises ConfigError for what they do not have."""
+    check_threads(nodes, config.threads, config.decoders)
+    placement = place(nodes, config.workers, config.gpus, config.threads, beside=beside)
+    check_precision(config.precision, on_gpu=placement.gpus)
+    check_machine(config, on_gpu=placement.gpus)
+    return placement
 
 
 class JobTraining:
@@ -175,6 +195,7 @@ def _here(config: JobConfig) -> Placement:
     check_threads([this_machine()], config.threads, config.decoders)
     on_gpu = bool(available) and config.gpus != 0
     check_device(config.precision, torch.device("cuda" if on_gpu else "cpu"))
+    check_machine(config, on_gpu=on_gpu)
     return Placement(0, on_gpu, config.threads or os.cpu_count() or 1)
 
 

@@ -1,9 +1,12 @@
 """A resolved config and a data set's size, turned into the numbers that training runs by."""
 
+import math
 from dataclasses import dataclass, field, fields
 
 from cohort.config import LrSchedule, Optimizer, RunConfig, TrainingConfig
+from cohort.data.dataset import ImageDataset
 from cohort.errors import ConfigError
+from cohort.machine import gib, memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,16 @@ class TrainingPlan(TrainingConfig):
         """The next step after ``step`` at which training pauses to evaluate, save or end."""
         periods = (self.eval_every, self.checkpoint_every)
         return min(self.total_steps, *((step // every + 1) * every for every in periods))
+
+
+def check_batch(plan: TrainingPlan, dataset: ImageDataset) -> None:
+    """Raise ConfigError for a batch whose pictures alone, in float32, are more than memory holds."""
+    size, there = 4 * plan.batch_size * math.prod(dataset.image_shape), memory()
+    if size > there:
+        raise ConfigError(
+            f"--batch-size is {plan.batch_size}, of which the pictures alone would take {gib(size)}, and "
+            f"this machine has {gib(there)} of memory; take a smaller one, or a smaller --image-size"
+        )
 
 
 def plan_training(config: RunConfig, train_size: int) -> TrainingPlan:

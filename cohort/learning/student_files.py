@@ -136,7 +136,7 @@ def read_card(folder: Path) -> ModelCard:
     """The model.json of a student's folder."""
     file = folder / CARD_FILE
     try:
-        fields = json.loads(file.read_text())
+        fields = json.loads(file.read_bytes())
         formats.check_format(fields, formats.CARD, file)
         card = _READER.validate_python(fields)
         if not card.image_shape[0] == len(card.mean) == len(card.std):

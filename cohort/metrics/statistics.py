@@ -29,7 +29,7 @@ class Difference(NamedTuple):
 def mean_and_error(values: Sequence[float]) -> Mean:
     r"""Mean, and standard error :math:`s / \sqrt{n}` with the sample standard deviation *s*.
 
-    The mean of nothing is NaN, and so is one over a NaN.
+    The mean of nothing is NaN, and so is one over a NaN; an error too large for a float is infinite.
 
     Example:
         >>> mean_and_error([1.0, 3.0])
@@ -37,7 +37,8 @@ def mean_and_error(values: Sequence[float]) -> Mean:
     """
     n = len(values)
     mean = math.fsum(values) / n if n else math.nan
-    error = float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
+    with np.errstate(over="ignore"):  # the square of a huge loss is infinite
+        error = float(np.std(values, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
     return Mean(mean, error, n)
 
 

@@ -2,14 +2,18 @@
 
 import re
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
-from cohort.errors import ConfigError
+import torch
+
+from cohort.errors import ConfigError, brief
+from cohort.machine import gib, memory
 from cohort.models.deep_resnet import RESNETS, deep_resnet, resnext
 from cohort.models.inception_v1 import InceptionV1
 from cohort.models.layers import Backbone
 from cohort.models.mobilenet import MobileNet
+from cohort.models.modules import count_parameters
 from cohort.models.pyramidnet import PyramidNet
 from cohort.models.resnet import ResNet
 from cohort.models.vgg import CONVOLUTIONS, VGG
@@ -43,6 +47,9 @@ FAMILIES: dict[str, Builder] = {
     "inception_v1": InceptionV1,
 }
 """Names to builders; what stands in angle brackets is a number."""
+
+MOST_DIGITS = 4
+"""Of a number in a name: to count the layers of deeper networks would take memory itself."""
 
 EXAMPLES = (
     "resnet18_w16",
@@ -78,14 +85,35 @@ def build_own(
         match = re.fullmatch(re.sub("<[a-z]+>", r"(\\d+)", family), name, re.ASCII)
         if match is None:
             continue
-        numbers = (int(digits) for digits in match.groups())
+        if any(len(digits.lstrip("0")) > MOST_DIGITS for digits in match.groups()):
+            raise ConfigError(
+                f"{flag} is {brief(name)}; a number in the name of a network is less than "
+                f"{10**MOST_DIGITS}"
+            )
+        numbers = tuple(int(digits) for digits in match.groups())
         try:
+            if numbers:  # other names are of networks that fit everywhere
+                _check_memory(family, numbers, num_classes, image_shape)
             network = builder(*numbers, num_classes=num_classes, image_shape=image_shape)
         except ValueError as error:
             raise ConfigError(f"{flag} is {name!r}, but {error}") from error
         check_size(network, image_shape, name, flag=flag)
         return network
     return None
+
+
+@cache
+def _check_memory(
+    family: str, numbers: tuple[int, ...], num_classes: int, image_shape: ImageShape
+) -> None:
+    """Raise ValueError for a network whose weights do not fit into memory, before they take any."""
+    with torch.device("meta"):
+        network = FAMILIES[family](*numbers, num_classes=num_classes, image_shape=image_shape)
+    size, there = 4 * count_parameters(network), memory()
+    if size > there:
+        raise ValueError(
+            f"its weights take {gib(size)}, and this machine has {gib(there)} of memory; take a smaller one"
+        )
 
 
 def check_size(network: Backbone, image_shape: ImageShape, name: str, *, flag: str) -> None:

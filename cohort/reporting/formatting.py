@@ -4,6 +4,10 @@ import math
 from datetime import timedelta
 
 DASH = "–"
+WIDEST = 12
+"""Characters of a number with a fraction: one of more, as the loss of weights gone astray, is shortened."""
+LONGEST_SECONDS = 1e12
+"""Some thirty thousand years: what takes longer is not told in days."""
 
 
 def number(value: float | None, form: str = ".3f") -> str:
@@ -12,8 +16,15 @@ def number(value: float | None, form: str = ".3f") -> str:
     Example:
         >>> number(0.12345), number(464154, ",d"), number(None)
         ('0.123', '464,154', '–')
+        >>> number(1e300)
+        '1e+300'
     """
-    return DASH if value is None or not math.isfinite(value) else format(value, form)
+    if value is None or not math.isfinite(value):
+        return DASH
+    text = format(value, form)
+    if len(text) <= WIDEST or isinstance(value, int):
+        return text
+    return format(value, "+.3g" if form.startswith("+") else ".3g")
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:
@@ -33,6 +44,6 @@ def duration(seconds: float | None) -> str:
         >>> duration(100)
         '0:01:40'
     """
-    if seconds is None or not math.isfinite(seconds):
+    if seconds is None or not math.isfinite(seconds) or seconds > LONGEST_SECONDS:
         return DASH
     return str(timedelta(seconds=round(seconds)))

@@ -117,7 +117,7 @@ def _name(step: int) -> str:
 
 def _read(path: Path) -> Checkpoint | None:
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
+        manifest = json.loads((path / MANIFEST).read_bytes())
         formats.check_format(manifest, formats.MANIFEST, path / MANIFEST)
         checkpoint = from_values(Checkpoint, {**manifest, "path": path})
     except ConfigError:

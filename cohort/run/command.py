@@ -26,7 +26,7 @@ class Command(Generic[Config]):
     """What study files call it; its script is called so too."""
     config: type[Config]
     home: str
-    """The module with its ``resolve`` and ``prepare``, imported only to train, for it needs torch."""
+    """The module with its ``resolve``, ``check_here`` and ``prepare``, imported to train: it needs torch."""
 
     def resolve(self, config: Config) -> Config:
         """The config with every key that was left out filled in; an equal one if none was.
@@ -35,6 +35,13 @@ class Command(Generic[Config]):
         """
         resolved: Config = self._module().resolve(config)
         return resolved
+
+    def check_here(self, config: Config) -> None:
+        """Raise ConfigError for what this machine does not have, if it is known that the run is trained here.
+
+        Nothing is read or started for that. The config is resolved.
+        """
+        self._module().check_here(config)
 
     def prepare(self, config: Config, dataset: "ImageDataset | None" = None) -> "Run":
         """Read the data and try out the networks of a resolved config; nothing is written or started.

@@ -4,9 +4,11 @@
 """
 
 import contextlib
+import errno
 import json
 import os
 import shlex
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,9 @@ from typing import Any, Self
 from cohort.errors import ConfigError
 from cohort.files import atomic_write, lock, to_json
 from cohort.invocation import as_argument
+
+ROOM_INSIDE = 200
+"""Characters that a path in the folder of a run has at most."""
 
 
 class RunFolder:
@@ -152,21 +157,42 @@ def is_occupied(path: Path) -> bool:
     return path.exists() and (not path.is_dir() or any(path.iterdir()))
 
 
+def check_writable(path: Path, flag: str) -> None:
+    """Raise ConfigError, naming the flag, for a folder that cannot be made or written; none is left."""
+    try:
+        there = next(parent for parent in (path, *path.parents) if parent.exists())
+        longest = max(map(len, map(os.fsencode, path.relative_to(there).parts)), default=0)
+        whole = len(os.fsencode(path.absolute())) + ROOM_INSIDE
+        if longest > os.pathconf(there, "PC_NAME_MAX") or whole > os.pathconf(there, "PC_PATH_MAX"):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        with tempfile.TemporaryDirectory(dir=there, prefix=".cohort-"):
+            pass  # permissions do not tell of everything that keeps one from writing
+    except OSError as error:
+        raise ConfigError(f"{flag} {path} cannot be written: {error.strerror or error}") from error
+
+
 def make_folder(first: Path, text: str, flag: str, what: str) -> None:
     """Make a folder if need be, and its first file, which says that it is taken.
 
     Raises ConfigError, naming the flag, if another ``what`` was quicker, or it cannot be written.
     """
+    made: list[Path] = []
     try:
+        made += [folder for folder in first.parents if not folder.exists()]
         first.parent.mkdir(parents=True, exist_ok=True)
         # Of two that find the same folder empty, only one can make this file.
-        with first.open("x") as file:
+        with first.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError as error:
         raise ConfigError(
             f"{flag} {first.parent} is taken by another {what}; name a new one"
         ) from error
     except OSError as error:
+        for folder in made:
+            with contextlib.suppress(
+                OSError
+            ):  # it was not made, or another has put something there
+                folder.rmdir()
         raise ConfigError(
             f"{flag} {first.parent} cannot be written: {error.strerror or error}"
         ) from error

@@ -70,6 +70,10 @@ class Run(ABC):
         }
 
     @abstractmethod
+    def check_fits_here(self) -> None:
+        """Raise ConfigError for what this machine does not hold, if it is known that it is to train."""
+
+    @abstractmethod
     def session(self) -> AbstractContextManager[None]:
         """Inside is the Ray that the run needs, if it needs one."""
 

@@ -1,6 +1,7 @@
 """A run from its config, or from its last checkpoint, to its end: the same for every command."""
 
 import dataclasses
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from cohort.config import RunConfig, flag
 from cohort.config_file import load_config, plain, to_yaml
 from cohort.errors import ConfigError
 from cohort.files import atomic_write
+from cohort.invocation import as_argument
 from cohort.learning.learner import Learner
 from cohort.learning.student_files import load_student, own_factory
 from cohort.models.spec import Network
@@ -19,7 +21,7 @@ from cohort.run.checkpoint import Checkpoint, newest_checkpoint
 from cohort.run.command import Command, Config
 from cohort.run.data_card import check_unchanged, write_data_card
 from cohort.run.ending import conclude
-from cohort.run.folder import RunFolder, default_path
+from cohort.run.folder import RunFolder, check_writable, default_path
 from cohort.run.interruption import Interruption
 from cohort.run.journal import Journal, OnStep
 from cohort.run.owner import Owner
@@ -80,6 +82,7 @@ def start_run(
     config = command.resolve(config)
     if config.run_dir is not None:
         RunFolder(config.run_dir).check_free()
+    command.check_here(config)
     return _train(command, command.prepare(config), None, on_step, verbose, watcher, places)
 
 
@@ -104,12 +107,15 @@ def resume_run(
     if checkpoint is None:
         raise ConfigError(
             f"--resume {run_dir}: there is no valid checkpoint in {folder.checkpoints}; "
-            f"start the run again with --config {folder.config} and another --run-dir"
+            f"start the run again with {shlex.join(['--config', as_argument(folder.config)])} and another "
+            "--run-dir"
         )
     config = extend(load_config(folder.config, command.config), given, str(run_dir))
     config = dataclasses.replace(config, run_dir=str(run_dir))
     # Resolved once more: it may be the teachers that were given anew.
-    run = command.prepare(command.resolve(config))
+    config = command.resolve(config)
+    command.check_here(config)
+    run = command.prepare(config)
     run = with_its_classes(command, run, folder)
     check_unchanged(folder, run.dataset)
     _check_extends(checkpoint, run)
@@ -127,6 +133,7 @@ def _train(
     places: Any,
 ) -> Result:
     config = run.config
+    _check_beforehand(run, checkpoint)
     start = {} if checkpoint else run.start()
     if verbose:
         print(run.greeting, flush=True)  # it takes seconds
@@ -165,6 +172,12 @@ def _train(
         return _with_baseline(command, run, result, on_step, verbose)
 
 
+def _check_beforehand(run: Run, checkpoint: Checkpoint | None) -> None:
+    """Raise ConfigError for a folder that cannot be written, or what this machine does not have."""
+    check_writable(_path(run), "--resume" if checkpoint else "--run-dir")
+    run.check_fits_here()
+
+
 def _with_baseline(
     command: Command[Any], run: Run, result: Result, on_step: OnStep | None, verbose: bool
 ) -> Result:
@@ -183,8 +196,11 @@ def _with_baseline(
 
 
 def _folder(run: Run, checkpoint: Checkpoint | None) -> RunFolder:
-    path = run.config.run_dir or default_path(run.name)
-    return RunFolder(path) if checkpoint else RunFolder.create(path)
+    return RunFolder(_path(run)) if checkpoint else RunFolder.create(_path(run))
+
+
+def _path(run: Run) -> Path:
+    return Path(run.config.run_dir) if run.config.run_dir else default_path(run.name)
 
 
 def extend(config: Config, given: Mapping[str, Any], run_dir: str) -> Config:

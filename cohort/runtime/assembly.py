@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from cohort.learning.compiling import check_machine
 from cohort.learning.feeding import fed_here
 from cohort.learning.plan import TrainingPlan
 from cohort.learning.precision import check_device
+from cohort.machine import gib, memory
 from cohort.models.auxiliary import auxiliary_of
 from cohort.models.families import ImageShape
 from cohort.models.modules import count_parameters
@@ -25,9 +26,17 @@ from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
 from cohort.runtime.balance import by_cost
 from cohort.runtime.cohort import Cohort
-from cohort.runtime.config import CohortConfig
+from cohort.runtime.config import CohortConfig, check_one_process
 from cohort.runtime.in_process import InProcessCohort
-from cohort.runtime.placement import check_threads, share_out, this_machine
+from cohort.runtime.own_ray import check_sockets, starts_ray
+from cohort.runtime.placement import (
+    BYTES_PER_PARAMETER,
+    Division,
+    Node,
+    check_threads,
+    share_out,
+    this_machine,
+)
 
 if TYPE_CHECKING:
     from cohort.runtime.actors import RayCohort
@@ -56,9 +65,33 @@ def session(config: CohortConfig) -> AbstractContextManager[None]:
 
 
 def check_here(config: CohortConfig) -> None:
-    """Raise ConfigError for more threads than this machine can use, if it is to run them."""
+    """Raise ConfigError for what this machine does not have, if it is known that the cohort runs here.
+
+    It is known of one in this process, and of one that starts a Ray, for which no data are read yet
+    and no process is started.
+    """
     if config.exchange == "in_process":
         check_threads([this_machine()], config.threads, config.decoders)
+        _device_in_process(config)
+    elif starts_ray(config.address):
+        check_sockets()
+        check_division(config, _divided(config, [this_machine()], 0))
+
+
+def check_fits_here(parts: Ingredients) -> None:
+    """Raise ConfigError for networks that this machine has no memory for, if it is to train them."""
+    if parts.config.exchange == "in_process":
+        _check_memory(parts, _device_in_process(parts.config))
+    elif starts_ray(parts.config.address):
+        _divided(parts.config, [this_machine()], parts.largest_network)
+
+
+def check_division(config: CohortConfig, division: Division) -> None:
+    """Raise ConfigError for what cannot be done where the students are placed."""
+    on_gpu = division.share.device == "cuda"
+    check_precision(config.precision, on_gpu=on_gpu)
+    check_machine(config, on_gpu=on_gpu)
+    check_one_process(config, len(division.hosts))
 
 
 @dataclass(frozen=True)
@@ -86,9 +119,7 @@ def assemble(parts: Ingredients, reservation: "Reservation | None" = None) -> It
     lent = _places(parts) if reservation is None else nullcontext(reservation)
     with lent as places:
         division = places.division
-        on_gpu = division.share.device == "cuda"
-        check_precision(parts.config.precision, on_gpu=on_gpu)
-        check_machine(parts.config, on_gpu=on_gpu)
+        check_division(parts.config, division)
         threads = None if parts.config.balance else division.threads
         with closing(_actors(parts, places)) as actors:
             yield Assembled(actors, threads, division.notice)
@@ -120,19 +151,24 @@ def _places(parts: Ingredients) -> AbstractContextManager["Reservation"]:
     from cohort.runtime.session import cluster_nodes
 
     config, nodes = parts.config, cluster_nodes()
-    check_threads(nodes, config.threads, config.decoders)
-    division = share_out(
-        nodes,
-        config.k,
-        config.gpus,
-        parts.largest_network,
-        threads=config.threads,
-        per_process=config.per_process,
-    )
+    division = _divided(config, nodes, parts.largest_network)
     if config.balance:
         costs = [multiply_adds_of(network, parts.dataset) for network in config.networks]
         division = by_cost(division, nodes, costs, parts.largest_network)
     return reserved(division)
+
+
+def _divided(config: CohortConfig, nodes: Sequence[Node], largest_network: int) -> Division:
+    """Which students share a process on these nodes. Raises ConfigError if they do not fit."""
+    check_threads(nodes, config.threads, config.decoders)
+    return share_out(
+        nodes,
+        config.k,
+        config.gpus,
+        largest_network,
+        threads=config.threads,
+        per_process=config.per_process,
+    )
 
 
 def _actors(parts: Ingredients, places: "Reservation") -> "RayCohort":
@@ -158,6 +194,17 @@ def _actors(parts: Ingredients, places: "Reservation") -> "RayCohort":
 def _threads_here(config: CohortConfig) -> int:
     """Torch threads of a cohort in this process: as many as its students would have apart."""
     return config.threads or max(1, (os.cpu_count() or 1) // config.k)
+
+
+def _check_memory(parts: Ingredients, device: torch.device) -> None:
+    """Raise ConfigError for students in this process that this machine's memory does not hold."""
+    config, there = parts.config, memory()
+    trained = sum(parameters_of(network, parts.dataset) for network in config.networks)
+    if device.type == "cpu" and trained * BYTES_PER_PARAMETER > there:
+        raise ConfigError(
+            f"--k is {config.k}, but the students together take {gib(trained * BYTES_PER_PARAMETER)} or "
+            f"more, and this machine has {gib(there)} of memory; use fewer, or smaller networks"
+        )
 
 
 def _device_in_process(config: CohortConfig) -> torch.device:

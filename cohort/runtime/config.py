@@ -4,7 +4,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Literal
 
-from cohort.config import LOCAL, RunConfig, Teacher, check_capture, not_negative, positive
+from cohort.config import (
+    LOCAL,
+    RunConfig,
+    Teacher,
+    check_address,
+    check_capture,
+    not_empty,
+    not_negative,
+    positive,
+)
 from cohort.data.recipes import fill_in, recipe_for
 from cohort.errors import ConfigError
 from cohort.invocation import command_line
@@ -72,6 +81,8 @@ class CohortConfig(RunConfig):
         RunConfig.__post_init__(self)
         positive(self, "k", "temperature", "per_process")
         not_negative(self, "gpus", "mimicry_weight", "max_failures")
+        not_empty(self, "students", "address")
+        check_address(self.address)
         check_capture(self, self.gpus)
         _check_cohort(self)
 
@@ -106,6 +117,10 @@ def _check_cohort(config: CohortConfig) -> None:
         raise ConfigError(
             f"--k is 1 with --teacher {config.teacher}: a student alone has no peers; "
             "use --k 2 or more, or --teacher none"
+        )
+    if "" in config.networks:
+        raise ConfigError(
+            f"--students is {config.students!r}, which has no name between two commas"
         )
     if len(config.networks) != config.k:
         raise ConfigError(
@@ -162,6 +177,14 @@ def check_nothing_travels(config: CohortConfig, why: str, instead: str) -> None:
     raise ConfigError(
         f"{asked}, but {why}, so that no posterior travels between processes; leave it out, or {instead}"
     )
+
+
+def check_one_process(config: CohortConfig, hosts: int) -> None:
+    """Raise ConfigError for sums or half precision where all students are in one process."""
+    if hosts == 1:
+        check_nothing_travels(
+            config, "all students share one process", "divide them by --per-process 1"
+        )
 
 
 def _check_balance(config: CohortConfig) -> None:

@@ -15,7 +15,7 @@ from cohort.reporting.waits import named
 from cohort.run.ending import prefixed, write_student
 from cohort.run.owner import Owner
 from cohort.runtime.cohort import Cohort, HeldOut
-from cohort.runtime.own_ray import RayGoneError, is_gone
+from cohort.runtime.guard import RayGoneError, is_gone
 from cohort.runtime.recovery import Drop, RecoveryPolicy, Restart, Stop
 from cohort.runtime.waits import Waits
 

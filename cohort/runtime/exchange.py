@@ -12,7 +12,7 @@ from ray.actor import ActorProxy
 
 from cohort.learning.lesson import others
 from cohort.runtime.cohort import OnRecords, Stopping
-from cohort.runtime.config import CohortConfig, check_nothing_travels
+from cohort.runtime.config import CohortConfig, check_one_process
 from cohort.runtime.host import HostActor
 from cohort.runtime.in_flight import InFlight, Refs
 from cohort.runtime.joining import wait_until_joined
@@ -179,10 +179,7 @@ def choose_exchange(
     Raises ConfigError for sums or half precision where there is one host, and nothing travels.
     """
     sequential = config.schedule == "sequential"
-    if len(sizes) == 1:
-        check_nothing_travels(
-            config, "all students share one process", "divide them by --per-process 1"
-        )
+    check_one_process(config, len(sizes))
     if config.teacher == "none" or len(sizes) == 1:
         return NoExchange(sequential=sequential)
     assert config.batch_size is not None

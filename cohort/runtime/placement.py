@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from cohort.errors import ConfigError
+from cohort.machine import gib, memory
 
 STUDENTS_PER_CORE = 8
 """More students than this on one core would spend their time waiting for one another."""
@@ -35,8 +36,10 @@ class Node:
 
 
 def this_machine() -> Node:
-    """What a process here may use without Ray, but for GPUs; of its memory nothing is said."""
-    return Node(cpus=os.cpu_count() or 1, gpus=0, memory=math.inf)
+    """What a process here may use without Ray, and the most that a Ray started here would have."""
+    import torch  # arithmetic does without
+
+    return Node(cpus=os.cpu_count() or 1, gpus=torch.cuda.device_count(), memory=memory())
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,7 @@ class _Request:
             each = PROCESS_BYTES + BYTES_PER_PARAMETER * self.largest_network
             return (
                 f"--k is {k}, but the cluster's memory holds {most} students, a process of which takes "
-                f"{each / 2**30:.1f} GiB or more; {advice}, or take smaller networks"
+                f"{gib(each)} or more; {advice}, or take smaller networks"
             )
         cores, gpus = sum(node.cpus for node in self.nodes), sum(node.gpus for node in self.nodes)
         units = f"{cores:g} cores" + (f" and {gpus:g} GPUs" if self.gpus else "")

@@ -6,6 +6,7 @@ Importing this imports no Ray: the settings must be there before Ray is.
 
 import os
 import secrets
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -53,6 +54,10 @@ AUTH_MODE = "RAY_AUTH_MODE"
 """``token`` or ``disabled``; unset, each of Ray's commands decides by itself, and not all alike."""
 ALL_GPUS = "RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES"
 """Of an actor's own environment: it sees all GPUs of its node; see ``own_gpu``."""
+TEMPORARY = ("RAY_TMPDIR", "TMPDIR")
+"""Variables that name the folder for temporary files, the first one first; without them /tmp."""
+LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107
+"""Bytes of the path of an AF_UNIX socket."""
 NO_WAITING: dict[str, Any] = {"controller_failure_limit": 1}
 """Of ``ray.train.FailureConfig``: by default Ray Train waits for a busy cluster for ever."""
 
@@ -157,7 +162,10 @@ def have_token() -> None:
         return
     path = Path.home() / ".ray" / "auth_token"
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    with suppress(FileExistsError), open(path, "x", opener=partial(os.open, mode=0o600)) as file:
+    with (
+        suppress(FileExistsError),
+        open(path, "x", encoding="utf-8", opener=partial(os.open, mode=0o600)) as file,
+    ):
         file.write(secrets.token_hex(32))
     loader.reset_cache()
 
@@ -196,6 +204,12 @@ def _answers(address: str, headers: Mapping[str, str], seconds: float) -> bool:
             reason = str(error.details()).rpartition(": ")[2]  # of the attempts
             raise ConnectionError(reason) from error
     return True
+
+
+def longest_socket(folder: str) -> str:
+    """The longest path of a socket of a Ray that this process would start, given the temporary folder."""
+    session = f"session_0000-00-00_00-00-00_000000_{os.getpid()}"
+    return os.path.join(folder, "ray", session, "sockets", "plasma_store")
 
 
 def was_started_again() -> bool:

@@ -9,7 +9,7 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from cohort.errors import ConfigError
-from cohort.runtime.own_ray import is_gone
+from cohort.runtime.guard import is_gone
 from cohort.runtime.placement import Division
 
 PLACEMENT_SECONDS = 60.0

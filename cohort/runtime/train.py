@@ -14,7 +14,7 @@ from cohort.data.registry import dataset_label, load_dataset
 from cohort.imports import written_name
 from cohort.learning.build import build_learner, student_for
 from cohort.learning.measuring import Measuring, check_measurable
-from cohort.learning.plan import plan_training
+from cohort.learning.plan import check_batch, plan_training
 from cohort.models.normalised import Normalised
 from cohort.objectives.mutual import MutualLearning
 from cohort.reporting.tensorboard import summary_writer
@@ -22,7 +22,8 @@ from cohort.run.checkpoint import Checkpoint
 from cohort.run.owner import Owner
 from cohort.run.ready import Ready, Run
 from cohort.run.start import check_restores
-from cohort.runtime.assembly import Ingredients, assemble, check_here, parameters_of, session
+from cohort.runtime.assembly import Ingredients, assemble, check_fits_here, parameters_of, session
+from cohort.runtime.assembly import check_here as check_here
 from cohort.runtime.cohort import Cohort
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.config import resolve as resolve
@@ -51,6 +52,10 @@ class CohortRun(Ingredients, Run):
     def student(self, number: int) -> Normalised:
         """A student at step 0."""
         return student_for(self.dataset, self.networks[number], seed=self.plan.seed, student=number)
+
+    def check_fits_here(self) -> None:
+        """Raise ConfigError for networks that this machine has no memory for, if it is to train them."""
+        check_fits_here(self)
 
     def session(self) -> AbstractContextManager[None]:
         """The Ray of students that are actors."""
@@ -97,10 +102,12 @@ def prepare(config: CohortConfig, dataset: ImageDataset | None = None) -> Cohort
     """Read the data and try out the networks of a resolved config; see ``Command.prepare``."""
     if config.tensorboard:
         summary_writer()
-    check_here(config)
+    if config.in_this_process:
+        check_here(config)
     dataset = dataset or load_dataset(config, config.seed)
     plan = plan_training(config, len(dataset.train))
     sizes = [parameters_of(network, dataset) for network in dict.fromkeys(config.networks)]
+    check_batch(plan, dataset)
     _check_answers(config, dataset)
     objective = MutualLearning(
         teacher=config.teacher, temperature=config.temperature, weight=config.mimicry_weight

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 from cohort.errors import ConfigError
 from cohort.files import to_json
 from cohort.reporting.records import read_metrics
-from cohort.run.folder import is_occupied, make_folder
+from cohort.run.folder import check_writable, is_occupied, make_folder
 from cohort.tuning.space import Point
 from cohort.tuning.trials import TrialSpec
 
@@ -43,7 +43,7 @@ class StudyFolder:
         return folder
 
     def check_free(self) -> None:
-        """Raise ConfigError if a new study cannot be put here, without touching anything."""
+        """Raise ConfigError if a new study cannot be put here; nothing is left behind."""
         if self.study.is_file():
             raise ConfigError(
                 f"--study-dir {self.path} already holds a study; go on with it by --resume, or name "
@@ -53,6 +53,7 @@ class StudyFolder:
             raise ConfigError(
                 f"--study-dir {self.path} already holds something; name a folder that is new or empty"
             )
+        check_writable(self.path, "--study-dir")
 
     @classmethod
     def open(cls, path: Path | str) -> Self:

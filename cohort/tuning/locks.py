@@ -22,7 +22,7 @@ def only_session(study_dir: Path) -> Iterator[None]:
 
     Raises ConfigError if one does, or if trials of a session that was killed go on training.
     """
-    with (study_dir / SESSION).open("w") as session:
+    with (study_dir / SESSION).open("wb") as session:
         if not lock(session.fileno()):
             raise ConfigError(
                 f"--study-dir {study_dir}: another process works on this study; wait for its end, "
@@ -35,14 +35,14 @@ def only_session(study_dir: Path) -> Iterator[None]:
 @contextmanager
 def at_work(study_dir: Path) -> Iterator[None]:
     """Inside, a trial trains: a new session waits for its end."""
-    with (study_dir / TRIALS).open("a") as trials:
+    with (study_dir / TRIALS).open("ab") as trials:
         lock(trials.fileno(), shared=True, wait=True)
         yield
 
 
 def _wait_for_trials(study_dir: Path) -> None:
     deadline = time.monotonic() + LEFT_SECONDS
-    with (study_dir / TRIALS).open("w") as trials:
+    with (study_dir / TRIALS).open("wb") as trials:
         while not lock(trials.fileno()):
             if time.monotonic() > deadline:
                 raise ConfigError(

@@ -74,7 +74,7 @@ def edit(file, old, new):
         (["--method", "labels", "--perturbation", "ods"], ["--perturbation is ods", "labels"]),
         (["--teacher-pool", 4, "--workers", 1], ["--teacher-pool is 4", "3 teachers", "at most 3"]),
         (["--exits", "stages.0"], ["--exits", "--help"]),
-        (["--workers", 3], ["--batch-size is 32", "--workers 3", "multiple"]),
+        (["--workers", 2, "--batch-size", 33], ["--batch-size is 33", "--workers 2", "multiple"]),
         (["--batch-size", 97], ["--batch-size is 97", "96"]),
         (["--warmup-epochs", 2], ["--warmup-epochs is 2", "less than --epochs"]),
         (["--train-subset", 5000], ["--train-subset is 5000", "at most", "of --validation"]),

@@ -6,8 +6,24 @@ import torch
 from cohort.benchmark.ods.config import METHODS, PARTS, OdsBenchConfig
 from cohort.benchmark.ods.measure import Measured, build_steps, count
 from cohort.benchmark.ods.results import part_rows, rows
+from cohort.errors import ConfigError
 
 SMALL = OdsBenchConfig(model="resnet8", members=3, batch_size=2, image_size=8, classes=5)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            {"image_size": 50_000},
+            "--image-size is 50000, of which 64 images would take 1,788.1 GiB",
+        ),
+        ({"classes": 10**399}, "--classes is a number of 400 digits; it must be at most"),
+    ],
+)
+def test_what_memory_does_not_hold_is_refused(options, words):
+    with pytest.raises(ConfigError, match=f"^{words}"):
+        OdsBenchConfig(**options)
 
 
 def test_each_method_does_its_own_arithmetic_and_no_more():

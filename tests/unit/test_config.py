@@ -2,6 +2,9 @@
 
 import dataclasses
 import math
+import os
+import subprocess
+import sys
 import typing
 
 import pytest
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 from cohort.benchmark.exchange.config import BenchConfig
 from cohort.benchmark.self_distill.config import StepBenchConfig
 from cohort.cli.parser import field_helps, parse
-from cohort.config import data_keys, flag
+from cohort.config import LARGEST, data_keys, flag
 from cohort.config_file import load_config, read_config, to_yaml
 from cohort.data.recipes import CIFAR, DIGITS, GENERAL, fill_in, ods_recipe
 from cohort.errors import ConfigError
@@ -186,8 +189,26 @@ def test_positive_keys_refuse_zero_and_below(data):
             st.floats(max_value=0) | st.sampled_from([math.inf, math.nan]),
         )
     )
-    with pytest.raises(ConfigError, match=rf"^{flag(key)} is .*; it must be greater than 0$"):
+    with pytest.raises(
+        ConfigError, match=rf"^{flag(key)} is .*; it must be greater than 0(, and finite)?$"
+    ):
         CohortConfig(**{key: bad})
+
+
+@pytest.mark.parametrize("key", POSITIVE + NOT_NEGATIVE)
+def test_a_number_that_64_bits_do_not_hold_is_refused_and_not_written_out(key):
+    number = 10**399
+    with pytest.raises(ConfigError) as caught:
+        CohortConfig(**{key: number})
+    assert str(caught.value) == (
+        f"{flag(key)} is a number of 400 digits; it must be at most 9223372036854775807"
+    )
+
+
+@pytest.mark.parametrize("key", ["data_root", "run_dir", "students", "address"])
+def test_an_empty_text_is_no_default(key):
+    with pytest.raises(ConfigError, match=rf"^{flag(key)} is ''; it must not be empty$"):
+        CohortConfig(**{key: ""})
 
 
 def test_more_students_than_can_be_counted_are_refused():
@@ -205,7 +226,9 @@ def test_not_negative_keys_refuse_what_is_below_zero(data):
             st.floats(max_value=0, exclude_max=True) | st.sampled_from([math.inf, math.nan]),
         )
     )
-    with pytest.raises(ConfigError, match=rf"^{flag(key)} is .*; it must be 0 or greater$"):
+    with pytest.raises(
+        ConfigError, match=rf"^{flag(key)} is .*; it must be 0 or greater(, and finite)?$"
+    ):
         CohortConfig(**{key: bad})
 
 
@@ -459,7 +482,7 @@ def test_yaml_round_trip(config, tmp_path):
         lr=st.floats(0, exclude_min=True, allow_infinity=False),
         data_root=st.text(st.characters(blacklist_categories=("Cs",)), min_size=1),
         teacher=st.sampled_from(CHOICES["teacher"]),
-        steps=st.none() | st.integers(1),
+        steps=st.none() | st.integers(1, LARGEST),
         download=st.booleans(),
     )
 )
@@ -495,6 +518,8 @@ def test_own_functions_are_written_by_name(tmp_path):
         ("k: " + "[" * 3000, ("is not YAML",)),
         ("k: &a [*a]", ("is not YAML", "Circular reference")),
         ("1: 2", ("1",)),
+        ("lr: 1\nk: 3\nlr: 2", ("key 'lr' stands in line 1 and in line 3",)),
+        ("lr: 1\nk: {a: 3, b: 4, a: 5}", ("key 'a' stands in line 2 and in line 2",)),
     ],
 )
 def test_a_bad_file_is_refused_by_name_and_key(text, words, tmp_path):
@@ -505,6 +530,26 @@ def test_a_bad_file_is_refused_by_name_and_key(text, words, tmp_path):
     assert message.startswith(str(file)), message
     assert "\n" not in message
     assert all(word in message for word in words), message
+
+
+def test_a_key_that_overrides_a_merged_one_stands_once(tmp_path):
+    file = write(tmp_path, "a: &a {lr: 1}\nb: &b {<<: *a, lr: 2}\nc: {<<: *b, lr: 3}")
+    assert read_config(file) == {"a": {"lr": 1}, "b": {"lr": 2}, "c": {"lr": 3}}
+
+
+def test_a_file_is_utf_8_whatever_the_locale_says(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_bytes("data_root: Bilder/größer".encode())
+    program = (
+        f"from cohort.config_file import read_config; print(ascii(read_config({str(file)!r})))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-X", "utf8=0", "-c", program],
+        env=os.environ | {"LC_ALL": "C"},
+        capture_output=True,
+        check=True,
+    )
+    assert found.stdout.strip() == rb"{'data_root': 'Bilder/gr\xf6\xdfer'}"
 
 
 def test_a_file_that_is_not_there(tmp_path):

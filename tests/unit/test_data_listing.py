@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from torchvision.datasets import folder as torchvision_folder
 
+from cohort import machine
 from cohort.config import DataConfig
 from cohort.data.dataset import ImageDataset, Split
 from cohort.data.pictures import placing
@@ -91,6 +92,10 @@ def test_links_that_lead_back_and_pipes_are_left_out(root):
     listing = list_pictures(home, find_classes(home))
     assert listing.names == before
     assert listing.left_out == {"class1": {"a pipe or device": 1}}
+    assert listing.notes[1] == (
+        f"{home}: 3 links were not followed, to folders whose pictures are read already: "
+        "class0/self, class0/up, class1/inner/back"
+    )
     (home / "class0" / "gone.png").symlink_to("nowhere.png")
     with pytest.raises(ConfigError, match=r"gone\.png cannot be read as a picture: No such file"):
         read(root)
@@ -101,6 +106,28 @@ def test_two_classes_that_link_to_each_other_are_walked_once(root):
     (home / "class0" / "other").symlink_to("../class1")
     (home / "class1" / "other").symlink_to("../class0")
     assert len(list_pictures(home, find_classes(home)).names) == 2 * 12
+
+
+@pytest.mark.timeout(60)
+def test_folders_that_all_link_to_one_another_are_read_once(root):
+    """On every way through ten of them there are as many as ten factorial."""
+    rooms = [root / "train" / "class0" / f"room{number}" for number in range(10)]
+    for room in rooms:
+        room.mkdir()
+        Image.new("RGB", (9, 9)).save(room / "x.png")
+    for room in rooms:
+        for other in rooms:
+            if other != room:
+                (room / f"to-{other.name}").symlink_to(other)
+    (root / "train" / "class1" / "rooms").symlink_to(rooms[3])
+    listing = list_pictures(root / "train", ["class0", "class1"])
+    read = [name for name in listing.names if name.endswith("x.png")]
+    assert read[:10] == [f"class0/{room.name}/x.png" for room in rooms]
+    assert read[10] == "class1/rooms/x.png"
+    assert {os.path.realpath(root / "train" / name) for name in read[10:]} == {
+        os.path.realpath(room / "x.png") for room in rooms
+    }
+    assert len(read) == 20
 
 
 def test_what_is_hidden_is_neither_class_nor_picture(root):
@@ -311,17 +338,17 @@ def test_decoders_need_something_to_decode(root):
     )
 
 
-@pytest.mark.parametrize("size", [100_000, "99999999999x4"])
+@pytest.mark.parametrize("size", [100_000, "999999x100"])
 def test_a_size_that_no_picture_has_is_refused(root, size):
     with pytest.raises(ConfigError, match=f"--image-size is {size}; .* the most that are read"):
         load_dataset(DataConfig(dataset="folder", data_root=str(root), image_size=size), seed=0)
 
 
 def test_a_containers_limit_is_its_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(placing, "LIMITS", ())
-    whole = placing.memory()
+    monkeypatch.setattr(machine, "LIMITS", ())
+    whole = machine.memory()
     (tmp_path / "limit").write_text("4096\n")
     (tmp_path / "none").write_text("max\n")
     for name, size in (("limit", 4096), ("none", whole), ("missing", whole)):
-        monkeypatch.setattr(placing, "LIMITS", (str(tmp_path / name),))
-        assert placing.memory() == size
+        monkeypatch.setattr(machine, "LIMITS", (str(tmp_path / name),))
+        assert machine.memory() == size

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from cohort.config import DataConfig
+from cohort.data.pictures import placing
 from cohort.data.readers import digits, synthetic
 from cohort.data.recipes import recipe_for
+from cohort.data.registry import load_dataset
 from cohort.data.statistics import channel_statistics
 from cohort.data.validate import validate
+from cohort.errors import ConfigError
 
 
 def digest(split):
@@ -87,3 +90,21 @@ def test_imports_stay_light():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "size", "words"),
+    [
+        (
+            "synthetic",
+            9000,
+            "is 9000, of which 2500 pictures would take 565.8 GiB, and this machine has",
+        ),
+        ("synthetic", 100_000, "is 100000; a picture of 100000 x 100000 has more than"),
+        ("synthetic-people", "9000x9", "is 9000x9, of which 1356 pictures would take 0.3 GiB, and"),
+    ],
+)
+def test_pictures_that_memory_does_not_hold_are_not_made(monkeypatch, dataset, size, words):
+    monkeypatch.setattr(placing, "memory", lambda: 2**28)
+    with pytest.raises(ConfigError, match=f"^--image-size {words}"):
+        load_dataset(DataConfig(dataset=dataset, image_size=size), seed=0)

@@ -1,5 +1,7 @@
 """Our networks by name: published sizes, torchvision's outputs, exits and strides."""
 
+import re
+
 import pytest
 import torch
 import torchvision
@@ -307,3 +309,17 @@ def test_a_thinner_resnet_is_a_sixteenth_of_it():
 def test_no_such_thin_resnet(name):
     with pytest.raises(ConfigError, match=f"--students is '{name}', but"):
         on_meta(name, num_classes=10)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("wrn_6000004_1", "a number in the name of a network is less than 10000"),
+        (f"resnet18_w{'9' * 400}", "a number in the name of a network is less than 10000"),
+        ("wrn_28_9999", "its weights take 135,680.9 GiB, and this machine has"),
+        ("resnext29_9999x9999d", "its weights take 2,122,626.2 GiB"),
+    ],
+)
+def test_what_no_machine_holds_is_refused_before_it_is_built(name, words):
+    with pytest.raises(ConfigError, match=f"^--students is .*{re.escape(words)}"):
+        build_own(name, 10, (3, 32, 32), flag="--students")

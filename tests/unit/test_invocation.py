@@ -3,7 +3,9 @@
 import doctest
 import os
 import shlex
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +29,17 @@ def called(monkeypatch):
 
 def test_from_python_it_is_the_installed_command():
     assert doctest.testmod(invocation) == (0, 2)
+
+
+@pytest.mark.parametrize("path", ["my runs/a", 'it\'s "b"', "a\nb", "$HOME/*;`x`", "größe", "-x"])
+def test_a_shell_reads_the_path_that_was_meant(path):
+    printed = command_line("train", "--resume", invocation.as_argument(path))
+    shown = subprocess.run(
+        ["sh", "-c", printed.replace("cohort train --resume", "printf %s", 1)],
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    assert Path(os.fsdecode(shown.stdout)) == Path(path)
 
 
 def test_a_script_names_its_neighbours_by_the_path_that_was_typed(called, monkeypatch):

@@ -2,8 +2,11 @@
 
 import pytest
 
+from cohort.config import DataConfig
+from cohort.data.readers import digits
 from cohort.errors import ConfigError
-from cohort.learning.plan import plan_training
+from cohort.learning import plan as module
+from cohort.learning.plan import check_batch, plan_training
 from cohort.runtime.config import CohortConfig, resolve
 
 
@@ -39,3 +42,11 @@ def test_a_warm_up_as_long_as_training_is_refused(epochs):
     message = rf"^--warmup-epochs is {epochs}; it must be less than --epochs, which is 5$"
     with pytest.raises(ConfigError, match=message):
         plan(warmup_epochs=epochs)
+
+
+def test_a_batch_that_memory_does_not_hold_is_refused(monkeypatch):
+    monkeypatch.setattr(module, "memory", lambda: 2**20)
+    dataset = digits.read(DataConfig())  # of 8 x 8 pixels, which take 256 bytes
+    check_batch(plan(10**4, batch_size=2**12), dataset)
+    with pytest.raises(ConfigError, match=r"^--batch-size is 4097, of which the pictures alone"):
+        check_batch(plan(10**4, batch_size=2**12 + 1), dataset)

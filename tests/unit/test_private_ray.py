@@ -7,7 +7,9 @@ import sys
 
 import pytest
 import ray.train
-from ray._private import services
+from ray._common.utils import get_default_ray_temp_dir
+from ray._private import node, services
+from ray._private.utils import validate_socket_filepath
 from ray.exceptions import ActorDiedError
 from ray.runtime_context import RuntimeContext
 from ray.train import ControllerError, FailureConfig
@@ -74,6 +76,19 @@ def test_a_loopback_address_stays_one(monkeypatch):
     assert services.resolve_ip_for_localhost("127.0.0.1") == "192.0.2.1"
     private_ray.start_on_loopback()
     assert started == [("local", "127.0.0.1")]
+
+
+def test_where_the_sockets_of_a_ray_will_lie(monkeypatch):
+    for name in reversed(private_ray.TEMPORARY):
+        monkeypatch.setenv(name, f"/{name}")
+        assert get_default_ray_temp_dir() == f"/{name}/ray"
+    source = inspect.getsource(node.Node)
+    for part in ('"%Y-%m-%d_%H-%M-%S_%f"', "session_{date_str}_{os.getpid()}", '"sockets"'):
+        assert part in source
+    path = private_ray.longest_socket("/" + "x" * 36)
+    validate_socket_filepath(path[: private_ray.LONGEST_SOCKET])
+    with pytest.raises(OSError, match="AF_UNIX"):
+        validate_socket_filepath(path.ljust(private_ray.LONGEST_SOCKET + 1, "x"))
 
 
 def test_an_actor_knows_whether_it_was_started_again():

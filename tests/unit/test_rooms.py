@@ -15,7 +15,17 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROOMS = (
-    *("version", "errors", "seeding", "formats", "invocation", "imports", "files", "config"),
+    *(
+        "version",
+        "errors",
+        "seeding",
+        "formats",
+        "invocation",
+        "imports",
+        "files",
+        "machine",
+        "config",
+    ),
     *("metrics", "data", "models", "config_file", "objectives", "learning"),
     *("reporting", "run", "analysis", "runtime", "jobs", "commands"),
     *("tuning", "benchmark", "cli", "__init__", "__main__"),

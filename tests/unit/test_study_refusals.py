@@ -157,6 +157,9 @@ REFUSED = [
         {"command": "ods_distill"},
         "point batch_size=32, lr=0.05, arm=ods: key 'teachers' is missing; name a prepared run",
     ),
+    (GRID, "base/lr", 10**399, "base.lr is a number of 400 digits; it must be from -9223372036"),
+    (GRID, "space/k/grid", [1, -(10**399)], "space.k.grid.1 is a number of 400 digits; it must"),
+    (GRID, "seeds", [10**399], "seeds.0 is a number of 400 digits; it must"),
     (ARMS, "space/arm/cases/other", {"k": 1}, "space.arm.cases.other.command is missing; it must"),
 ]
 
@@ -226,6 +229,10 @@ def test_files_that_hold_no_study(tmp_path):
         load(tmp_path, ARMS, smoke=True)
     with pytest.raises(ConfigError, match=r"study\.yaml has the key 1, which is not text"):
         load(tmp_path, "1: 2")
+    with pytest.raises(
+        ConfigError, match=r"study\.yaml: key 'base' stands in line 1 and in line 3"
+    ):
+        load(tmp_path, "base: {}\nseeds: [0]\nbase: {}")
 
 
 def test_the_smoke_size_is_checked_like_the_study(tmp_path):

@@ -88,6 +88,17 @@ def test_what_the_columns_are_is_said_of_those_that_are_shown():
         assert f"\n{words}" in distilled
 
 
+def test_a_huge_number_is_shortened_and_the_table_stays_in_its_place():
+    astray = {**SUMMARY["students"][0], "test_nll": 1e300, "train_entropy": -1e300}
+    summary = {**SUMMARY, "students": [astray], "wall_seconds": 1e300}
+    stream = io.StringIO()
+    print_summary(Console(file=stream, width=80), summary)
+    rows = [line for line in stream.getvalue().splitlines() if "resnet32" in line]
+    assert [row.split()[4:] for row in rows] == [["1e+300", "0.392", "0.031", "-1e+300"]]
+    assert formatting.number(-1e20, "+.2f") == "-1e+20"
+    assert formatting.duration(1e300) == "–"
+
+
 def test_another_network_in_the_same_place_is_not_compared():
     other = {"students": [{"student": 0, "model": "resnet8", "test_accuracy": 0.5}]}
     assert [row[-1] for row in cells(summary_table(SUMMARY, other))][:3] == ["–", "–", "–"]

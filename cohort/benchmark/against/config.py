@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from cohort.benchmark.config import Timing
+from cohort.benchmark.config import Timing, check_images
 from cohort.config import flag, positive
 from cohort.errors import ConfigError
 from cohort.runtime.config import CohortConfig, Exchange, resolve
@@ -51,6 +51,8 @@ class AgainstConfig(Timing):
         for key in ("k", "batch_size", "classes"):
             if getattr(self, key) < 2:
                 raise ConfigError(f"{flag(key)} is {getattr(self, key)}; it must be 2 or greater")
+            positive(self, key)  # which refuses what is too long to count
+        check_images(IMAGES, self.image_size, number=1)
         if self.batch_size > IMAGES:
             raise ConfigError(
                 f"--batch-size is {self.batch_size}; it must be at most {IMAGES}, the images there are"

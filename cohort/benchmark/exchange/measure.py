@@ -109,12 +109,12 @@ def time_startup(config: BenchConfig, mode: Mode, gpus: int) -> float:
     )
     with tempfile.TemporaryDirectory() as folder:
         keys, run_dir, log = (Path(folder, name) for name in ("keys.yaml", "run", "log"))
-        keys.write_text(to_yaml(short))
+        keys.write_text(to_yaml(short), "utf-8")
         command = [sys.executable, "-m", "cohort", "train"]
         command += ["--config", str(keys), "--run-dir", str(run_dir)]
         # The package may be found only by where this process was started.
         found = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        with log.open("w") as output:
+        with log.open("wb") as output:
             begin = time.perf_counter()
             launch = subprocess.Popen(command, env=found, stdout=output, stderr=output)
             try:
@@ -131,7 +131,7 @@ def _first_step(launch: "subprocess.Popen[bytes]", file: Path, begin: float, log
         if file.exists() and file.stat().st_size:
             return seconds
         if code := launch.poll():
-            raise _launch_failed(code, log.read_text().strip().splitlines())
+            raise _launch_failed(code, log.read_text("utf-8", "replace").strip().splitlines())
         time.sleep(0.01)
     raise RunError(f"a launch took no step in {STARTUP_SECONDS:.0f} s")
 

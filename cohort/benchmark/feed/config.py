@@ -52,7 +52,7 @@ class FeedBenchConfig(Timing):
                 f"--images is {self.images}; it must be at least {max(self.batch_size, CLASSES)}, a batch "
                 "and one of each class"
             )
-        self.cohort("", gpus=0)  # which raises where a launch would
+        self.cohort("pictures", gpus=0)  # which raises where a launch would
 
     def cohort(self, data_root: str, gpus: int) -> CohortConfig:
         """The config of ``cohort train`` on the pictures in a folder, resolved."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from cohort.benchmark.config import Timing
+from cohort.benchmark.config import Timing, check_images
 from cohort.config import flag, positive
 from cohort.errors import ConfigError
 
@@ -42,5 +42,7 @@ class OdsBenchConfig(Timing):
         for key in ("batch_size", "classes", "members"):
             if getattr(self, key) < 2:
                 raise ConfigError(f"{flag(key)} is {getattr(self, key)}; it must be 2 or greater")
+            positive(self, key)  # which refuses what is too long to count
+        check_images(self.batch_size, self.image_size, number=4)
         if "+" in self.model:
             raise ConfigError(f"--model is {self.model!r}; name a plain network, without a +")

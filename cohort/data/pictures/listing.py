@@ -2,11 +2,10 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from cohort.data.dataset import Split
 from cohort.data.pictures.files import PictureFiles
 from cohort.data.pictures.frame import Frame
 from cohort.data.pictures.viewer import pillow
+from cohort.data.pictures.walking import hidden, refuse, walk
 from cohort.errors import ConfigError
 
 MOST_NAMES = 10
@@ -34,6 +34,8 @@ class Listing:
     labels: list[int] = field(default_factory=list)
     left_out: dict[str, Counter[str]] = field(default_factory=dict)
     """By class, how many files of each extension are no pictures."""
+    links: list[str] = field(default_factory=list)
+    """Paths below ``directory`` of links to folders that were read already, or led to the link."""
 
     def split(self, frame: Frame) -> Split:
         """The pictures and their labels."""
@@ -42,7 +44,10 @@ class Listing:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A sentence on the files that were left out, if there are any."""
+        """A sentence each on the files and the links that were left out, if there are any."""
+        return (*self._notes_on_files(), *self._notes_on_links())
+
+    def _notes_on_files(self) -> tuple[str, ...]:
         if not self.left_out:
             return ()
         count = sum(sum(each.values()) for each in self.left_out.values())
@@ -56,6 +61,15 @@ class Listing:
             f"({named(sorted(kinds))}), by class: {named(by_class)}",
         )
 
+    def _notes_on_links(self) -> tuple[str, ...]:
+        if not self.links:
+            return ()
+        links = "1 link was" if len(self.links) == 1 else f"{len(self.links)} links were"
+        return (
+            f"{self.directory}: {links} not followed, to folders whose pictures are read already: "
+            f"{named(self.links)}",
+        )
+
 
 def list_pictures(directory: Path, classes: Sequence[str]) -> Listing:
     """All pictures in the folders of the classes, however deep; a label is a place in ``classes``.
@@ -64,7 +78,7 @@ def list_pictures(directory: Path, classes: Sequence[str]) -> Listing:
     """
     listing = Listing(directory)
     for label, name in enumerate(classes):
-        found, others = _below(directory, name)
+        found, others = _below(directory, name, listing.links)
         listing.names.extend(found)
         listing.labels.extend([label] * len(found))
         if others:
@@ -88,7 +102,7 @@ def check_none_empty(
 def find_classes(directory: Path) -> list[str]:
     """Names of the class folders, sorted. Raises ConfigError if there are none."""
     folders = (name for name in _listed(directory) if (directory / name).is_dir())
-    names = [name for name in folders if not _hidden(name)]
+    names = [name for name in folders if not hidden(name)]
     if not names:
         raise ConfigError(
             f"{directory} holds no class directories; it must have one for each class, with its pictures"
@@ -104,7 +118,7 @@ def pictures_in(directory: Path) -> list[str]:
 
 def is_picture(name: str) -> bool:
     """Whether a file of this name is one that Pillow reads."""
-    return not _hidden(name) and _extension(name) in _extensions()
+    return not hidden(name) and _extension(name) in _extensions()
 
 
 def named(names: Sequence[str]) -> str:
@@ -132,36 +146,24 @@ def counts_note(
     return (f"this is not the whole of {name}: it has {', '.join(wrong)}",) if wrong else ()
 
 
-def _below(directory: Path, name: str) -> tuple[list[str], Counter[str]]:
-    """The pictures of a class as paths below ``directory``, and the extensions of other files."""
-    found, others = [], Counter[str]()
-    for folder, files in sorted(_walk(directory / name)):
+def _below(directory: Path, name: str, idle: list[str]) -> tuple[list[str], Counter[str]]:
+    """The pictures of a class as paths below ``directory``, and the extensions of other files.
+
+    Links that were not followed are added to ``idle``.
+    """
+    found, others, links = [], Counter[str](), list[Path]()
+    folders = sorted(walk(directory / name, links))
+    idle.extend(os.path.relpath(link, directory) for link in links)
+    for folder, files in folders:
         place = os.path.relpath(folder, directory)
         for file in sorted(files):
             if is_picture(file) and not _is_a_file(f"{folder}/{file}"):
                 others["a pipe or device"] += 1
             elif is_picture(file):
                 found.append(f"{place}/{file}")
-            elif not _hidden(file) and file.lower() not in LITTER:
+            elif not hidden(file) and file.lower() not in LITTER:
                 others[_extension(file) or "none"] += 1
     return found, others
-
-
-def _walk(top: Path) -> Iterator[tuple[str, list[str]]]:
-    """Folders and the files in them, links followed, but nothing whose name begins with a dot."""
-    for folder, inner, files in os.walk(top, onerror=_refuse, followlinks=True):
-        shown = (name for name in inner if not _hidden(name))
-        inner[:] = [name for name in shown if not _leads_back(Path(folder, name), top)]
-        yield folder, files
-
-
-def _leads_back(link: Path, top: Path) -> bool:
-    """Whether it is a link to a folder by which one came to it, where the walk would never end."""
-    if not link.is_symlink():
-        return False
-    place = link.resolve()
-    way = [parent for parent in link.parents if parent == top or top in parent.parents]
-    return any(place in (real, *real.parents) for real in map(Path.resolve, way))
 
 
 def _is_a_file(path: str) -> bool:
@@ -173,15 +175,7 @@ def _listed(directory: Path) -> list[str]:
     try:
         return os.listdir(directory)
     except OSError as error:
-        _refuse(error)
-
-
-def _refuse(error: OSError) -> NoReturn:
-    raise ConfigError(f"{error.filename} cannot be read: {error.strerror}") from error
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".")
+        refuse(error)
 
 
 def _extension(name: str) -> str:

@@ -1,9 +1,7 @@
 """Whether pictures in files are decoded into memory at the start, or batch after batch."""
 
-import os
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,13 +12,12 @@ from cohort.data.pictures.broken import Broken, find_broken, look_at, settle
 from cohort.data.pictures.files import PictureFiles, Pixels
 from cohort.data.pictures.viewer import read_picture
 from cohort.errors import ConfigError
+from cohort.machine import gib, memory
 
 PART = 4
 """A split that would take more than this part of memory stays in its files."""
 MOST_PIXELS = 89_478_485
 """As Pillow has it, which takes a picture with more for an attack."""
-LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-"""Where a container says how much memory it has."""
 
 
 def placed(dataset: ImageDataset, config: DataConfig) -> ImageDataset:
@@ -63,6 +60,17 @@ def decoded_all(images: PictureFiles) -> tuple[Pixels, Broken]:
     return pixels, find_broken(len(images), decode)
 
 
+def check_made_up(config: DataConfig, count: int, height: int, width: int) -> None:
+    """Raise ConfigError for RGB pictures, made in memory, that would be too large for it."""
+    _check_pixels(config, height, width)
+    size, there = count * 3 * height * width, memory()
+    if size > there:
+        raise ConfigError(
+            f"--image-size is {config.image_size}, of which {count} pictures would take {gib(size)}, and "
+            f"this machine has {gib(there)} of memory; take a smaller one"
+        )
+
+
 def _home(which: str, images: PictureFiles, dataset: ImageDataset, config: DataConfig) -> Feed:
     if config.feed is not None:
         return config.feed
@@ -75,28 +83,24 @@ def _check_fits(splits: list[PictureFiles], config: DataConfig) -> None:
     size, there = sum(map(_bytes, splits)), memory()
     if size > there:
         raise ConfigError(
-            f"--feed is {config.feed}, but the pictures would take {size / 2**30:.1f} GiB and this "
-            f"machine has {there / 2**30:.1f} GiB of memory; use --feed node, or a smaller --image-size"
+            f"--feed is {config.feed}, but the pictures would take {gib(size)} and this "
+            f"machine has {gib(there)} of memory; use --feed node, or a smaller --image-size"
         )
 
 
 def _check_size(config: DataConfig, splits: Iterable[PictureFiles]) -> None:
     """Raise ConfigError for a picture that is larger than any that would be read."""
     for images in splits:
-        _, _, height, width = images.shape
-        if height * width > MOST_PIXELS:
-            raise ConfigError(
-                f"--image-size is {config.image_size}; a picture of {height} x {width} has more than "
-                f"{MOST_PIXELS} pixels, the most that are read of a file; take a smaller one"
-            )
+        _check_pixels(config, *images.shape[2:])
+
+
+def _check_pixels(config: DataConfig, height: int, width: int) -> None:
+    if height * width > MOST_PIXELS:
+        raise ConfigError(
+            f"--image-size is {config.image_size}; a picture of {height} x {width} has more than "
+            f"{MOST_PIXELS} pixels, the most that are read of a file; take a smaller one"
+        )
 
 
 def _bytes(images: PictureFiles) -> int:
     return int(np.prod(images.shape, dtype=np.int64))
-
-
-def memory() -> int:
-    """Bytes of this machine, or of the container that this process runs in."""
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limits = [Path(file).read_text().strip() for file in LIMITS if Path(file).is_file()]
-    return min([physical, *(int(limit) for limit in limits if limit.isdecimal())])

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from cohort.config import DataConfig, height_and_width
 from cohort.data.dataset import Augmentation, ImageDataset, Split
+from cohort.data.pictures.placing import check_made_up
 from cohort.data.statistics import channel_statistics
 from cohort.errors import ConfigError
 
@@ -27,6 +28,7 @@ def read(config: DataConfig) -> ImageDataset:
         raise ConfigError(
             f"--image-size is {config.image_size}; synthetic pictures are square, so it must be N"
         )
+    check_made_up(config, TRAIN_SIZE + TEST_SIZE, size, size)
     rng = np.random.Generator(np.random.PCG64(SEED))
     templates = make_templates(rng, size)
     train, test = (make_split(rng, templates, count) for count in (TRAIN_SIZE, TEST_SIZE))

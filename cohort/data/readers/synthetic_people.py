@@ -22,6 +22,7 @@ from cohort.data.dataset import (
     Search,
     Split,
 )
+from cohort.data.pictures.placing import check_made_up
 from cohort.data.statistics import channel_statistics
 
 TRAINED, LOOKED_FOR = 32, 24
@@ -31,6 +32,8 @@ PICTURES = 10
 SEEN = (GALLERY, GALLERY, QUERY, MORE, MORE)
 """What each of a person's pictures by a camera is, in test."""
 DISTRACTORS, WITHOUT_ANYBODY = 24, 12
+SEARCHED = LOOKED_FOR * CAMERAS * len(SEEN) + DISTRACTORS + WITHOUT_ANYBODY
+"""Pictures of the test split."""
 DEFAULT_IMAGE_SIZE = "32x16"
 ROWS, COLUMNS = 6, 3  # patches of colour that a person wears
 NOISE = 48  # of 255, added or subtracted at most
@@ -52,6 +55,7 @@ class Scene(NamedTuple):
 def read(config: DataConfig) -> ImageDataset:
     """960 training pictures of 32 people, and 396 in test, of which 72 are queries; RGB, 32 x 16."""
     height, width = height_and_width(config.image_size or DEFAULT_IMAGE_SIZE)
+    check_made_up(config, TRAINED * CAMERAS * PICTURES + SEARCHED, height, width)
     random = np.random.Generator(np.random.PCG64(SEED))
     casts = random.integers(*CAST, (CAMERAS, 3, 1, 1), dtype=np.int16, endpoint=True)
     scene = Scene(random, height, width, casts)

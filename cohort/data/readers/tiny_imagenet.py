@@ -57,7 +57,7 @@ def read_val(directory: Path, classes: list[str], frame: Frame) -> Split:
     """The pictures that val_annotations.txt lists, in its order."""
     file, indices = directory / "val_annotations.txt", {name: k for k, name in enumerate(classes)}
     names, labels = [], []
-    for number, line in enumerate(file.read_text().splitlines(), 1):
+    for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
         name, _, rest = line.partition("\t")
         wnid = rest.partition("\t")[0]
         if wnid not in indices:

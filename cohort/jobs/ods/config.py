@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from cohort.config import OdsNorm, Perturbation, flag, not_negative, positive
+from cohort.config import OdsNorm, Perturbation, flag, not_empty, not_negative, positive
 from cohort.errors import ConfigError
 from cohort.imports import written_name
 from cohort.jobs.config import JobConfig
@@ -61,6 +61,7 @@ class OdsConfig(JobConfig):
         JobConfig.__post_init__(self)
         positive(self, "tau", "teacher_pool")
         not_negative(self, "eta")
+        not_empty(self, "teachers", "model")
         if self.alpha is not None and not 0 <= self.alpha <= 1:
             raise ConfigError(f"--alpha is {self.alpha}; it must be from 0 to 1")
         _ = self.chosen  # refuses what are not numbers

@@ -19,8 +19,9 @@ from cohort.jobs.ods.resolve import check_validation, teacher_folders
 from cohort.jobs.ods.resolve import resolve as resolve
 from cohort.jobs.placement import Placement, check_divides
 from cohort.jobs.run import JobRun
+from cohort.jobs.run import check_here as check_here
 from cohort.jobs.teacher import TeacherFiles, read_student
-from cohort.learning.plan import plan_training
+from cohort.learning.plan import check_batch, plan_training
 from cohort.models.members import MembersStudent
 from cohort.models.members_apart import check_members_apart
 from cohort.models.modules import count_parameters
@@ -55,6 +56,8 @@ def prepare_job(config: OdsConfig, dataset: ImageDataset | None = None) -> OdsJo
     """
     if config.tensorboard:
         summary_writer()
+    if config.in_this_process:
+        check_here(config)
     dataset = dataset or load_dataset(config, config.seed)
     if isinstance(dataset.test, Search):
         raise ConfigError(
@@ -62,6 +65,7 @@ def prepare_job(config: OdsConfig, dataset: ImageDataset | None = None) -> OdsJo
             f"ensemble have none in common; use {command_line('self-distill', '--method', 'kd')}"
         )
     plan = plan_training(config, len(dataset.train))
+    check_batch(plan, dataset)
     check_divides(config, plan, dataset)
     given = f"--teachers {config.teachers}"
     teachers = tuple(read_student(folder, dataset, given) for folder in teacher_folders(config))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from cohort.config import flag, not_negative, positive
+from cohort.config import flag, not_empty, not_negative, positive
 from cohort.data.recipes import fill_in, self_distillation_recipe
 from cohort.errors import ConfigError
 from cohort.imports import written_name
@@ -54,6 +54,7 @@ class SelfDistillConfig(JobConfig):
         JobConfig.__post_init__(self)
         positive(self, "temperature")
         not_negative(self, "hint_weight")
+        not_empty(self, "model", "exits", "teacher")
         _check_model(self)
         _check_method(self)
 

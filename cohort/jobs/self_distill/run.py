@@ -7,12 +7,13 @@ from cohort.data.registry import load_dataset
 from cohort.imports import written_name
 from cohort.jobs.placement import check_divides
 from cohort.jobs.run import JobRun
+from cohort.jobs.run import check_here as check_here
 from cohort.jobs.self_distill.config import SelfDistillConfig
 from cohort.jobs.self_distill.config import resolve as resolve
 from cohort.jobs.self_distill.job import SelfDistillJob
 from cohort.jobs.teacher import TeacherFiles, read_teacher
 from cohort.learning.measuring import check_measurable
-from cohort.learning.plan import plan_training
+from cohort.learning.plan import check_batch, plan_training
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.modules import count_parameters
 from cohort.models.normalised import Normalised
@@ -39,8 +40,11 @@ def prepare_job(
     assert config.model is not None, "the config is not resolved"
     if config.tensorboard:
         summary_writer()
+    if config.in_this_process:
+        check_here(config)
     dataset = dataset or load_dataset(config, config.seed)
     plan = plan_training(config, len(dataset.train))
+    check_batch(plan, dataset)
     check_divides(config, plan, dataset)
     if config.teacher is not None and teacher is None:
         teacher = read_teacher(config.teacher, dataset)

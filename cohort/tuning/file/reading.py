@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from cohort.config import LARGEST
 from cohort.config_file import closest, from_values, names_of
-from cohort.errors import ConfigError
+from cohort.errors import ConfigError, brief
 from cohort.tuning.study import Study
 
 SCIENTIFIC = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
@@ -69,7 +70,7 @@ def read_study(document: Mapping[str, Any], place: Place) -> Study:
 def check_keys(values: Any, names: Sequence[str], place: Place) -> None:
     """Raise ConfigError unless these are keys and values, and all keys among ``names``."""
     if not isinstance(values, dict):
-        raise place.error(f"is {values!r}; {KEYS_AND_VALUES}")
+        raise place.error(f"is {brief(values)}; {KEYS_AND_VALUES}")
     for key in values:
         if key not in names:
             raise place.at(key).unknown(names)
@@ -82,14 +83,19 @@ def reason(error: ValidationError) -> str:
 
 
 def as_meant(value: Any, place: Place) -> Any:
-    """A part of the document in which 1e-3 is a number; a key that is not text is refused."""
+    """A part of the document in which 1e-3 is a number.
+
+    Raises ConfigError for a key that is not text, and for a whole number of more than 64 bits.
+    """
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
-                raise place.error(f"has the key {key!r}, which is not text; put it in quotes")
+                raise place.error(f"has the key {brief(key)}, which is not text; put it in quotes")
         return {key: as_meant(item, place.at(key)) for key, item in value.items()}
     if isinstance(value, list):
         return [as_meant(item, place.at(number)) for number, item in enumerate(value)]
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise place.error(f"is {brief(value)}; it must be from -{LARGEST} to {LARGEST}")
     return float(value) if isinstance(value, str) and SCIENTIFIC.fullmatch(value) else value
 
 
@@ -115,8 +121,8 @@ def _refusal(error: ValidationError, document: Mapping[str, Any], place: Place) 
         said = f"is {here['kind']!r}" if "kind" in here else "is missing"
         return where.at("kind").error(f"{said}; it must be one of {', '.join(kinds)}")
     if kind in SAID:
-        return where.error(f"is {value!r}; {SAID[kind].format(**first.get('ctx', {}))}")
-    return where.error(f"is {value!r}: {reason(error)}")
+        return where.error(f"is {brief(value)}; {SAID[kind].format(**first.get('ctx', {}))}")
+    return where.error(f"is {brief(value)}: {reason(error)}")
 
 
 def _followed(value: Any, loc: Sequence[int | str], place: Place) -> tuple[Any, Place]:

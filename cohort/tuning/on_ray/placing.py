@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import ray
 from ray.tune import PlacementGroupFactory
@@ -16,7 +17,7 @@ from cohort.data.dataset import ImageDataset
 from cohort.data.registry import load_dataset
 from cohort.errors import ConfigError
 from cohort.jobs.ods.config import OdsConfig
-from cohort.runtime.placement import Node
+from cohort.runtime.placement import Node, this_machine
 from cohort.runtime.session import cluster_nodes
 from cohort.tuning.demand import Cluster, Demand, demand_of
 from cohort.tuning.study import Resources
@@ -53,8 +54,15 @@ class Placing:
         self._resources = resources
         self._runs = runs
         self._locate = locate
-        self._this_node = _this_node_resource()
         self._known: dict[str, Demand] = {}
+        self._tried: dict[str, tuple[RunConfig, int]] = {}
+        """Configs that are known to go together with their data, and their largest networks."""
+
+    def on(self, cluster: Cluster) -> Self:
+        """The same for another cluster: what was tried out need not be tried again."""
+        there = copy(self)
+        there.cluster, there._known = cluster, {}
+        return there
 
     def check(self, specs: Sequence[TrialSpec]) -> list[Demand]:
         """What these trials take.
@@ -76,16 +84,30 @@ class Placing:
         seen = {key: value for key, value in spec.values.items() if key not in UNSEEN}
         key = json.dumps([spec.command, seen], sort_keys=True)
         if key not in self._known:
-            config = self._locate(config_of(spec, None, self._runs))
-            waits = any(referred(value) for value in spec.values.values())
-            largest = 0 if waits else _tried_out(spec, config, read)
+            if key not in self._tried:
+                self._tried[key] = self._try_out(spec, read)
+            config, largest = self._tried[key]
             self._known[key] = demand_of(config, self.cluster, self._resources, largest)
         return self._known[key]
+
+    def _try_out(self, spec: TrialSpec, read: Read) -> tuple[RunConfig, int]:
+        config = self._locate(config_of(spec, None, self._runs))
+        demand_of(config, self.cluster, self._resources)  # refuses before anything takes time
+        waits = any(referred(value) for value in spec.values.values())
+        return config, 0 if waits else _tried_out(spec, config, read)
 
     def __call__(self, config: Mapping[str, Any]) -> PlacementGroupFactory:
         """The places that Tune reserves for a trial, all or none, before it starts."""
         own, *students = self.demand(TrialSpec.from_dict(config["trial"])).bundles
-        return PlacementGroupFactory([{**own, self._this_node: TOUCH}, *students], strategy="PACK")
+        return PlacementGroupFactory(
+            [{**own, _this_node_resource(): TOUCH}, *students], strategy="PACK"
+        )
+
+
+def this_machine_alone() -> Cluster:
+    """The most that a Ray would have that is started here."""
+    here = this_machine()
+    return Cluster((here,), here)
 
 
 def present_cluster() -> Cluster:

@@ -6,16 +6,18 @@ from pathlib import Path
 
 from rich.console import Console
 
+from cohort.config import check_address
 from cohort.errors import FAILED, INTERRUPTED, SUCCESS
 from cohort.files import atomic_write
 from cohort.run.interruption import Interruption
+from cohort.runtime.own_ray import check_sockets, starts_ray
 from cohort.runtime.session import ray_session
 from cohort.tuning.demand import most_at_once
 from cohort.tuning.file.check import points_to_check
 from cohort.tuning.file.load import to_yaml
 from cohort.tuning.folder import StudyFolder, default_path
 from cohort.tuning.locks import only_session
-from cohort.tuning.on_ray.placing import Placing, present_cluster
+from cohort.tuning.on_ray.placing import Placing, present_cluster, this_machine_alone
 from cohort.tuning.on_ray.session import Session
 from cohort.tuning.on_ray.trial import Setting, placed
 from cohort.tuning.results.write import Results, print_results, write_results
@@ -66,13 +68,18 @@ def run_study(
         ConfigError: the study asks for something impossible; nothing was written.
         RunError: a run that trials depend on failed.
     """
+    check_address(address)
     path = Path(study_dir or default_path(study.name)).absolute()
     _check_folder(path, resume)
+    setting = Setting(path, Path.cwd(), data_root)
+    placing = Placing(
+        this_machine_alone(), study.resources, setting.runs, lambda run: placed(run, setting)
+    )
+    if starts_ray(address):
+        check_sockets()
+        _most_at_once(study, placing)
     with ray_session(address), Interruption().listening() as interruption:
-        setting = Setting(path, Path.cwd(), data_root)
-        placing = Placing(
-            present_cluster(), study.resources, setting.runs, lambda run: placed(run, setting)
-        )
+        placing = placing.on(present_cluster())
         at_once = _most_at_once(study, placing)
         text = to_yaml(study)
         folder = StudyFolder.open(path) if resume else StudyFolder.create(path, text)
