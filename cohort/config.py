@@ -159,6 +159,7 @@ class RunConfig(DataConfig, TrainingConfig):
         "tensorboard",
         "capture",
         "compile",
+        "trust_code",
     )
     """Keys that may differ when a run is resumed: how far it goes, and where and how it is run."""
 
@@ -178,6 +179,10 @@ class RunConfig(DataConfig, TrainingConfig):
     """Also write TensorBoard files into the run folder (needs the extra: pip install 'cohort[track]')."""
     run_dir: str | None = None
     """Folder of this run; must not hold another run. Default: runs/<name>-<time>."""
+    trust_code: bool = False
+    """Run the code that files name, as package.module:function: networks and data sets in the file of
+    --config, in the folder of --resume, and in those of teachers. No file can say so itself. Default:
+    only code that is named on the command line, for files may come from anywhere."""
 
     def __post_init__(self) -> None:
         DataConfig.__post_init__(self)

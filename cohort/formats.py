@@ -7,7 +7,7 @@ package wrote, later ones read, so a number goes up only when an older reader wo
 from collections.abc import Mapping
 from typing import Any
 
-from cohort.errors import ConfigError
+from cohort.errors import ConfigError, brief
 
 KEY = "format"
 MANIFEST = 1
@@ -32,9 +32,9 @@ def check_format(values: Mapping[str, Any], known: int, file: object) -> None:
     """
     version = values.get(KEY, 1)
     if type(version) is not int or version < 1:
-        raise ConfigError(f"{file}: {KEY} is {version!r}; it must be a whole number from 1")
+        raise ConfigError(f"{file}: {KEY} is {brief(version)}; it must be a whole number from 1")
     if version > known:
         raise ConfigError(
-            f"{file} is of format {version}, but this version of cohort reads formats up to {known}; "
+            f"{file} is of format {brief(version)}, but this version of cohort reads formats up to {known}; "
             "install a newer cohort"
         )

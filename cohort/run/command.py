@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cohort.config import RunConfig
+from cohort.config_file import plain_values
+from cohort.invocation import as_argument, command_line
+from cohort.trust import names_code
 
 if TYPE_CHECKING:
     from cohort.data.dataset import ImageDataset
@@ -44,6 +47,12 @@ class Command(Generic[Config]):
         """
         run: Run = self._module().prepare(config, dataset)
         return run
+
+    def to_resume(self, config: Config, run_dir: object) -> str:
+        """The command line that goes on with a run of a config, trusting the code that it trusted."""
+        trusts = config.trust_code or names_code(plain_values(config))
+        words = ("--resume", as_argument(run_dir), *("--trust-code",) * trusts)
+        return command_line(self.name, *words)
 
     def _module(self) -> Any:
         return importlib.import_module(self.home)

@@ -38,6 +38,8 @@ class Result:
     """What summary.json holds."""
     networks: tuple[Network, ...]
     """Of the students, as the config had them."""
+    to_resume: str
+    """The command line that goes on with it, if it was interrupted."""
     alone: "Result | None" = None
     """The same students trained without teacher, if a cohort's config asked for a baseline."""
 
@@ -50,7 +52,8 @@ class Result:
     def student(self, number: int = 0) -> nn.Module:
         """A trained student in evaluation mode; see ``load_student``."""
         folder = RunFolder(self.run_dir).student(number)
-        return load_student(folder, own_factory(self.networks[number]))
+        own = own_factory(self.networks[number])
+        return load_student(folder, own, trust_code=True)  # it was trained here
 
 
 def start_run(
@@ -97,7 +100,7 @@ def resume_run(
 
     ``given`` holds the keys to extend, which must be among the config's ``EXTENDABLE``; the other
     arguments are those of ``start_run``. Raises as that does, and ConfigError for a folder without
-    a valid checkpoint.
+    a valid checkpoint, or whose config names code that is neither among ``given`` nor trusted by it.
     """
     folder = RunFolder.open(run_dir)
     checkpoint = newest_checkpoint(folder.checkpoints)
@@ -106,7 +109,7 @@ def resume_run(
             f"--resume {run_dir}: there is no valid checkpoint in {folder.checkpoints}; "
             f"start the run again with --config {folder.config} and another --run-dir"
         )
-    config = extend(load_config(folder.config, command.config), given, str(run_dir))
+    config = extend(load_config(folder.config, command.config, given), given, str(run_dir))
     config = dataclasses.replace(config, run_dir=str(run_dir))
     # Resolved once more: it may be the teachers that were given anew.
     run = command.prepare(command.resolve(config))
@@ -161,7 +164,8 @@ def _train(
                     start=start,
                 )
                 summary = conclude(owner, ready.training(owner))
-        result = Result(folder.path, summary, run.networks)
+        to_resume = command.to_resume(config, folder.path)
+        result = Result(folder.path, summary, run.networks, to_resume)
         return _with_baseline(command, run, result, on_step, verbose)
 
 

@@ -15,8 +15,18 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROOMS = (
-    *("version", "errors", "seeding", "formats", "invocation", "imports", "files", "config"),
-    *("metrics", "data", "models", "config_file", "objectives", "learning"),
+    *(
+        "version",
+        "errors",
+        "seeding",
+        "formats",
+        "cards",
+        "invocation",
+        "imports",
+        "files",
+        "config",
+    ),
+    *("trust", "metrics", "data", "models", "config_file", "objectives", "learning"),
     *("reporting", "run", "analysis", "runtime", "jobs", "commands"),
     *("tuning", "benchmark", "cli", "__init__", "__main__"),
 )
