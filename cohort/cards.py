@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -18,13 +18,24 @@ def read_json(file: Path, reader: TypeAdapter[Card], version: int, what: str) ->
     Raises OSError if the file cannot be read, and ConfigError, one sentence, if it does not describe
     ``what`` it should.
     """
+    return _read(file, reader, version, what)[1]
+
+
+def read_fields(file: Path, reader: TypeAdapter[Any], version: int, what: str) -> dict[str, Any]:
+    """All keys and values, those included that ``reader`` knows nothing of; raises as ``read_json``."""
+    return _read(file, reader, version, what)[0]
+
+
+def _read(
+    file: Path, reader: TypeAdapter[Card], version: int, what: str
+) -> tuple[dict[str, Any], Card]:
     text = file.read_bytes()
     try:
         fields = json.loads(text)
         if not isinstance(fields, dict):
             raise ValueError("it must hold keys and values")
         formats.check_format(fields, version, file)
-        return reader.validate_json(text)
+        return fields, reader.validate_json(text)
     except ConfigError:
         raise
     except ValidationError as error:

@@ -112,6 +112,12 @@ def plain_values(config: RunConfig) -> dict[str, Any]:
     return {name: plain(getattr(config, name)) for name in names}
 
 
+def sealed(config: RunConfig) -> dict[str, Any]:
+    """The keys and values that a run keeps as it began with them, for its weights depend on them."""
+    free = (*config.EXTENDABLE, "run_dir")
+    return {key: value for key, value in plain_values(config).items() if key not in free}
+
+
 def plain(value: Any) -> Any:
     """A value as it stands in YAML: a network that is no string by its name, a tuple as a list."""
     if callable(value) or isinstance(value, WithExits | WithMembers):

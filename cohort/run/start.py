@@ -1,7 +1,7 @@
 """A run from its config, or from its last checkpoint, to its end: the same for every command."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,11 @@ from typing import Any
 from torch import nn
 
 from cohort.config import RunConfig, flag
-from cohort.config_file import load_config, plain, to_yaml
-from cohort.errors import ConfigError
+from cohort.config_file import load_config, plain, sealed, to_yaml
+from cohort.errors import ConfigError, brief
 from cohort.files import atomic_write
-from cohort.learning.learner import Learner
+from cohort.imports import one_line
+from cohort.learning.learner import Files, Learner
 from cohort.learning.student_files import load_student, own_factory
 from cohort.models.spec import Network
 from cohort.run.checkpoint import Checkpoint, newest_checkpoint
@@ -109,7 +110,10 @@ def resume_run(
             f"--resume {run_dir}: there is no valid checkpoint in {folder.checkpoints}; "
             f"start the run again with --config {folder.config} and another --run-dir"
         )
-    config = extend(load_config(folder.config, command.config, given), given, str(run_dir))
+    command.check_own(folder.config)
+    config = load_config(folder.config, command.config, given)
+    _check_sealed(config, checkpoint, folder)
+    config = extend(config, given, str(run_dir))
     config = dataclasses.replace(config, run_dir=str(run_dir))
     # Resolved once more: it may be the teachers that were given anew.
     run = command.prepare(command.resolve(config))
@@ -162,6 +166,7 @@ def _train(
                     asked=interruption.requested,
                     watcher=watcher or Nobody(),
                     start=start,
+                    settings=sealed(ready.config),
                 )
                 summary = conclude(owner, ready.training(owner))
         to_resume = command.to_resume(config, folder.path)
@@ -207,6 +212,17 @@ def extend(config: Config, given: Mapping[str, Any], run_dir: str) -> Config:
     return dataclasses.replace(config, **given)
 
 
+def _check_sealed(config: RunConfig, checkpoint: Checkpoint, folder: RunFolder) -> None:
+    """Raise ConfigError if the config of a run says otherwise now what its weights depend on."""
+    now = sealed(config)
+    for key, before in checkpoint.settings.items():
+        if key in now and now[key] != before:
+            raise ConfigError(
+                f"{folder.config} has {key}: {brief(now[key])}, but the run in {folder.path} was trained "
+                f"with {brief(before)}; put that back, or start a new run by --config and another --run-dir"
+            )
+
+
 def _check_extends(checkpoint: Checkpoint, run: Run) -> None:
     if checkpoint.step > run.plan.total_steps:
         raise ConfigError(
@@ -216,16 +232,35 @@ def _check_extends(checkpoint: Checkpoint, run: Run) -> None:
 
 
 def check_restores(
-    checkpoint: Checkpoint, student: int, learner: Learner, run_dir: str | None
+    checkpoint: Checkpoint,
+    student: int,
+    learner: Learner,
+    run_dir: str | None,
+    beside: Callable[[Files], None] | None = None,
 ) -> None:
-    """Raise ConfigError if a checkpoint is not of this learner; else it is restored."""
+    """Raise ConfigError if a checkpoint is not of this learner, or damaged; else it is restored.
+
+    ``beside`` tries out what else is among the student's files.
+    """
     try:
-        learner.restore(checkpoint.load(student))
-    except (RuntimeError, ValueError, KeyError) as error:
+        files = checkpoint.load(student)
+        learner.restore(files)
+        _check_finite(learner)
+        if beside is not None:
+            beside(files)
+    except Exception as error:  # whatever reading damaged files may raise
         raise ConfigError(
-            f"--resume {run_dir}: the weights in {checkpoint.path} are of another network, or another "
-            f"optimizer, than {run_dir}/config.yaml names; put there what was trained"
+            f"--resume {run_dir}: the files of student {student} in {checkpoint.path} are of another "
+            f"network, or another optimizer, than {run_dir}/config.yaml names, or damaged "
+            f"({one_line(error)}); put there what was trained, or remove {checkpoint.path} to go on from "
+            "the checkpoint before it"
         ) from error
+
+
+def _check_finite(learner: Learner) -> None:
+    for name, weights in learner.network.named_parameters():
+        if not weights.isfinite().all():
+            raise ValueError(f"{name} is not finite everywhere")
 
 
 def write_config(folder: RunFolder, config: RunConfig) -> None:

@@ -142,7 +142,8 @@ def _clear(folder: RunFolder) -> None:
 
 def _given(run: RunConfig, spec: TrialSpec) -> dict[str, Any]:
     """What may be elsewhere than when the run was started: prepared runs, data, GPUs."""
-    keys = [TRUST, *(key for key, value in spec.values.items() if referred(value))]
+    keys = [key for key, value in spec.values.items() if referred(value)]
+    keys += [TRUST] if run.trust_code else []
     keys += ["data_root"] if Path(run.data_root).is_absolute() else []
     keys += ["gpus"] if run.in_this_process else []
     return {key: getattr(run, key) for key in keys}
