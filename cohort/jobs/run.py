@@ -31,7 +31,7 @@ from cohort.run.checkpoint import Checkpoint
 from cohort.run.ending import prefixed, write_student
 from cohort.run.owner import Owner
 from cohort.run.ready import Ready, Run
-from cohort.run.start import check_restores
+from cohort.run.restoring import check_restores
 from cohort.runtime.placement import check_threads, this_machine
 
 if TYPE_CHECKING:  # it knows Ray

@@ -95,6 +95,7 @@ def write_checkpoint(
     settings = dict(settings or {})
     try:
         root.mkdir(exist_ok=True)
+        partial.mkdir()
         students, digests = _write_files(partial, snapshots)
         manifest = {
             formats.KEY: formats.MANIFEST,
@@ -158,7 +159,7 @@ def _write_files(
 
 
 def _write_synced(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)  # without parents: a folder that was removed is not made again
     with path.open("wb") as file:
         file.write(content)
         file.flush()

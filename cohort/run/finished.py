@@ -170,8 +170,10 @@ def students_of(run_dir: str, flag: str, or_else: str = "") -> dict[int, Path]:
 
 
 def read_run_data(folder: RunFolder, data_root: str | None) -> RunData:
-    """What a run's config says of its data and teachers."""
+    """What a run's config says of its data and teachers. Raises ConfigError if it says nothing of data."""
     known = {field.name for field in dataclasses.fields(RunData)}
     values = {key: value for key, value in read_config(folder.config).items() if key in known}
+    if "dataset" not in values:  # an empty one would mean the default
+        raise ConfigError(f"{folder.config} is of no run: it has no key 'dataset'")
     config = validate(values, RunData, {}, folder.config)
     return config if data_root is None else dataclasses.replace(config, data_root=data_root)

@@ -124,13 +124,18 @@ class RunFolder:
 
     @property
     def is_kept(self) -> bool:
-        """Whether the folder that is held is still where it was, with what the run put there first."""
+        """Whether the folder that is held is still where it was, with what the run put there first.
+
+        A disk that does not answer is no folder that went.
+        """
         assert self._held is not None, "nobody holds the folder"
         try:
             there = os.path.samestat(self.path.stat(), self._held)
             return there and self.config.exists() and self.metrics.exists()
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError:
+            return True
 
     def check_kept(self) -> None:
         """Raise RunError if the folder was removed under the run, or moved, wholly or in part."""

@@ -1,7 +1,7 @@
 """A run from its config, or from its last checkpoint, to its end: the same for every command."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,8 @@ from torch import nn
 
 from cohort.config import RunConfig, flag
 from cohort.config_file import load_config, plain, sealed, to_yaml
-from cohort.errors import ConfigError, brief
+from cohort.errors import ConfigError
 from cohort.files import atomic_write
-from cohort.imports import one_line
-from cohort.learning.learner import Files, Learner
 from cohort.learning.student_files import load_student, own_factory
 from cohort.models.spec import Network
 from cohort.run.checkpoint import Checkpoint, newest_checkpoint
@@ -26,6 +24,7 @@ from cohort.run.journal import Journal, OnStep
 from cohort.run.owner import Owner
 from cohort.run.pretrained import notices, write_report
 from cohort.run.ready import Run
+from cohort.run.restoring import check_sealed
 from cohort.run.same_classes import with_its_classes
 from cohort.run.watcher import Nobody, Watcher
 
@@ -112,7 +111,7 @@ def resume_run(
         )
     command.check_own(folder.config)
     config = load_config(folder.config, command.config, given)
-    _check_sealed(config, checkpoint, folder)
+    check_sealed(config, checkpoint, folder)
     config = extend(config, given, str(run_dir))
     config = dataclasses.replace(config, run_dir=str(run_dir))
     # Resolved once more: it may be the teachers that were given anew.
@@ -212,55 +211,12 @@ def extend(config: Config, given: Mapping[str, Any], run_dir: str) -> Config:
     return dataclasses.replace(config, **given)
 
 
-def _check_sealed(config: RunConfig, checkpoint: Checkpoint, folder: RunFolder) -> None:
-    """Raise ConfigError if the config of a run says otherwise now what its weights depend on."""
-    now = sealed(config)
-    for key, before in checkpoint.settings.items():
-        if key in now and now[key] != before:
-            raise ConfigError(
-                f"{folder.config} has {key}: {brief(now[key])}, but the run in {folder.path} was trained "
-                f"with {brief(before)}; put that back, or start a new run by --config and another --run-dir"
-            )
-
-
 def _check_extends(checkpoint: Checkpoint, run: Run) -> None:
     if checkpoint.step > run.plan.total_steps:
         raise ConfigError(
             f"--resume {run.config.run_dir}: {checkpoint.step} steps are done, but --epochs and "
             f"--steps now allow {run.plan.total_steps}; they can only extend the run"
         )
-
-
-def check_restores(
-    checkpoint: Checkpoint,
-    student: int,
-    learner: Learner,
-    run_dir: str | None,
-    beside: Callable[[Files], None] | None = None,
-) -> None:
-    """Raise ConfigError if a checkpoint is not of this learner, or damaged; else it is restored.
-
-    ``beside`` tries out what else is among the student's files.
-    """
-    try:
-        files = checkpoint.load(student)
-        learner.restore(files)
-        _check_finite(learner)
-        if beside is not None:
-            beside(files)
-    except Exception as error:  # whatever reading damaged files may raise
-        raise ConfigError(
-            f"--resume {run_dir}: the files of student {student} in {checkpoint.path} are of another "
-            f"network, or another optimizer, than {run_dir}/config.yaml names, or damaged "
-            f"({one_line(error)}); put there what was trained, or remove {checkpoint.path} to go on from "
-            "the checkpoint before it"
-        ) from error
-
-
-def _check_finite(learner: Learner) -> None:
-    for name, weights in learner.network.named_parameters():
-        if not weights.isfinite().all():
-            raise ValueError(f"{name} is not finite everywhere")
 
 
 def write_config(folder: RunFolder, config: RunConfig) -> None:

@@ -22,7 +22,7 @@ from cohort.reporting.tensorboard import summary_writer
 from cohort.run.checkpoint import Checkpoint
 from cohort.run.owner import Owner
 from cohort.run.ready import Ready, Run
-from cohort.run.start import check_restores
+from cohort.run.restoring import check_restores
 from cohort.runtime.assembly import Ingredients, assemble, check_here, parameters_of, session
 from cohort.runtime.cohort import Cohort
 from cohort.runtime.config import CohortConfig

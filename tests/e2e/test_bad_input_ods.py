@@ -115,7 +115,7 @@ def test_networks(refused, flags, words):
 
 
 def test_the_teachers_network_may_be_none_for_a_batch_ensemble(refused):
-    line = refused("--teachers", "scaled")
+    line = refused("--teachers", "scaled", "--trust-code")
     check_says(line, "--model cannot be a batch ensemble", "'scale'", "a Scale")
 
 

@@ -20,6 +20,7 @@ from cohort import (
     self_distill,
     train_cohort,
 )
+from cohort.analysis.evaluate import evaluate_run
 from cohort.config_file import sealed
 from cohort.run.checkpoint import MANIFEST, newest_checkpoint
 from cohort.run.folder import RunFolder
@@ -158,6 +159,12 @@ def test_a_command_does_not_take_an_empty_config_for_all_defaults(runs):
         file.write_text(json.dumps({**manifest, "settings": {}}))  # as of an older version
     code, _, err = here("--resume", runs / "cohort")
     assert (code, "config.yaml is of no run of" in err, err.count("\n")) == (2, True, 1)
+
+
+def test_nor_does_evaluate_take_it_for_the_default_data(runs):
+    (runs / "cohort/config.yaml").write_text("k: 3\n")
+    with pytest.raises(ConfigError, match=r"config\.yaml is of no run: it has no key 'dataset'$"):
+        evaluate_run(runs / "cohort")
 
 
 def sealed_again(step):
