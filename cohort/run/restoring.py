@@ -49,6 +49,6 @@ def check_restores(
 
 
 def _check_finite(learner: Learner) -> None:
-    for name, weights in learner.network.named_parameters():
-        if not weights.isfinite().all():
+    for name, tensor in learner.network.state_dict().items():
+        if not tensor.isfinite().all():
             raise ValueError(f"{name} is not finite everywhere")
