@@ -165,6 +165,7 @@ class RunConfig(DataConfig, TrainingConfig):
         "capture",
         "compile",
         "hang_after",
+        "trust_code",
     )
     """Keys that may differ when a run is resumed: how far it goes, and where and how it is run."""
 
@@ -188,6 +189,10 @@ class RunConfig(DataConfig, TrainingConfig):
     longest that an answer took."""
     run_dir: str | None = None
     """Folder of this run; must not hold another run. Default: runs/<name>-<time>."""
+    trust_code: bool = False
+    """Run the code that files name, as package.module:function: networks and data sets in the file of
+    --config, in the folder of --resume, and in those of teachers. No file can say so itself. Default:
+    only code that is named on the command line, for files may come from anywhere."""
 
     def __post_init__(self) -> None:
         DataConfig.__post_init__(self)

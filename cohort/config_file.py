@@ -17,6 +17,7 @@ from cohort.errors import ConfigError, brief, did_you_mean
 from cohort.imports import written_name
 from cohort.invocation import command_line
 from cohort.models.spec import WithExits, WithMembers
+from cohort.trust import TRUST, refuse_keys
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -51,8 +52,18 @@ class OnceEach(yaml.SafeLoader):
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """The keys and values of a YAML file, for ``validate`` to check."""
-    return read_keys(path, f"--config {path}", formats.CONFIG)
+    """The keys and values of a YAML file, for ``validate`` to check.
+
+    Whether code that it names may be run is asked where it is used. Raises ConfigError for a file that
+    says so itself.
+    """
+    values = read_keys(path, f"--config {path}", formats.CONFIG)
+    if TRUST in values:
+        raise ConfigError(
+            f"{path}: key {TRUST!r} cannot stand in a file, of which the user says whether he trusts it, "
+            "by --trust-code"
+        )
+    return values
 
 
 def read_keys(path: str | Path, named: str, version: int) -> dict[str, Any]:
@@ -76,9 +87,17 @@ def read_keys(path: str | Path, named: str, version: int) -> dict[str, Any]:
     return values
 
 
-def load_config(path: str | Path, cls: type[Config]) -> Config:
-    """A config from a YAML file."""
-    return validate(read_config(path), cls, {}, path)
+def load_config(
+    path: str | Path, cls: type[Config], given: Mapping[str, Any] | None = None
+) -> Config:
+    """A config from a YAML file.
+
+    Raises ConfigError for code that it names, unless that is trusted: ``given`` are the keys that
+    the caller gives himself instead, ``trust_code`` among them if he says it.
+    """
+    values = read_config(path)
+    refuse_keys(values, path, given or {})
+    return validate(values, cls, {}, path)
 
 
 def validate(
@@ -110,8 +129,19 @@ def to_yaml(config: RunConfig) -> str:
     A factory of one's own is written as ``package.module:function``; one that cannot be imported
     again, such as a lambda, as its name in angle brackets, which ``--config`` refuses.
     """
-    values = {name: plain(getattr(config, name)) for name in names_of(type(config))}
-    return yaml.safe_dump({formats.KEY: formats.CONFIG, **values}, sort_keys=False)
+    return yaml.safe_dump({formats.KEY: formats.CONFIG, **plain_values(config)}, sort_keys=False)
+
+
+def plain_values(config: RunConfig) -> dict[str, Any]:
+    """The keys and values of a config as they stand in YAML."""
+    names = [name for name in names_of(type(config)) if name != TRUST]
+    return {name: plain(getattr(config, name)) for name in names}
+
+
+def sealed(config: RunConfig) -> dict[str, Any]:
+    """The keys and values that a run keeps as it began with them, for its weights depend on them."""
+    free = (*config.EXTENDABLE, "run_dir")
+    return {key: value for key, value in plain_values(config).items() if key not in free}
 
 
 def plain(value: Any) -> Any:

@@ -20,6 +20,8 @@ DATA = 1
 """Of a run's data.json."""
 PRETRAINED = 1
 """Of a run's pretrained.json."""
+SUMMARY = 1
+"""Of a run's summary.json, which does not say it."""
 STUDY = 1
 """Of a study's file, and of the study.yaml in its folder."""
 

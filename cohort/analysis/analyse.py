@@ -93,7 +93,7 @@ def lacking(run: LoadedRun) -> dict[str, str]:
     if isinstance(run.dataset.test, Search):
         wants |= dict.fromkeys(("separability", "early_exit", "diversity"), KNOWN)
     try:
-        load_teachers(run.folder)
+        load_teachers(run.folder, trust_code=run.trust_code)
     except ConfigError as error:
         wants["jacobian"] = f"teachers ({error})"
     return wants
@@ -101,7 +101,8 @@ def lacking(run: LoadedRun) -> dict[str, str]:
 
 def _load(options: AnalyseOptions) -> list[LoadedRun]:
     names = distinct_names(options.runs)
-    runs = [load_run(run, options.data_root) for run in options.runs]
+    where, trust = options.data_root, options.trust_code
+    runs = [load_run(run, where, trust_code=trust) for run in options.runs]
     return [run._replace(name=name) for run, name in zip(runs, names, strict=True)]
 
 

@@ -99,7 +99,12 @@ def measure_teachers(
 
 
 def measure_ensembles(
-    run_dir: str | Path, dataset: ImageDataset, students: Sequence[Posteriors], device: torch.device
+    run_dir: str | Path,
+    dataset: ImageDataset,
+    students: Sequence[Posteriors],
+    device: torch.device,
+    *,
+    trust_code: bool = False,
 ) -> tuple[dict[str, Any], list[str]]:
     """``measure_teachers`` of a run, and notes on what could not be measured.
 
@@ -111,7 +116,8 @@ def measure_ensembles(
     teachers = students if config.teacher == "none" and len(students) > 1 else ()
     if config.teachers is not None:
         try:
-            networks = [network.to(device) for network in load_teachers(folder)]
+            loaded = load_teachers(folder, trust_code=trust_code)
+            networks = [network.to(device) for network in loaded]
         except ConfigError as error:  # the student can be measured without them
             return {}, [f"not measured against its teachers: {error}"]
         teachers = [Posteriors.of(n, dataset, device).combined(n) for n in networks]

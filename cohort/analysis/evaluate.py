@@ -67,6 +67,7 @@ def evaluate_run(
     latency_rounds: int = 0,
     distance: Distance | None = None,
     ranking: str | None = None,
+    trust_code: bool = False,
 ) -> RunEvaluation:
     """Students and ensemble of a run of any kind, in fp32; every exit of students that have some.
 
@@ -77,12 +78,13 @@ def evaluate_run(
         latency_rounds: how often each exit is timed, on one image at a time; 0 for not at all.
         distance: between features, where people are found again; by default the run's own.
         ranking: file of a picture of whom they find, if there is to be one.
+        trust_code: run the code that files of the run, and of its teachers', name.
 
     Raises ConfigError if the folder holds no trained students, or the data are not there, or for an
-    argument that would do nothing.
+    argument that would do nothing, or for code that is not trusted.
     """
     file = None if ranking is None else check_file(ranking)
-    students, dataset = load_students(run_dir, data_root)
+    students, dataset = load_students(run_dir, data_root, trust_code=trust_code)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if isinstance(dataset.test, Search):
         _refuse_flags_of_classes(run_dir, weights, latency_rounds)
@@ -120,7 +122,7 @@ def evaluate_run(
     else:
         mean_NC = mean_posterior([answer.test[0] for answer in answers])
         ensemble = evaluate_posterior(mean_NC, labels_N)
-    of_teachers, notes = measure_ensembles(run_dir, dataset, answers, device)
+    of_teachers, notes = measure_ensembles(run_dir, dataset, answers, device, trust_code=trust_code)
     add_equivalents(rows, of_teachers)
     summary = {"students": rows, "ensemble": prefixed(ensemble), **of_teachers}
     return RunEvaluation(

@@ -94,9 +94,10 @@ def analyse_jacobian(
 
     def analyse(run: LoadedRun) -> tuple[Figure, list[Row]]:
         few = sample(run.dataset.test, options.examples)
+        teachers = load_teachers(run.folder, trust_code=run.trust_code)
         match = jacobian_match(
             members_of(run.students),
-            members_of([teacher.to(device) for teacher in load_teachers(run.folder)]),
+            members_of([teacher.to(device) for teacher in teachers]),
             (images for images, _ in whole(few, device=device, batch_size=PERTURBED_BATCH)),
             classes=run.dataset.num_classes,
             draws=options.draws,

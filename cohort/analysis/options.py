@@ -45,6 +45,9 @@ class AnalyseOptions:
     """What is 1 of an ODS step of eta 1: its root mean square over the pixels, or its length."""
     examples: int = 1000
     """Images of a split that an analysis looks at, chosen at random."""
+    trust_code: bool = False
+    """Run the code that files name, networks and data sets as package.module:function. Default: refuse
+    them, for files may come from anywhere."""
 
     def __post_init__(self) -> None:
         unknown = set(self.analyses or ()) - set(ANALYSES)

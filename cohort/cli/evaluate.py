@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 from cohort.analysis.options import numbers
-from cohort.cli.parser import Parser
+from cohort.cli.parser import Parser, add_trust
 from cohort.config import Distance
 from cohort.errors import SUCCESS, ConfigError
 
@@ -30,6 +30,7 @@ def evaluate(argv: Sequence[str]) -> int:
         latency_rounds=given.latency,
         distance=given.distance,
         ranking=given.ranking,
+        trust_code=given.trust_code,
     )
     console = Console()
     print_table(console, evaluation.summary)
@@ -68,4 +69,5 @@ def _parser() -> Parser:
         metavar="FILE",
         help="Draw some people who are looked for, and who is found: a .png, .svg or .pdf.",
     )
+    add_trust(parser)
     return parser

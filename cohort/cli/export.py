@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cohort.cli.parser import Parser
+from cohort.cli.parser import Parser, add_trust
 from cohort.errors import SUCCESS
 
 
@@ -14,7 +14,8 @@ def export(argv: Sequence[str]) -> int:
     from cohort.run.finished import student_folder
 
     student = student_folder(given.run_dir, given.student)
-    print(export_exit(student, given.exit, given.output, given.format))
+    trust = given.trust_code
+    print(export_exit(student, given.exit, given.output, given.format, trust_code=trust))
     return SUCCESS
 
 
@@ -41,4 +42,5 @@ def _parser() -> Parser:
     parser.add_argument(
         "--student", type=int, default=0, metavar="K", help="Number of the student. Default: 0."
     )
+    add_trust(parser)
     return parser

@@ -19,6 +19,7 @@ from cohort.config import DataConfig, RunConfig, TrainingConfig, flag
 from cohort.config_file import read_config, validate
 from cohort.errors import ConfigError
 from cohort.invocation import command_line
+from cohort.trust import refuse_keys
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -112,6 +113,7 @@ def parse(
     if file is not None and resume is not None:
         raise ConfigError("--config cannot go with --resume, which has the config of its run")
     values = {} if file is None else read_config(file)
+    refuse_keys(values, file, options)
     given = validate({**values, **options}, cls, {key: flag(key) for key in options}, file)
     return Arguments(given, {key: getattr(given, key) for key in options}, resume)
 
@@ -159,6 +161,16 @@ def _add_run_flags(group: argparse._ArgumentGroup) -> None:
         "--resume",
         metavar="DIR",
         help="Continue the run in this folder; other flags may only extend it.",
+    )
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add the flag by which a command that reads what others may have written trusts it."""
+    parser.add_argument(
+        "--trust-code",
+        action="store_true",
+        help="Run the code that files name, networks and data sets as package.module:function. Default: "
+        "refuse them, for files may come from anywhere.",
     )
 
 

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from cohort.cli.parser import Parser
+from cohort.cli.parser import Parser, add_trust
 from cohort.config import flag
 from cohort.invocation import as_argument, command_line
 
@@ -15,7 +15,7 @@ def sweep(argv: Sequence[str]) -> int:
     from cohort.tuning.file.load import load_study
     from cohort.tuning.folder import default_path
 
-    study = load_study(given.study, smoke=given.smoke)
+    study = load_study(given.study, smoke=given.smoke, trust_code=given.trust_code)
 
     from cohort.tuning.on_ray.run import (
         run_study,  # after the study, whose mistakes are told at once
@@ -27,6 +27,7 @@ def sweep(argv: Sequence[str]) -> int:
         resume=given.resume,
         address=given.address,
         data_root=given.data_root,
+        trust_code=given.trust_code,
         verbose=True,
     )
     if result.interrupted:
@@ -42,8 +43,9 @@ def _to_resume(given: argparse.Namespace) -> str:
     flags = [
         word for key, value in places.items() if value for word in (flag(key), as_argument(value))
     ]
-    smoke = ["--smoke"] if given.smoke else []
-    return command_line("sweep", as_argument(given.study), *smoke, "--resume", *flags)
+    switches = {"--smoke": given.smoke, "--trust-code": given.trust_code}
+    flags += [switch for switch, is_given in switches.items() if is_given]
+    return command_line("sweep", as_argument(given.study), "--resume", *flags)
 
 
 def _parser() -> Parser:
@@ -78,4 +80,5 @@ def _parser() -> Parser:
         metavar="DIR",
         help="Directory where the data set lies, for all trials. Default: as the study says.",
     )
+    add_trust(parser)
     return parser

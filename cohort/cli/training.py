@@ -8,7 +8,6 @@ from rich.console import Console
 from cohort.cli.parser import parse
 from cohort.commands import ODS_DISTILL, SELF_DISTILL, TRAIN
 from cohort.errors import INTERRUPTED, SUCCESS
-from cohort.invocation import as_argument, command_line
 from cohort.reporting.table import print_summary
 from cohort.run.command import Command
 
@@ -47,15 +46,13 @@ def _run(
         result = resume_run(command, asked.resume, asked.given, verbose=True)
     else:
         result = start_run(command, asked.config, verbose=True)
-    return _tell_ending(command.name, result)
+    return _tell_ending(result)
 
 
-def _tell_ending(command: str, result: "Result") -> int:
+def _tell_ending(result: "Result") -> int:
     """Print the table, or how to go on."""
     if result.interrupted:
-        print(
-            f"interrupted; go on with: {command_line(command, '--resume', as_argument(result.run_dir))}"
-        )
+        print(f"interrupted; go on with: {result.to_resume}")
         return INTERRUPTED
     alone = result.alone.summary if result.alone else None
     print_summary(Console(), result.summary, alone)

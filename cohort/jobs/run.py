@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
+import safetensors.torch
 import torch
 
 from cohort.config import check_precision
@@ -20,7 +21,7 @@ from cohort.jobs.worker import Best, work
 from cohort.learning.compiling import check_machine
 from cohort.learning.data_parallel import Workers
 from cohort.learning.feeding import fed_here
-from cohort.learning.learner import WEIGHTS_FILE
+from cohort.learning.learner import WEIGHTS_FILE, Files
 from cohort.learning.precision import check_device
 from cohort.learning.process import lent_process
 from cohort.learning.student_files import ModelCard
@@ -30,7 +31,7 @@ from cohort.run.checkpoint import Checkpoint
 from cohort.run.ending import prefixed, write_student
 from cohort.run.owner import Owner
 from cohort.run.ready import Ready, Run
-from cohort.run.start import check_restores
+from cohort.run.restoring import check_restores
 from cohort.runtime.own_ray import check_sockets, starts_ray
 from cohort.runtime.placement import Node, check_threads, this_machine
 
@@ -68,8 +69,14 @@ class JobRun(Run):
         )
 
     def check_restores(self, checkpoint: Checkpoint) -> None:
-        """Restore the student."""
-        check_restores(checkpoint, STUDENT, self.job.restorable(), self.config.run_dir)
+        """Restore the student, and load the best one so far."""
+
+        def load_best(files: Files) -> None:
+            if best := Best.of_files(files):
+                self.student(STUDENT).load_state_dict(safetensors.torch.load(best.weights))
+
+        run_dir, learner = self.config.run_dir, self.job.restorable()
+        check_restores(checkpoint, STUDENT, learner, run_dir, beside=load_best)
 
     def student(self, number: int) -> Normalised:
         """The student at step 0."""

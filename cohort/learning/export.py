@@ -23,7 +23,14 @@ from cohort.models.normalised import Normalised
 Files = dict[str, bytes]
 
 
-def export_exit(path: str | Path, exit: int | None, destination: str | Path, format: str) -> Path:
+def export_exit(
+    path: str | Path,
+    exit: int | None,
+    destination: str | Path,
+    format: str,
+    *,
+    trust_code: bool = False,
+) -> Path:
     """Write one exit of a trained student into a new folder; returns the file that holds the network.
 
     Args:
@@ -33,17 +40,19 @@ def export_exit(path: str | Path, exit: int | None, destination: str | Path, for
         destination: a folder that is new or empty.
         format: ``safetensors``, the folder of a student, which ``load_student`` reads;
             ``torch_export``, a file for ``torch.export.load``; or ``onnx``.
+        trust_code: as in ``load_student``.
 
     Raises:
         ConfigError: one sentence, if there is no such exit, student or format, something lies at
-            ``destination``, a package is missing, or the network cannot be exported.
+            ``destination``, a package is missing, the network cannot be exported, or is code that is
+            not trusted.
     """
     if format not in WRITERS:
         *formats, last = WRITERS
         raise ConfigError(f"--format is {format!r}; it must be {', '.join(formats)} or {last}")
     destination = Path(destination)
     check_free(destination)
-    card, student = select(Path(path), exit)
+    card, student = select(Path(path), exit, trust_code)
     # The files are read on machines of all kinds, so they get the common layout of weights.
     student = student.to(memory_format=torch.contiguous_format)
     files = WRITERS[format](student, card)
@@ -63,9 +72,9 @@ def check_free(destination: Path) -> None:
         )
 
 
-def select(path: Path, exit: int | None) -> tuple[ModelCard, Normalised]:
+def select(path: Path, exit: int | None, trust_code: bool) -> tuple[ModelCard, Normalised]:
     """The student in a folder, or one exit of it alone, and the card that describes it."""
-    card, student = read_card(path), trained_student(path)
+    card, student = read_card(path), trained_student(path, trust_code=trust_code)
     if isinstance(student, MultiExitStudent):
         exit = student.network.num_exits if exit is None else exit
         return dataclasses.replace(card, exit=exit), student.exit_alone(exit)

@@ -10,6 +10,9 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from cohort.learning.plan import TrainingPlan
 from cohort.models.member_layers import fast_weights, member_biases
 
+SGD_MOMENTUM = {"momentum_buffer"}
+ADAM = {"step", "exp_avg", "exp_avg_sq"}
+"""What these optimisers keep of each parameter."""
 FAST_LR_SCALE = 0.5
 """Learning rate of a batch ensemble's fast weights over that of the rest, as in the ODS paper's code."""
 
@@ -87,7 +90,7 @@ def saved_state(optimizer: Optimizer) -> dict[str, Any]:
 def load_state(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
     """Take over what was saved of each parameter; how it learns stays as this optimiser was built.
 
-    Raises ValueError if it is of other parameters.
+    Raises ValueError if it is of other parameters, or of another optimiser.
     """
     own = optimizer.state_dict()["param_groups"]
     groups = saved["param_groups"]
@@ -96,6 +99,17 @@ def load_state(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
             {**mine, "params": group["params"]} for mine, group in zip(own, groups, strict=True)
         ]
     optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
+    for parameter, of_one in optimizer.state.items():
+        _check_state(optimizer, parameter, of_one)
+
+
+def _check_state(optimizer: Optimizer, parameter: Any, of_one: Mapping[str, Any]) -> None:
+    known = ADAM if isinstance(optimizer, Adam) else SGD_MOMENTUM
+    shapes = {key: getattr(value, "shape", None) for key, value in of_one.items()}
+    of_parameter = getattr(parameter, "shape", None)
+    alike = all(shape == of_parameter for key, shape in shapes.items() if key != "step")
+    if shapes.keys() != known or not alike:
+        raise ValueError(f"the state of a parameter of shape {of_parameter} is {shapes}")
 
 
 def _build(groups: list[dict[str, Any]], plan: TrainingPlan, fused: bool | None) -> Optimizer:

@@ -8,8 +8,7 @@ from torch import nn
 from cohort.errors import ConfigError, did_you_mean
 from cohort.imports import one_line
 from cohort.models.families import ImageShape
-
-PREFIX = "timm:"
+from cohort.trust import TIMM
 
 
 def build_timm(spec: str, num_classes: int, image_shape: ImageShape, *, flag: str) -> nn.Module:
@@ -25,7 +24,7 @@ def build_timm(spec: str, num_classes: int, image_shape: ImageShape, *, flag: st
         )
     import timm
 
-    name = spec.removeprefix(PREFIX)
+    name = spec.removeprefix(TIMM)
     if not timm.is_model(name):
         hint = did_you_mean(name, timm.list_models())
         raise ConfigError(

@@ -12,7 +12,7 @@ from cohort.models.cut import candidates, default_places
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.factory import call_factory, check_network
 from cohort.models.families import ImageShape, build_own
-from cohort.models.from_timm import PREFIX, build_timm
+from cohort.models.from_timm import build_timm
 from cohort.models.from_torchvision import build_torchvision
 from cohort.models.member_layers import member_biases
 from cohort.models.members import MembersStudent
@@ -20,6 +20,7 @@ from cohort.models.multi_exit import MultiExit, multi_exit
 from cohort.models.normalised import Normalised
 from cohort.models.spec import Network, WithExits, WithMembers, parse_spec, shown
 from cohort.seeding import derive_seed
+from cohort.trust import TIMM, code_of
 
 PLACES_FLAG = {"--model": "--exits"}
 """Where the user names places, if not together with the network."""
@@ -73,7 +74,7 @@ def build_network(
         network = build_with_members(spec, num_classes, image_shape, flag=flag)
     elif not isinstance(spec, str):
         network = call_factory(spec, spec, num_classes, image_shape, flag=flag)
-    elif ":" in spec and not spec.startswith(PREFIX):
+    elif code_of(spec):
         factory = import_object(spec, flag)
         network = call_factory(factory, spec, num_classes, image_shape, flag=flag)
     else:
@@ -86,7 +87,7 @@ def build_network(
 
 def build_by_name(name: str, num_classes: int, image_shape: ImageShape, *, flag: str) -> nn.Module:
     """A network that this package, torchvision or timm has; raises ConfigError if none of them."""
-    if name.startswith(PREFIX):
+    if name.startswith(TIMM):
         return build_timm(name, num_classes, image_shape, flag=flag)
     own = build_own(name, num_classes, image_shape, flag=flag)
     return own or build_torchvision(name, num_classes, image_shape, flag=flag)

@@ -7,10 +7,12 @@ renamed: a run killed at any moment leaves the previous checkpoint as the newest
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cohort import formats
 from cohort.config_file import from_values
@@ -19,6 +21,8 @@ from cohort.files import sync_directory
 from cohort.learning.learner import Files
 
 MANIFEST = "manifest.json"
+FILE_NAME = re.compile(r"[0-9]+/[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
+"""Of a student's files, so that a manifest leads nowhere else."""
 
 
 @dataclass
@@ -51,6 +55,8 @@ class Checkpoint:
     files: Mapping[str, str]
     """sha256 of each file, by its path below the checkpoint's folder."""
     progress: Progress
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """The keys of the config that no run may change; none where a version that sealed none wrote it."""
 
     def load(self, student: int) -> Files:
         """The files of one student, as its learner snapshot them."""
@@ -69,17 +75,27 @@ class Checkpoint:
 
 
 def write_checkpoint(
-    root: Path, step: int, snapshots: Iterable[tuple[int, Files]], *, progress: Progress, keep: int
+    root: Path,
+    step: int,
+    snapshots: Iterable[tuple[int, Files]],
+    *,
+    progress: Progress,
+    keep: int,
+    settings: Mapping[str, Any] | None = None,
 ) -> Checkpoint:
     """Write ``root/step_XXXXXXXX`` and remove all but the ``keep`` newest.
 
-    ``snapshots`` gives (student, files) one at a time, so one student's state is in memory at once.
+    ``snapshots`` gives (student, files) one at a time, so one student's state is in memory at once;
+    ``settings`` are kept with them. The folder of ``root`` must be there: it is not made again.
     Raises OSError, and leaves what was there, if it cannot be written.
     """
     final = root / _name(step)
     partial = root / f".{final.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
+    settings = dict(settings or {})
     try:
+        root.mkdir(exist_ok=True)
+        partial.mkdir()
         students, digests = _write_files(partial, snapshots)
         manifest = {
             formats.KEY: formats.MANIFEST,
@@ -87,6 +103,7 @@ def write_checkpoint(
             "students": students,
             "files": digests,
             "progress": asdict(progress),
+            "settings": settings,
         }
         _write_synced(partial / MANIFEST, json.dumps(manifest, indent=1).encode())
     except OSError:
@@ -96,7 +113,7 @@ def write_checkpoint(
     os.replace(partial, final)
     sync_directory(root)
     _remove_others(root, final, keep)
-    return Checkpoint(final, step, tuple(students), digests, progress)
+    return Checkpoint(final, step, tuple(students), digests, progress, settings)
 
 
 def newest_checkpoint(root: Path) -> Checkpoint | None:
@@ -124,7 +141,8 @@ def _read(path: Path) -> Checkpoint | None:
         raise
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
-    return checkpoint if path.name == _name(checkpoint.step) and checkpoint.students else None
+    fits = path.name == _name(checkpoint.step) and all(map(FILE_NAME.fullmatch, checkpoint.files))
+    return checkpoint if fits and checkpoint.students else None
 
 
 def _write_files(
@@ -141,7 +159,7 @@ def _write_files(
 
 
 def _write_synced(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)  # without parents: a folder that was removed is not made again
     with path.open("wb") as file:
         file.write(content)
         file.flush()

@@ -8,8 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cohort.config import RunConfig
+from cohort.config_file import ONLY, plain_values, read_config
+from cohort.errors import ConfigError
+from cohort.invocation import as_argument, command_line
+from cohort.trust import names_code
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cohort.data.dataset import ImageDataset
     from cohort.run.ready import Run
 
@@ -51,6 +57,19 @@ class Command(Generic[Config]):
         """
         run: Run = self._module().prepare(config, dataset)
         return run
+
+    def check_own(self, config: "Path") -> None:
+        """Raise ConfigError if a run's config.yaml is of no run: an empty one would mean all defaults."""
+        if not ONLY.keys() & read_config(config).keys():
+            raise ConfigError(
+                f"{config} is of no run of {command_line(self.name)}: it has none of {', '.join(ONLY)}"
+            )
+
+    def to_resume(self, config: Config, run_dir: object) -> str:
+        """The command line that goes on with a run of a config, trusting the code that it trusted."""
+        trusts = config.trust_code or names_code(plain_values(config))
+        words = ("--resume", as_argument(run_dir), *("--trust-code",) * trusts)
+        return command_line(self.name, *words)
 
     def _module(self) -> Any:
         return importlib.import_module(self.home)

@@ -1,13 +1,13 @@
 """``data.json`` in a run's folder: what the run read, for whoever goes on with it or looks again."""
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from cohort import formats
+from cohort.cards import read_json
 from cohort.data.dataset import QUERY, ImageDataset, Search, Split
 from cohort.errors import ConfigError
 from cohort.files import atomic_write, to_json
@@ -80,20 +80,11 @@ def read_data_card(folder: RunFolder) -> DataCard | None:
     """
     file = folder.data
     try:
-        fields = json.loads(file.read_bytes())
-        formats.check_format(fields, formats.DATA, file)
-        return _READER.validate_python(fields)
+        return read_json(file, _READER, formats.DATA, "a run's data")
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        (key, *_), said = error.errors()[0]["loc"] or ("it",), error.errors()[0]["msg"]
-        raise ConfigError(f"{file} does not describe a run's data: {key}: {said}") from error
-    except ConfigError:
-        raise
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise ConfigError(f"{file} does not describe a run's data: {error}") from error
 
 
 def changes(folder: RunFolder, dataset: ImageDataset) -> tuple[str, ...]:

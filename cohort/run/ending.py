@@ -36,16 +36,20 @@ class Training(Protocol):
 def conclude(owner: Owner, training: Training) -> dict[str, Any]:
     """Train and write down how it ended; returns the summary.
 
-    Raises RunError, after writing a summary with status ``failed``, if the run failed.
+    Raises RunError, after writing a summary with status ``failed``, if the run failed; nothing is
+    written if its folder is gone.
     """
     try:
         finished = training.train()
+        owner.folder.check_kept()
         summary = _head(owner, training, "finished" if finished else "interrupted")
         if finished:
             summary |= training.finish()
             _tell_starts(summary["students"], owner.folder)
         owner.folder.write_summary(summary)
+        owner.folder.check_kept()
     except Exception as error:
+        owner.folder.check_kept()  # whatever failed, if it is gone, failed of that
         reason = _write_reason(owner.folder, error)
         with contextlib.suppress(OSError):  # a full disk, which may be what the run failed of
             failed = _head(owner, training, "failed")

@@ -16,6 +16,7 @@ from cohort.data.registry import load_dataset
 from cohort.errors import ConfigError
 from cohort.learning.student_files import ModelCard, read_card, trained_student
 from cohort.run.folder import RunFolder
+from cohort.trust import TRUST, refuse_keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,10 @@ class RunData(DataConfig):
     choose: tuple[int, ...] | None = None
     """Their numbers, in order; None: all."""
 
+    def refuse_code(self, folder: RunFolder, trust_code: bool) -> None:
+        """Raise ConfigError if the data are made by code that the config names, unless it is trusted."""
+        refuse_keys({"dataset": self.dataset}, folder.config, {TRUST: trust_code})
+
 
 class LoadedRun(NamedTuple):
     """A run's students in evaluation mode, its data, and the name of its folder."""
@@ -38,6 +43,8 @@ class LoadedRun(NamedTuple):
     dataset: ImageDataset
     name: str
     folder: RunFolder
+    trust_code: bool
+    """Whether the code that its files name may be run."""
 
     @property
     def student(self) -> nn.Module:
@@ -45,30 +52,34 @@ class LoadedRun(NamedTuple):
         return self.students[0]
 
 
-def load_run(run_dir: str | Path, data_root: str | None = None) -> LoadedRun:
+def load_run(
+    run_dir: str | Path, data_root: str | None = None, *, trust_code: bool = False
+) -> LoadedRun:
     """Read the students and the data of a finished run; raises as ``load_students`` does."""
-    students, dataset = load_students(run_dir, data_root)
+    students, dataset = load_students(run_dir, data_root, trust_code=trust_code)
     modules = tuple(module for _, _, module in students)
     folder = RunFolder(run_dir)
-    return LoadedRun(modules, dataset, folder.path.resolve().name, folder)
+    return LoadedRun(modules, dataset, folder.path.resolve().name, folder, trust_code)
 
 
 def load_students(
-    run_dir: str | Path, data_root: str | None = None
+    run_dir: str | Path, data_root: str | None = None, *, trust_code: bool = False
 ) -> tuple[list[tuple[int, str, nn.Module]], ImageDataset]:
     """Number, network and module of every student of a finished run of any kind, and its data.
 
     ``data_root`` says where the data lie now, if elsewhere; their labels are as the students count
     their classes. Raises ConfigError if the folder holds no trained students, or the data are not
-    there, or are of other classes.
+    there, or are of other classes, or if one of them is code of which ``trust_code`` is not said.
     """
     folder = RunFolder.open(run_dir)
     found = student_folders(folder)
     config = read_run_data(folder, data_root)
     cards = {number: read_card(path) for number, path in found.items()}
     students: list[tuple[int, str, nn.Module]] = [
-        (number, cards[number].network, trained_student(path)) for number, path in found.items()
+        (number, cards[number].network, trained_student(path, trust_code=trust_code))
+        for number, path in found.items()
     ]
+    config.refuse_code(folder, trust_code)
     dataset = load_dataset(config, config.seed)
     if isinstance(dataset.test, Search):  # whose people no network learned
         return students, dataset
@@ -86,11 +97,11 @@ def _common_classes(cards: Mapping[int, ModelCard], folder: RunFolder) -> tuple[
     return first
 
 
-def load_teachers(folder: RunFolder) -> tuple[nn.Module, ...]:
+def load_teachers(folder: RunFolder, *, trust_code: bool = False) -> tuple[nn.Module, ...]:
     """The networks that taught a run, in evaluation mode and in the order of its members.
 
     Raises ConfigError if its config names no run of teachers, or that run has not these students, or
-    they know other classes than the run's own.
+    they know other classes than the run's own, or are of code that is not trusted.
     """
     config, file = read_run_data(folder, None), folder.config
     if config.teachers is None:
@@ -111,7 +122,7 @@ def load_teachers(folder: RunFolder) -> tuple[nn.Module, ...]:
             f"{file} names teachers: {config.teachers}, but they know other classes now, or in another "
             f"order, than the students of {folder.path}"
         )
-    return tuple(trained_student(found[number]) for number in chosen)
+    return tuple(trained_student(found[number], trust_code=trust_code) for number in chosen)
 
 
 def student_folders(folder: RunFolder) -> dict[int, Path]:
@@ -159,8 +170,10 @@ def students_of(run_dir: str, flag: str, or_else: str = "") -> dict[int, Path]:
 
 
 def read_run_data(folder: RunFolder, data_root: str | None) -> RunData:
-    """What a run's config says of its data and teachers."""
+    """What a run's config says of its data and teachers. Raises ConfigError if it says nothing of data."""
     known = {field.name for field in dataclasses.fields(RunData)}
     values = {key: value for key, value in read_config(folder.config).items() if key in known}
+    if "dataset" not in values:  # an empty one would mean the default
+        raise ConfigError(f"{folder.config} is of no run: it has no key 'dataset'")
     config = validate(values, RunData, {}, folder.config)
     return config if data_root is None else dataclasses.replace(config, data_root=data_root)

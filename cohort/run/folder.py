@@ -5,21 +5,50 @@
 
 import contextlib
 import errno
-import json
 import os
 import shlex
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Literal, Self
 
-from cohort.errors import ConfigError
+from pydantic import ConfigDict, TypeAdapter
+
+from cohort import formats
+from cohort.cards import read_fields
+from cohort.errors import ConfigError, RunError
 from cohort.files import atomic_write, lock, to_json
 from cohort.invocation import as_argument
 
 ROOM_INSIDE = 200
 """Characters that a path in the folder of a run has at most."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """What whoever reads a summary takes for granted in a student's line."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True)
+
+    student: int
+    weights_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What whoever reads a summary takes for granted."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True)
+
+    status: Literal["finished", "interrupted", "failed"]
+    students: list[Line] = field(default_factory=list)
+    dropped: list[int] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+_READER = TypeAdapter(Summary)
 
 
 class RunFolder:
@@ -32,6 +61,7 @@ class RunFolder:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        self._held: os.stat_result | None = None
 
     @classmethod
     def create(cls, path: Path | str) -> Self:
@@ -86,6 +116,7 @@ class RunFolder:
             ConfigError: if another process does.
         """
         directory = os.open(self.path, os.O_RDONLY)
+        self._held = os.fstat(directory)
         try:
             if not lock(directory):
                 raise ConfigError(
@@ -93,7 +124,31 @@ class RunFolder:
                 )
             yield
         finally:
+            self._held = None
             os.close(directory)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the folder that is held is still where it was, with what the run put there first.
+
+        A disk that does not answer is no folder that went.
+        """
+        assert self._held is not None, "nobody holds the folder"
+        try:
+            there = os.path.samestat(self.path.stat(), self._held)
+            return there and self.config.exists() and self.metrics.exists()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+
+    def check_kept(self) -> None:
+        """Raise RunError if the folder was removed under the run, or moved, wholly or in part."""
+        if not self.is_kept:
+            raise RunError(
+                f"{self.path} was removed or moved while its run was going on, and the run with it; if it "
+                "lies elsewhere now, --resume it there, or else start again with another --run-dir"
+            )
 
     @property
     def config(self) -> Path:
@@ -140,16 +195,11 @@ class RunFolder:
             ConfigError: if the run has not written one, or it cannot be read.
         """
         try:
-            summary: Any = json.loads(self.summary.read_bytes())
+            return read_fields(self.summary, _READER, formats.SUMMARY, "how a run ended")
         except FileNotFoundError as error:
             raise ConfigError(f"{self.path} has no summary.json: its run has not ended") from error
         except OSError as error:
             raise ConfigError(f"{self.summary} cannot be read: {error.strerror}") from error
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{self.summary} is not valid JSON: {error}") from error
-        if not isinstance(summary, dict):
-            raise ConfigError(f"{self.summary} must hold keys and values")
-        return summary
 
 
 def is_occupied(path: Path) -> bool:

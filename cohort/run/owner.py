@@ -26,6 +26,7 @@ class Owner:
         asked: whether somebody asked the run to stop.
         watcher: told of checkpoints, and may stop the run too.
         start: the weights that students of a new run start from, if not from random numbers.
+        settings: the keys of the config that no run may change, kept with each checkpoint.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Owner:
         asked: Callable[[], bool],
         watcher: Watcher,
         start: Mapping[int, Pretrained] | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = folder
         self.journal = journal
@@ -49,6 +51,7 @@ class Owner:
         self._asked = asked
         self._watcher = watcher
         self.start = start or {}
+        self._settings = settings or {}
 
     @property
     def step(self) -> int:
@@ -61,16 +64,27 @@ class Owner:
         return self.progress.wall_seconds + self.journal.elapsed
 
     def stopping(self) -> bool:
-        """Whether the run is to end here, with a checkpoint."""
+        """Whether the run is to end here, with a checkpoint. Raises RunError if its folder is gone."""
+        self.folder.check_kept()
         return self._asked() or self._watcher.stopping()
 
     def save(self, step: int, snapshots: Iterable[tuple[int, Files]]) -> None:
-        """Write a checkpoint of ``step`` steps done, from (student, files) one at a time."""
+        """Write a checkpoint of ``step`` steps done, from (student, files) one at a time.
+
+        Raises RunError if the run's folder is gone.
+        """
+        self.folder.check_kept()
         progress = copy.deepcopy(self.progress)
         progress.wall_seconds = self.wall_seconds
         self.checkpoint = write_checkpoint(
-            self.folder.checkpoints, step, snapshots, progress=progress, keep=self._keep
+            self.folder.checkpoints,
+            step,
+            snapshots,
+            progress=progress,
+            keep=self._keep,
+            settings=self._settings,
         )
+        self.folder.check_kept()
         self._watcher.saved(step, self.plan.total_steps)
 
     def fresh(self, student: int, files: Files) -> Files:

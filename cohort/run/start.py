@@ -10,11 +10,10 @@ from typing import Any
 from torch import nn
 
 from cohort.config import RunConfig, flag
-from cohort.config_file import load_config, plain, to_yaml
+from cohort.config_file import load_config, plain, sealed, to_yaml
 from cohort.errors import ConfigError
 from cohort.files import atomic_write
 from cohort.invocation import as_argument
-from cohort.learning.learner import Learner
 from cohort.learning.student_files import load_student, own_factory
 from cohort.models.spec import Network
 from cohort.run.checkpoint import Checkpoint, newest_checkpoint
@@ -27,6 +26,7 @@ from cohort.run.journal import Journal, OnStep
 from cohort.run.owner import Owner
 from cohort.run.pretrained import notices, write_report
 from cohort.run.ready import Run
+from cohort.run.restoring import check_sealed
 from cohort.run.same_classes import with_its_classes
 from cohort.run.watcher import Nobody, Watcher
 
@@ -40,6 +40,8 @@ class Result:
     """What summary.json holds."""
     networks: tuple[Network, ...]
     """Of the students, as the config had them."""
+    to_resume: str
+    """The command line that goes on with it, if it was interrupted."""
     alone: "Result | None" = None
     """The same students trained without teacher, if a cohort's config asked for a baseline."""
 
@@ -52,7 +54,8 @@ class Result:
     def student(self, number: int = 0) -> nn.Module:
         """A trained student in evaluation mode; see ``load_student``."""
         folder = RunFolder(self.run_dir).student(number)
-        return load_student(folder, own_factory(self.networks[number]))
+        own = own_factory(self.networks[number])
+        return load_student(folder, own, trust_code=True)  # it was trained here
 
 
 def start_run(
@@ -100,7 +103,7 @@ def resume_run(
 
     ``given`` holds the keys to extend, which must be among the config's ``EXTENDABLE``; the other
     arguments are those of ``start_run``. Raises as that does, and ConfigError for a folder without
-    a valid checkpoint.
+    a valid checkpoint, or whose config names code that is neither among ``given`` nor trusted by it.
     """
     folder = RunFolder.open(run_dir)
     checkpoint = newest_checkpoint(folder.checkpoints)
@@ -110,7 +113,10 @@ def resume_run(
             f"start the run again with {shlex.join(['--config', as_argument(folder.config)])} and another "
             "--run-dir"
         )
-    config = extend(load_config(folder.config, command.config), given, str(run_dir))
+    command.check_own(folder.config)
+    config = load_config(folder.config, command.config, given)
+    check_sealed(config, checkpoint, folder)
+    config = extend(config, given, str(run_dir))
     config = dataclasses.replace(config, run_dir=str(run_dir))
     # Resolved once more: it may be the teachers that were given anew.
     config = command.resolve(config)
@@ -166,9 +172,11 @@ def _train(
                     asked=interruption.requested,
                     watcher=watcher or Nobody(),
                     start=start,
+                    settings=sealed(ready.config),
                 )
                 summary = conclude(owner, ready.training(owner))
-        result = Result(folder.path, summary, run.networks)
+        to_resume = command.to_resume(config, folder.path)
+        result = Result(folder.path, summary, run.networks, to_resume)
         return _with_baseline(command, run, result, on_step, verbose)
 
 
@@ -225,19 +233,6 @@ def _check_extends(checkpoint: Checkpoint, run: Run) -> None:
             f"--resume {run.config.run_dir}: {checkpoint.step} steps are done, but --epochs and "
             f"--steps now allow {run.plan.total_steps}; they can only extend the run"
         )
-
-
-def check_restores(
-    checkpoint: Checkpoint, student: int, learner: Learner, run_dir: str | None
-) -> None:
-    """Raise ConfigError if a checkpoint is not of this learner; else it is restored."""
-    try:
-        learner.restore(checkpoint.load(student))
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise ConfigError(
-            f"--resume {run_dir}: the weights in {checkpoint.path} are of another network, or another "
-            f"optimizer, than {run_dir}/config.yaml names; put there what was trained"
-        ) from error
 
 
 def write_config(folder: RunFolder, config: RunConfig) -> None:

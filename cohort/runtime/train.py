@@ -11,6 +11,7 @@ import torch
 
 from cohort.data.dataset import ImageDataset, Search
 from cohort.data.registry import dataset_label, load_dataset
+from cohort.errors import ConfigError
 from cohort.imports import written_name
 from cohort.learning.build import build_learner, student_for
 from cohort.learning.measuring import Measuring, check_measurable
@@ -21,7 +22,7 @@ from cohort.reporting.tensorboard import summary_writer
 from cohort.run.checkpoint import Checkpoint
 from cohort.run.owner import Owner
 from cohort.run.ready import Ready, Run
-from cohort.run.start import check_restores
+from cohort.run.restoring import check_restores
 from cohort.runtime.assembly import Ingredients, assemble, check_fits_here, parameters_of, session
 from cohort.runtime.assembly import check_here as check_here
 from cohort.runtime.cohort import Cohort
@@ -36,18 +37,29 @@ class CohortRun(Ingredients, Run):
     """A cohort's config, and what it leads to before any process is started."""
 
     def check_restores(self, checkpoint: Checkpoint) -> None:
-        """Restore one student of each network, for the others are alike."""
-        students = {self.networks[k]: k for k in checkpoint.students}
-        for network, student in students.items():
+        """Restore every student, those of one network one after another into one learner."""
+        self._check_known(checkpoint)
+        for network in dict.fromkeys(self.networks[k] for k in checkpoint.students):
+            students = [k for k in checkpoint.students if self.networks[k] == network]
             learner = build_learner(
                 network,
                 self.plan,
                 self.dataset,
                 self.objective,
-                student=student,
+                student=students[0],
                 device=torch.device("cpu"),
             )
-            check_restores(checkpoint, student, learner, self.config.run_dir)
+            for student in students:
+                check_restores(checkpoint, student, learner, self.config.run_dir)
+
+    def _check_known(self, checkpoint: Checkpoint) -> None:
+        """Raise ConfigError for students that the cohort does not have."""
+        for student in checkpoint.students:
+            if student not in range(self.config.k):
+                raise ConfigError(
+                    f"--resume {self.config.run_dir}: {checkpoint.path} has a student {student}, but "
+                    f"{self.config.run_dir}/config.yaml has k: {self.config.k}; put there what was trained"
+                )
 
     def student(self, number: int) -> Normalised:
         """A student at step 0."""

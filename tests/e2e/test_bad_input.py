@@ -280,7 +280,7 @@ def test_resuming_with_another_network_in_the_config(refused, run_dir):
     text = (run_dir / "config.yaml").read_text()
     (run_dir / "config.yaml").write_text(text.replace("resnet8", "resnet20"))
     line = refused("--resume", run_dir, "--epochs", 3)
-    check_says(line, f"--resume {run_dir}", "step_00000004", "of another network", "config.yaml")
+    check_says(line, f"{run_dir}/config.yaml has students: 'resnet20'", "with 'resnet8'; put that")
 
 
 def test_config_and_resume(refused, run_dir):

@@ -115,7 +115,7 @@ def test_networks(refused, flags, words):
 
 
 def test_the_teachers_network_may_be_none_for_a_batch_ensemble(refused):
-    line = refused("--teachers", "scaled")
+    line = refused("--teachers", "scaled", "--trust-code")
     check_says(line, "--model cannot be a batch ensemble", "'scale'", "a Scale")
 
 
@@ -166,7 +166,7 @@ def test_teachers_that_do_not_fit(refused, flags, words):
     [
         ("summary.json", '"finished"', '"interrupted"', ["ensemble", "interrupted", "--resume"]),
         ("summary.json", '"finished"', '"failed"', ["--teachers ensemble", "is failed"]),
-        ("summary.json", "{", "", ["ensemble/summary.json is not valid JSON"]),
+        ("summary.json", "{", "", ["ensemble/summary.json does not describe how a run ended"]),
         ("config.yaml", "validation: 40", "validation: many", ["config.yaml", "'validation'"]),
         ("config.yaml", "dataset: digits", "dataset: [", ["ensemble/config.yaml is not YAML"]),
         ("students/1/model.json", "resnet8", "resnet7", ["students/1/model.json", "'resnet7'"]),
@@ -227,7 +227,11 @@ def test_resuming_with_flags_that_contradict(resuming_refused, flags, words):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("model: resnet8", "model: wrn_10_1", ["step_00000006 are of another network"]),
+        (
+            "model: resnet8",
+            "model: wrn_10_1",
+            ["ods/config.yaml has model: 'wrn_10_1'", "'resnet8'"],
+        ),
         ("workers: 0", "worker: 0", ["ods/config.yaml", "unknown key 'worker'", "'workers'"]),
     ],
 )

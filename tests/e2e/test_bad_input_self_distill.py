@@ -156,7 +156,7 @@ def test_a_teacher_that_does_not_fit(refused, here, teacher, words):
     [
         ("summary.json", '"finished"', '"interrupted"', ["--teacher byot", "is interrupted"]),
         ("summary.json", '"finished"', '"failed"', ["--teacher byot", "is failed", "--resume"]),
-        ("summary.json", "{", "", ["byot/summary.json is not valid JSON"]),
+        ("summary.json", "{", "", ["byot/summary.json does not describe how a run ended"]),
         ("students/0/model.json", "resnet8", "resnet19", ["model.json is 'resnet19'"]),
         ("students/0/model.json", "resnet8", "resnet20", ["model.safetensors cannot be loaded"]),
         ("students/0/model.json", "resnet8", "<lambda>", ["--teacher byot", "<lambda>", "import"]),
@@ -199,7 +199,7 @@ def test_a_teacher_with_damaged_or_missing_files(refused, here):
             [f"--model is '{SILENT}'", "name places by --exits", "body.0"],
         ),
         (
-            ["--method", "fitnet", "--teacher", "silent"],
+            ["--method", "fitnet", "--teacher", "silent", "--trust-code"],
             ["--teacher silent has a network", "--method kd"],
         ),
     ],
@@ -234,8 +234,12 @@ def test_resuming_with_flags_that_contradict(resuming_refused, here, flags, word
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("model: resnet8", "model: resnet20", ["step_00000004 are of another network"]),
-        ("exits: null", "exits: stages.0", ["step_00000004 are of another network"]),
+        (
+            "model: resnet8",
+            "model: resnet20",
+            ["byot/config.yaml has model: 'resnet20'", "'resnet8'"],
+        ),
+        ("exits: null", "exits: stages.0", ["byot/config.yaml has exits: 'stages.0'", "None"]),
         ("method: byot", "method: dsn", ["byot/config.yaml", "--alpha is 0.3"]),
         ("workers: 0", "worker: 0", ["byot/config.yaml", "unknown key 'worker'", "'workers'"]),
     ],

@@ -33,17 +33,16 @@ def run(tmp_path_factory):
 def test_the_run_writes_down_where_the_exits_are(run):
     names = [student["model"] for student in run.summary["students"]]
     assert names == [f"{TINY}=body.0/body.1", "resnet8+exits=stages.0"]
-    evaluation = evaluate_run(run.run_dir)
+    evaluation = evaluate_run(run.run_dir, trust_code=True)
     exits = [student.pop("exits") for student in evaluation.summary["students"]]
     assert evaluation.summary["students"] == run.summary["students"]
     assert [[line["place"] for line in lines] for lines in exits] == [
         ["body.0", "body.1", None],
         ["stages.0", None],
     ]
-    assert [load_student(run.run_dir / "students" / str(k)).network.num_exits for k in (0, 1)] == [
-        3,
-        2,
-    ]
+    folders = [run.run_dir / "students" / str(k) for k in (0, 1)]
+    loaded = [load_student(folder, trust_code=True) for folder in folders]
+    assert [student.network.num_exits for student in loaded] == [3, 2]
 
 
 def script(monkeypatch, *arguments):
@@ -67,7 +66,10 @@ def test_the_script_exports_an_exit_of_a_student(run, tmp_path, monkeypatch, cap
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--exit", "9", "--format", "onnx"], "--exit is 9; the network has exits 1 to 3"),
+        (
+            ["--exit", "9", "--format", "onnx", "--trust-code"],
+            "--exit is 9; the network has exits 1 to 3",
+        ),
         (["--exit", "one", "--format", "onnx"], "argument --exit: invalid int value: 'one'"),
         (["--format", "tf"], "--format is 'tf'; it must be safetensors, torch_export or onnx"),
         (["--format", "onnx", "--student", "5"], "--student is 5, but"),

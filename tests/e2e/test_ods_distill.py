@@ -88,12 +88,12 @@ def test_interrupted_and_resumed_without_ray_it_is_the_same(
     code, out, err = here(*common, script=ODS_DISTILL)
     assert code == 130, out + err
     assert not fuse.exists()
-    assert f"ods_distill.py --resume {run_dir}" in out
+    assert f"ods_distill.py --resume {run_dir} --trust-code\n" in out
     assert "Traceback" not in out + err
     assert summary_of(run_dir)["status"] == "interrupted"
     assert 0 < summary_of(run_dir)["steps"] < undisturbed.summary["steps"]
 
-    code, out, err = here("--resume", run_dir, script=ODS_DISTILL)
+    code, out, err = here("--resume", run_dir, "--trust-code", script=ODS_DISTILL)
     assert (code, err) == (0, ""), out + err
     summary = summary_of(run_dir)
     assert hash_of(summary) == hash_of(undisturbed.summary)
@@ -136,7 +136,7 @@ def test_what_a_run_leaves_behind(undisturbed):
     assert [line["size"] for line in summary["teachers"]] == [1, 2]
     assert 1 <= student["dee"] <= 2
     for folder in ("students/0", "students/0/best"):
-        loaded = load_student(undisturbed.run_dir / folder)
+        loaded = load_student(undisturbed.run_dir / folder, trust_code=True)
         assert isinstance(loaded, MembersStudent)
         posterior = loaded(torch.rand(3, 1, 8, 8)).exp().sum(1)
         assert posterior.tolist() == pytest.approx([1] * 3, rel=1e-5)
@@ -146,14 +146,14 @@ def test_the_config_repeats_the_run(undisturbed, tmp_path, monkeypatch):
     """From another directory, to the same weights."""
     file = undisturbed.run_dir / "config.yaml"
     monkeypatch.chdir(tmp_path)
-    given = ("--config", file, "--run-dir", "again")
+    given = ("--config", file, "--trust-code", "--run-dir", "again")
     code, out, err = here(*given, script=ODS_DISTILL)
     assert (code, err) == (0, ""), out + err
     assert hash_of(summary_of(tmp_path / "again")) == hash_of(undisturbed.summary)
 
 
 def test_evaluate_gives_the_summary_s_numbers(undisturbed):
-    code, out, err = here(undisturbed.run_dir, script="evaluate.py")
+    code, out, err = here(undisturbed.run_dir, "--trust-code", script="evaluate.py")
     assert (code, err) == (0, ""), out + err
     (student,) = undisturbed.summary["students"]
     (line,) = [line for line in out.splitlines() if f"{STUDENT}+members=2" in line]
@@ -162,7 +162,7 @@ def test_evaluate_gives_the_summary_s_numbers(undisturbed):
 
 def test_analyse_finds_members_and_teachers(undisturbed, tmp_path):
     output = tmp_path / "out"
-    what = ("--analyses", "diversity,jacobian", "--examples", 16, "--draws", 2)
+    what = ("--analyses", "diversity,jacobian", "--examples", 16, "--draws", 2, "--trust-code")
     code, out, err = here(undisturbed.run_dir, *what, "--output", output, script="analyse.py")
     assert (code, err) == (0, ""), out + err
     assert len(list(output.iterdir())) >= 2

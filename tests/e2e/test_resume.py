@@ -20,6 +20,7 @@ FLAGS = [
 ]
 HERE = ("--exchange", "in_process")
 ON_RAY = ("--exchange", "object_store")
+TRUSTED = ("--trust-code",)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -75,14 +76,14 @@ def test_terminated_interrupted_and_killed(undisturbed, ray_of_four, here, tmp_p
     assert stop_at(start(*FLAGS, *HERE, "--run-dir", run_dir), run_dir, 3, signal.SIGTERM) == 130
     assert summary_of(run_dir)["status"] == "interrupted"
 
-    step, process = more(run_dir), start("--resume", run_dir, *ON_RAY)
+    step, process = more(run_dir), start("--resume", run_dir, *TRUSTED, *ON_RAY)
     wait_until(lambda: steps_done(run_dir) >= step or process.poll() is not None)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to Ray's processes as well
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, out + err
     assert err == "stopping after this step; a second signal stops at once\n"
     check_tells_nothing_of_ray(out, tmp_path)
-    assert f"--resume {run_dir}" in out
+    assert f"--resume {run_dir} --trust-code\n" in out
     summary = summary_of(run_dir)
     assert summary["status"] == "interrupted"
     saved = sorted((run_dir / "checkpoints").iterdir())[-1]
@@ -91,12 +92,12 @@ def test_terminated_interrupted_and_killed(undisturbed, ray_of_four, here, tmp_p
     address = ray.get_runtime_context().gcs_address
     step, moved = (
         more(run_dir),
-        start("--resume", run_dir, *ON_RAY, "--per-process", 2, "--address", address),
+        start("--resume", run_dir, *TRUSTED, *ON_RAY, "--per-process", 2, "--address", address),
     )
     assert stop_at(moved, run_dir, step, signal.SIGKILL) == -9
     wait_until(nobody_trains)  # a cluster that goes on has its cores back
 
-    code, out, err = here("--resume", run_dir, *HERE, "--address", "local", "--baseline")
+    code, out, err = here("--resume", run_dir, *TRUSTED, *HERE, "--address", "local", "--baseline")
     assert (code, err) == (0, ""), out + err
     assert hashes(summary_of(run_dir)) == undisturbed
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]

@@ -77,18 +77,18 @@ def test_killed_interrupted_and_resumed(undisturbed, tmp_path):
     assert not (run_dir / "summary.json").exists()
 
     step = steps_done(run_dir) + 15  # which only the run that goes on will record
-    process = start("--resume", run_dir, "--workers", 1, script=SELF_DISTILL)
+    process = start("--resume", run_dir, "--trust-code", "--workers", 1, script=SELF_DISTILL)
     wait_until(lambda: steps_done(run_dir) >= step or process.poll() is not None)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to Ray's processes as well
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, out + err
-    assert f"self_distill.py --resume {run_dir}" in out
+    assert f"self_distill.py --resume {run_dir} --trust-code\n" in out
     assert "Traceback" not in out + err
     assert summary_of(run_dir)["status"] == "interrupted"
     saved = sorted((run_dir / "checkpoints").iterdir())[-1]
     assert int(saved.name.removeprefix("step_")) == summary_of(run_dir)["steps"]
 
-    code, out, err = here("--resume", run_dir, "--workers", 0, script=SELF_DISTILL)
+    code, out, err = here("--resume", run_dir, "--trust-code", "--workers", 0, script=SELF_DISTILL)
     assert (code, err) == (0, ""), out + err
     assert re.search(r"everything is in", out)
     summary = summary_of(run_dir)

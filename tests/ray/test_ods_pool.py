@@ -44,6 +44,7 @@ def config(teachers, run_dir, **options):
     defaults = dict(  # noqa: C408
         teachers=teachers, model="tests.support.networks:dying", batch_size=32, steps=STEPS,
         checkpoint_every=5, log_every=1, threads=1, run_dir=run_dir and str(run_dir),
+        trust_code=True,
     )  # fmt: skip
     return OdsConfig(**{**defaults, **options})
 

@@ -121,7 +121,7 @@ def test_cohorts_share_nodes_and_one_that_asha_stops_gives_its_places_back(meeti
     assert (stopped["kind"], stopped["step"]) == ("stopped", 10)
     assert [row["step"] for row in history(hopeless)] == [10]
     shutil.copytree(hopeless, tmp_path / "copy")
-    gone_on = resume(tmp_path / "copy", given={"exchange": "in_process"})
+    gone_on = resume(tmp_path / "copy", given={"exchange": "in_process", "trust_code": True})
     assert gone_on.summary["steps"] == 40
     assert hashes(gone_on.run_dir) == undisturbed(hopeless, tmp_path / "undisturbed")
 

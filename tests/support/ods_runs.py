@@ -15,7 +15,9 @@ from tests.support.teacher_runs import deep_ensemble
 
 SMALL_NETWORK = "tests.support.teacher_runs:small"
 CPU = torch.device("cpu")
-SIZES = {"epochs": 2, "batch_size": 32, "threads": 1, "workers": 0, "log_every": 1}
+SIZES = {
+    "epochs": 2, "batch_size": 32, "threads": 1, "workers": 0, "log_every": 1, "trust_code": True
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def interrupted_at(step, run_dir, teachers):
 
 
 def networks(teachers):
-    return [load_student(f"{teachers}/students/{number}") for number in range(3)]
+    return [load_student(f"{teachers}/students/{number}", trust_code=True) for number in range(3)]
 
 
 def records_of(result, *phases):

@@ -124,12 +124,16 @@ def finished(tmp_path_factory):
 
 
 def test_another_order_measures_the_same(finished, monkeypatch):
-    told = evaluate_run(finished.run_dir).summary["students"]
+    told = evaluate_run(finished.run_dir, trust_code=True).summary["students"]
     in_another_order(monkeypatch)
-    again = evaluate_run(finished.run_dir).summary["students"]
+    again = evaluate_run(finished.run_dir, trust_code=True).summary["students"]
     assert again == told
     assert told[0]["test_accuracy"] > 0.5  # learned something that another order would spoil
-    assert load_run(finished.run_dir).dataset.classes == ("dark", "middle", "bright")
+    assert load_run(finished.run_dir, trust_code=True).dataset.classes == (
+        "dark",
+        "middle",
+        "bright",
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,14 +143,14 @@ def test_other_classes_are_not_evaluated(finished, names, monkeypatch):
     monkeypatch.setattr(f"{__name__}.GREYS", dict(zip(names, (40, 120, 210, 250), strict=False)))
     in_another_order(monkeypatch, *names)
     with pytest.raises(ConfigError, match=f"the run in {finished.run_dir} knows 3 classes"):
-        load_run(finished.run_dir)
+        load_run(finished.run_dir, trust_code=True)
 
 
 def test_a_run_goes_on_with_its_own_order(monkeypatch, tmp_path):
     whole = cohort(tmp_path / "whole", steps=6)
     cohort(tmp_path / "part", steps=3)
     in_another_order(monkeypatch)
-    part = resume(tmp_path / "part", given={"steps": 6})
+    part = resume(tmp_path / "part", given={"steps": 6, "trust_code": True})
     assert hashes(part) == hashes(whole)
     assert classes_in(part.run_dir) == ["dark", "middle", "bright"]
     assert part.summary["ensemble"] == whole.summary["ensemble"]
@@ -160,7 +164,7 @@ def test_a_run_does_not_go_on_with_other_classes(monkeypatch, tmp_path):
     monkeypatch.setattr(f"{__name__}.GREYS", {"a_dark": 40, "middle": 120, "b_bright": 210})
     in_another_order(monkeypatch, "a_dark", "b_bright", "middle")
     with pytest.raises(ConfigError) as caught:
-        resume(tmp_path / "run", given={"steps": 6})
+        resume(tmp_path / "run", given={"steps": 6, "trust_code": True})
     assert str(caught.value).startswith(
         f"--resume {tmp_path / 'run'}: the run knows 3 classes, and"
     )
@@ -174,7 +178,7 @@ def test_a_run_of_before_there_were_data_cards_is_as_its_students_say(monkeypatc
     whole = cohort(tmp_path / "whole", steps=6)
     (tmp_path / "run/data.json").unlink()
     in_another_order(monkeypatch)
-    assert hashes(resume(tmp_path / "run", given={"steps": 6})) == hashes(whole)
+    assert hashes(resume(tmp_path / "run", given={"steps": 6, "trust_code": True})) == hashes(whole)
 
 
 def test_a_student_learns_in_its_teachers_order(finished, monkeypatch, tmp_path):
@@ -190,14 +194,16 @@ def test_a_student_learns_in_its_teachers_order(finished, monkeypatch, tmp_path)
     assert hashes(other) == hashes(usual)
     assert classes_in(other.run_dir) == classes_in(usual.run_dir)
     in_another_order(monkeypatch, "middle", "bright", "dark")
-    again = resume(tmp_path / "other", given={"steps": 4})
+    again = resume(tmp_path / "other", given={"steps": 4, "trust_code": True})
     assert classes_in(again.run_dir) == classes_in(usual.run_dir)
 
 
 def test_an_ensemble_teaches_in_its_order(finished, monkeypatch, tmp_path):
     def taught(folder):
         values = {**SMALL, "student": "single", "workers": 0, "steps": 3}
-        config = OdsConfig(**values, teachers=str(finished.run_dir), run_dir=str(folder))
+        config = OdsConfig(
+            **values, trust_code=True, teachers=str(finished.run_dir), run_dir=str(folder)
+        )
         return ods_distill(config)
 
     usual = taught(tmp_path / "usual")
@@ -219,7 +225,14 @@ def test_teachers_of_other_classes_are_refused(finished, monkeypatch, tmp_path):
     with pytest.raises(
         ConfigError, match=r"--teachers .* knows 3 classes of greys, .*'white' only the data"
     ):
-        ods_distill(OdsConfig(**SMALL, teachers=str(finished.run_dir), run_dir=str(tmp_path / "b")))
+        ods_distill(
+            OdsConfig(
+                **SMALL,
+                trust_code=True,
+                teachers=str(finished.run_dir),
+                run_dir=str(tmp_path / "b"),
+            )
+        )
     assert list(tmp_path.iterdir()) == []
 
 

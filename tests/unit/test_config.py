@@ -62,6 +62,7 @@ FLAGS = {
     "--log-every": 10,
     "--tensorboard": False,
     "--run-dir": None,
+    "--trust-code": False,
     "--k": 2,
     "--gpus": None,
     "--per-process": None,
@@ -407,6 +408,7 @@ ANOTHER = {
     "capture": "off",
     "compile": True,
     "hang_after": 9.0,
+    "trust_code": True,
 }
 
 
@@ -472,7 +474,8 @@ def test_extending_is_checked_as_a_whole():
     ],
 )
 def test_yaml_round_trip(config, tmp_path):
-    assert load_config(write(tmp_path, to_yaml(config)), CohortConfig) == config
+    file = write(tmp_path, to_yaml(config))
+    assert load_config(file, CohortConfig, {"trust_code": True}) == config
 
 
 @given(
@@ -493,7 +496,8 @@ def test_yaml_round_trip_of_any(tmp_path_factory, config):
 
 def test_own_functions_are_written_by_name(tmp_path):
     config = CohortConfig(dataset=resolve, students=(extend, "resnet8"))
-    again = load_config(write(tmp_path, to_yaml(config)), CohortConfig)
+    file = write(tmp_path, to_yaml(config))
+    again = load_config(file, CohortConfig, {"trust_code": True})
     assert again.dataset == "cohort.runtime.config:resolve"
     assert again.students == ("cohort.run.start:extend", "resnet8")
     assert "students: <lambda>\n" in to_yaml(CohortConfig(students=lambda num_classes: None))

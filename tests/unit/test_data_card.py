@@ -73,7 +73,7 @@ def test_runs_of_older_versions_have_none(folder, dataset):
     [
         ("{", "does not describe a run's data"),
         ("[]", "does not describe a run's data"),
-        ('{"classes": []}', "does not describe a run's data: image_shape: "),
+        ('{"classes": []}', "does not describe a run's data: image_shape is missing"),
         ('{"format": 2}', "is of format 2, but this version"),
     ],
 )

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 import sys
+from functools import partial
 
 import onnxruntime
 import pytest
@@ -11,9 +12,9 @@ import torch
 from torch import nn
 
 from cohort.errors import ConfigError
-from cohort.learning.export import export_exit
+from cohort.learning import export, student_files
 from cohort.learning.learner import WEIGHTS_FILE, weights_bytes
-from cohort.learning.student_files import CARD_FILE, ModelCard, load_student
+from cohort.learning.student_files import CARD_FILE, ModelCard
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.member_layers import member_biases
 from cohort.models.normalised import Normalised
@@ -22,6 +23,8 @@ from cohort.run.finished import student_folder
 from tests.support.exits import Tiny
 
 SHAPE, MEAN, STD = (1, 8, 8), (0.25,), (0.5,)
+export_exit = partial(export.export_exit, trust_code=True)
+load_student = partial(student_files.load_student, trust_code=True)
 TINY = "tests.support.exits:Tiny+exits=body.0/body.1"
 MEMBERS = "tests.support.exits:Tiny+members=2"
 FORMATS = ["safetensors", "torch_export", "onnx"]

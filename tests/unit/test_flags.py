@@ -18,7 +18,7 @@ TRAINS = f"""{SHARED}
     --epochs --steps --batch-size --lr --weight-decay --decay-on --optimizer --lr-schedule
     --warmup-epochs --label-smoothing --clip-grad-norm --seed --precision --capture --compile --no-compile
     --pretrained --checkpoint-every --keep --eval-every --log-every --tensorboard --no-tensorboard --run-dir
-    --config --resume
+    --config --resume --trust-code --no-trust-code
     --threads --gpus --max-failures --address --hang-after
 """
 JOB = f"{TRAINS} --workers --batch-norm"
@@ -33,13 +33,15 @@ FLAGS = {
         --teachers --choose --student --model --members --init --method --perturbation --eta
         --ods-norm --alpha --tau --teacher-pool --stacked-teachers --no-stacked-teachers
     """,
-    "sweep": "-h --help --smoke --resume --study-dir --address --data-root",
-    "evaluate": "-h --help --data-root --ensemble-weights --latency --distance --ranking",
+    "sweep": "-h --help --smoke --resume --study-dir --address --data-root --trust-code",
+    "evaluate": """-h --help
+        --data-root --ensemble-weights --latency --distance --ranking --trust-code
+    """,
     "analyse": """-h --help
         --output --data-root --analyses --sigmas --relative --no-relative --draws --eta --tau
-        --norm --examples
+        --norm --examples --trust-code --no-trust-code
     """,
-    "export": "-h --help --exit --format --output --student",
+    "export": "-h --help --exit --format --output --student --trust-code",
     "bench exchange": f"""{SHARED} {BENCHMARK}
         --k --per-process --students --teacher --schedule --aggregate --wire --latency
         --warmup-rounds --steps-per-round --startup --no-startup

@@ -26,6 +26,7 @@ from tests.support.ods_runs import distilled as distilled
 from tests.support.ods_runs import teachers as teachers
 from tests.support.teacher_runs import deep_ensemble
 
+TRUSTED = {"trust_code": True}
 MEASURE = OdsJob.measure
 SCORES = ("accuracy", "nll", "brier", "ece")
 CALIBRATED = ("temperature", "cnll", "cbrier", "cece")
@@ -55,7 +56,7 @@ def prepared_keys(result):
 
 def of_split(result, split, weights="students/0"):
     """The members' log-posteriors over a split, by the loaded student."""
-    student = load_student(result.run_dir / weights)
+    student = load_student(result.run_dir / weights, trust_code=True)
     with torch.no_grad():
         logits = student.of_members(torch.from_numpy(split.images) / 255)
     return logits.double().log_softmax(2)
@@ -195,7 +196,7 @@ def test_the_best_is_kept_though_the_run_was_interrupted_after_it(
     replaying(monkeypatch, [0.3, 0.9])
     short = interrupted_at(8, tmp_path / "short", teachers)
     replaying(monkeypatch, [0.5, 0.4])
-    resumed = resume(short.run_dir)
+    resumed = resume(short.run_dir, given=TRUSTED)
     assert resumed.summary["best"]["step"] == 6
     assert resumed.summary["best"]["validation_accuracy"] == 0.9
     best, last = (
@@ -237,7 +238,7 @@ def test_self_distillation_keeps_its_best_too(tmp_path):
     assert best["step"] == first["step"]
     assert best["validation_accuracy"] == first["accuracy"]
     assert "dee" not in best
-    load_student(result.run_dir / "students/0/best")
+    load_student(result.run_dir / "students/0/best", trust_code=True)
 
 
 # Again, and again after an interruption
@@ -263,7 +264,7 @@ def test_the_same_run_twice_is_the_same(distilled, teachers, tmp_path):
 def test_resumed_it_ends_as_undisturbed(distilled, teachers, tmp_path, step):
     """Stopped within an epoch, or when all was done but not told."""
     short = interrupted_at(step, tmp_path / "run", teachers)
-    resumed = resume(short.run_dir)
+    resumed = resume(short.run_dir, given=TRUSTED)
     assert digest(resumed) == digest(distilled)
     assert records_of(resumed, "train") == records_of(distilled, "train")
     assert the_student(resumed) == the_student(distilled)
@@ -282,17 +283,17 @@ def test_a_checkpoint_is_tried_without_teachers(teachers, tmp_path, monkeypatch)
     assert built == []
     kept = safetensors.torch.load_file(run.run_dir / "students/0/model.safetensors")
     assert all(torch.equal(tried.network.state_dict()[name], kept[name]) for name in kept)
-    resume(run.run_dir, given={"steps": 6})
+    resume(run.run_dir, given={"steps": 6, **TRUSTED})
     assert built == [1]
 
 
 def test_other_teachers_on_resuming_must_fit(teachers, without_validation, tmp_path):
     run = job(tmp_path / "run", teachers, epochs=2, steps=3)
     with pytest.raises(ConfigError, match="--validation is 40"):
-        resume(run.run_dir, given={"teachers": without_validation, "steps": 6})
+        resume(run.run_dir, given={"teachers": without_validation, "steps": 6, **TRUSTED})
     two = deep_ensemble(tmp_path / "two", k=2, students=SMALL_NETWORK, validation=40, steps=1)
     with pytest.raises(ConfigError, match="--members is 3, but 2 students"):
-        resume(run.run_dir, given={"teachers": two, "steps": 6})
+        resume(run.run_dir, given={"teachers": two, "steps": 6, **TRUSTED})
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(teachers, tmp_path):

@@ -115,10 +115,12 @@ def test_read_summary_of_a_run_that_has_none(tmp_path):
     with pytest.raises(ConfigError, match=r"has no summary\.json"):
         RunFolder(tmp_path).read_summary()
     (tmp_path / "summary.json").write_text("{")
-    with pytest.raises(ConfigError, match="not valid JSON"):
+    with pytest.raises(ConfigError, match="does not describe how a run ended: Expecting"):
         RunFolder(tmp_path).read_summary()
     (tmp_path / "summary.json").write_text("[]")
-    with pytest.raises(ConfigError, match=r"summary\.json must hold keys and values"):
+    with pytest.raises(
+        ConfigError, match=r"summary\.json does not .*: it must hold keys and values"
+    ):
         RunFolder(tmp_path).read_summary()
     (tmp_path / "summary.json").unlink()
     (tmp_path / "summary.json").mkdir()

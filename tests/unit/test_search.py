@@ -177,9 +177,9 @@ def test_what_can_be_analysed():
     class Nowhere:
         config = "config.yaml"
 
-    run = LoadedRun((student,) * 3, dataset, "run", Nowhere())
+    run = LoadedRun((student,) * 3, dataset, "run", Nowhere(), trust_code=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cohort.analysis.analyse.load_teachers", lambda folder: ())
+        patch.setattr("cohort.analysis.analyse.load_teachers", lambda folder, trust_code: ())
         wants = lacking(run)
     reason = "test images of the classes that are learned"
     assert wants == dict.fromkeys(("separability", "early_exit", "diversity"), reason)

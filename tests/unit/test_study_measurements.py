@@ -167,7 +167,7 @@ def test_a_folder_without_config_is_new(tmp_path):
 def test_damage_is_told(tmp_path):
     run = write_run(tmp_path / "run", status="finished")
     (run / "summary.json").write_text("{")
-    with pytest.raises(ConfigError, match=r"summary\.json is not valid JSON"):
+    with pytest.raises(ConfigError, match=r"summary\.json does not describe how a run ended"):
         state_of(run)
     (run / "metrics.jsonl").write_text("x\n" + json.dumps(record(4, 0, 0.5)) + "\n")
     with pytest.raises(ConfigError, match="line 1"):

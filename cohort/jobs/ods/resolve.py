@@ -9,7 +9,7 @@ from cohort.data.recipes import fill_in, ods_recipe
 from cohort.errors import ConfigError
 from cohort.invocation import command_line
 from cohort.jobs.ods.config import OF_TEACHERS, OdsConfig
-from cohort.learning.student_files import read_card
+from cohort.learning.student_files import read_card, refuse_network
 from cohort.run.finished import RunData, read_run_data, students_of
 from cohort.run.folder import RunFolder
 
@@ -55,6 +55,8 @@ def teacher_folders(config: OdsConfig) -> list[Path]:
 def _with_data(config: OdsConfig, data: RunData) -> OdsConfig:
     """The data of the teachers' run, but where the user says otherwise."""
     if config.dataset == OF_TEACHERS:
+        assert config.teachers is not None
+        data.refuse_code(RunFolder(config.teachers), config.trust_code)
         inherited = {key: getattr(data, key) for key in INHERITED if getattr(config, key) is None}
         if inherited.get("data_seed", 0) is None:
             inherited["data_seed"] = data.seed
@@ -82,7 +84,10 @@ def check_validation(config: OdsConfig, data: RunData | None = None) -> None:
 
 
 def _common_network(config: OdsConfig, folders: list[Path]) -> str:
-    networks = {read_card(folder).network.partition("+")[0] for folder in folders}
+    cards = {folder: read_card(folder) for folder in folders}
+    for folder, card in cards.items():
+        refuse_network(card, folder, config.trust_code)
+    networks = {card.network.partition("+")[0] for card in cards.values()}
     if len(networks) > 1:
         raise ConfigError(
             f"--model is missing, and the teachers are of several networks, "

@@ -68,7 +68,10 @@ def prepare_job(config: OdsConfig, dataset: ImageDataset | None = None) -> OdsJo
     check_batch(plan, dataset)
     check_divides(config, plan, dataset)
     given = f"--teachers {config.teachers}"
-    teachers = tuple(read_student(folder, dataset, given) for folder in teacher_folders(config))
+    teachers = tuple(
+        read_student(folder, dataset, given, trust_code=config.trust_code)
+        for folder in teacher_folders(config)
+    )
     dataset = dataset.in_order_of(_classes(config, teachers))
     check_validation(config)
     _check_pool(config, len(teachers))

@@ -105,7 +105,8 @@ class SelfDistillJob(Job):
         exits = measured.pop("exits", None)
         if exits is None:
             return {}
-        student = trained_student(folder, own_factory(self.config.model))
+        own = own_factory(self.config.model)
+        student = trained_student(folder, own, trust_code=True)  # it was trained here
         assert isinstance(student, MultiExitStudent)
         by_exit = [
             {name: values[index] for name, values in exits.items()}

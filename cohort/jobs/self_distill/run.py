@@ -47,7 +47,7 @@ def prepare_job(
     check_batch(plan, dataset)
     check_divides(config, plan, dataset)
     if config.teacher is not None and teacher is None:
-        teacher = read_teacher(config.teacher, dataset)
+        teacher = read_teacher(config.teacher, dataset, trust_code=config.trust_code)
         dataset = dataset.in_order_of(teacher.card.classes)
     job = SelfDistillJob(config, dataset, plan, "", 0, teacher)
     student = job.student()

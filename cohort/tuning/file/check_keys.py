@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from cohort.config_file import names_of
+from cohort.trust import TRUST
 from cohort.tuning.axes import Axis, Cases, Choice, Grid, Zip, keys_of
 from cohort.tuning.commands import COMMANDS, CONFIGS, Command
 from cohort.tuning.file.check_metrics import CONCLUDED, EVALUATED
@@ -24,6 +25,7 @@ RESERVED = {
     "run_dir": "every trial has a folder in the study's",
     "address": "all trials join the study's cluster",
     "baseline": "the report's baseline is another point",
+    TRUST: "only who starts it can trust its file, by --trust-code",
     "balance": "all processes of a trial get as much, by its key 'resources'",
 }
 """Config keys that a study decides itself, and how."""

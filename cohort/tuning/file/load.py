@@ -1,7 +1,7 @@
 """The file of a study: read, checked, and written again. Imports neither torch nor ray."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import yaml
 from cohort import formats
 from cohort.config_file import names_of, read_keys
 from cohort.errors import ConfigError
+from cohort.trust import code_below, refuse_code
 from cohort.tuning.axes import Axis, written_axis
 from cohort.tuning.file.check import check_study
 from cohort.tuning.file.reading import Place, as_meant, check_keys, read_study
@@ -19,11 +20,12 @@ from cohort.tuning.study import PreparedRun, Study
 KEYS = tuple(name for name in names_of(Study) if name != "name")
 
 
-def load_study(path: str | Path, *, smoke: bool = False) -> Study:
+def load_study(path: str | Path, *, smoke: bool = False, trust_code: bool = False) -> Study:
     """A study from its YAML file, called like the file; ``smoke`` applies the section of that name.
 
     Raises:
-        ConfigError: naming the file and the key path, if anything in it cannot be done.
+        ConfigError: naming the file and the key path, if anything in it cannot be done, or it names
+            code, ``package.module:function``, and ``trust_code`` is not said.
     """
     place = Place(str(path))
     document = as_meant(read_keys(path, str(path), formats.STUDY), place)
@@ -39,7 +41,14 @@ def load_study(path: str | Path, *, smoke: bool = False) -> Study:
         report.setdefault("metrics", [document.get("metric")])
     study = read_study({**document, "name": name}, place)
     check_study(study, place)
+    for code in code_in_study(study):
+        refuse_code(place, code, trust_code, instead="leave it out")
     return study
+
+
+def code_in_study(study: Study) -> Iterator[str]:
+    """The functions, ``package.module:function``, that a study names."""
+    return code_below(_plain(study))
 
 
 def to_yaml(study: Study) -> str:

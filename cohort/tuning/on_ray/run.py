@@ -14,7 +14,7 @@ from cohort.runtime.own_ray import check_sockets, starts_ray
 from cohort.runtime.session import ray_session
 from cohort.tuning.demand import most_at_once
 from cohort.tuning.file.check import points_to_check
-from cohort.tuning.file.load import to_yaml
+from cohort.tuning.file.load import code_in_study, to_yaml
 from cohort.tuning.folder import StudyFolder, default_path
 from cohort.tuning.locks import only_session
 from cohort.tuning.on_ray.placing import Placing, present_cluster, this_machine_alone
@@ -51,6 +51,7 @@ def run_study(
     resume: bool = False,
     address: str | None = None,
     data_root: str | None = None,
+    trust_code: bool = False,
     verbose: bool = False,
 ) -> StudyResult:
     """Train the trials of a study, and write its tables and its figure.
@@ -62,6 +63,8 @@ def run_study(
             on from their checkpoints, and those that the study did not have are added.
         address: of a running Ray cluster, auto or host:port; by default, or by local, a Ray is started.
         data_root: where the data lie, if elsewhere than the study says.
+        trust_code: run the code that files of other runs name, such as those of teachers, as that of
+            a study that was loaded so.
         verbose: show progress and the summary on the terminal.
 
     Raises:
@@ -71,7 +74,8 @@ def run_study(
     check_address(address)
     path = Path(study_dir or default_path(study.name)).absolute()
     _check_folder(path, resume)
-    setting = Setting(path, Path.cwd(), data_root)
+    trusted = trust_code or bool(list(code_in_study(study)))
+    setting = Setting(path, Path.cwd(), data_root, trusted)
     placing = Placing(
         this_machine_alone(), study.resources, setting.runs, lambda run: placed(run, setting)
     )
@@ -118,7 +122,7 @@ def _most_at_once(study: Study, placing: Placing) -> int | None:
 def _conclude(session: Session) -> StudyResult:
     study, folder = session.study, session.folder
     specs = known_trials(study, folder)
-    results = write_results(study, folder, specs)
+    results = write_results(study, folder, specs, trust_code=session.setting.trust_code)
     interrupted, reasons = session.interruption.requested(), folder.failures()
     ended = ended_trials(study, folder, specs).values
     # Whoever goes on when the study does has not failed; without an interruption nobody does.

@@ -19,6 +19,7 @@ from cohort.run.start import Result, resume_run, start_run
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.placement import Division, Share, contiguous
 from cohort.runtime.reservation import Reservation
+from cohort.trust import TRUST, refuse_keys
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.locks import at_work
 from cohort.tuning.measurements import finals
@@ -35,6 +36,8 @@ class Setting:
     """The folder to which a relative data_root refers."""
     data_root: str | None = None
     """Where the data lie, if elsewhere than the study says."""
+    trust_code: bool = False
+    """Whether the code that runs' files name may be run."""
     prepares: bool = False
     """Whether these are the runs that trials learn from."""
 
@@ -74,6 +77,8 @@ def _train_and_report(
     setting: Setting, spec: TrialSpec, folder: RunFolder, reporter: Reporter
 ) -> None:
     try:
+        # Points that a search suggested were read from the study's folder.
+        refuse_keys(spec.values, setting.study_dir, {TRUST: setting.trust_code})
         run = placed(config_of(spec, folder.path, setting.runs), setting)
         result = _train(run, spec, folder, reporter)
     except (ConfigError, RunError) as error:
@@ -87,10 +92,11 @@ def _train_and_report(
 
 
 def placed(config: RunConfig, setting: Setting) -> RunConfig:
-    """The config with the places of its data and weights, wherever the trial's process runs.
+    """The config with the places of its data and weights, wherever the trial's process runs, and trust.
 
     Where the data of an ensemble of teachers lie is known to the teachers' run.
     """
+    config = dataclasses.replace(config, trust_code=setting.trust_code)
     if config.pretrained is not None:
         files = (file and str(setting.home / file) for file in config.pretrained_files)
         config = dataclasses.replace(config, pretrained=",".join(file or "-" for file in files))
@@ -137,6 +143,7 @@ def _clear(folder: RunFolder) -> None:
 def _given(run: RunConfig, spec: TrialSpec) -> dict[str, Any]:
     """What may be elsewhere than when the run was started: prepared runs, data, GPUs."""
     keys = [key for key, value in spec.values.items() if referred(value)]
+    keys += [TRUST] if run.trust_code else []
     keys += ["data_root"] if Path(run.data_root).is_absolute() else []
     keys += ["gpus"] if run.in_this_process else []
     return {key: getattr(run, key) for key in keys}

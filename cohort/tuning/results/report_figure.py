@@ -30,7 +30,9 @@ class Drawn(NamedTuple):
     numbers: pd.DataFrame | None = None
 
 
-def draw_figure(study: Study, folder: StudyFolder, table: pd.DataFrame) -> Drawn | None:
+def draw_figure(
+    study: Study, folder: StudyFolder, table: pd.DataFrame, *, trust_code: bool = False
+) -> Drawn | None:
     """The figure that the report asks for; None if it asks for none or nothing is measured yet."""
     rows = finished(table)
     match study.report.figure:
@@ -41,7 +43,7 @@ def draw_figure(study: Study, folder: StudyFolder, table: pd.DataFrame) -> Drawn
         case HeatmapFigure() as wanted:
             figure = _heatmap(study, wanted, rows)
         case NoiseFigure() as wanted if len(rows):
-            return _noise(study, wanted, folder, rows)
+            return _noise(study, wanted, folder, rows, trust_code)
         case _:
             figure = None
     return None if figure is None else Drawn(figure)
@@ -79,12 +81,14 @@ def _heatmap(study: Study, wanted: HeatmapFigure, rows: pd.DataFrame) -> Figure 
     return heatmap(panels, x=wanted.x, y=wanted.y, value=wanted.value)
 
 
-def _noise(study: Study, wanted: NoiseFigure, folder: StudyFolder, rows: pd.DataFrame) -> Drawn:
+def _noise(
+    study: Study, wanted: NoiseFigure, folder: StudyFolder, rows: pd.DataFrame, trust_code: bool
+) -> Drawn:
     curves, numbers = {}, []
     for name, group in _points(study, rows).items():
         found = []
         for trial, seed in zip(group["trial"], group["seed"].tolist(), strict=True):
-            measured = noise_rows(folder.trials / trial, wanted)
+            measured = noise_rows(folder.trials / trial, wanted, trust_code=trust_code)
             found += [{"point": name, "trial": trial, "seed": seed, **row} for row in measured]
         curves[name] = mean_curve(found)
         numbers += found

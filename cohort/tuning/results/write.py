@@ -28,10 +28,13 @@ class Results(NamedTuple):
     """Sentences on what could not be shown."""
 
 
-def write_results(study: Study, folder: StudyFolder, specs: Sequence[TrialSpec]) -> Results:
+def write_results(
+    study: Study, folder: StudyFolder, specs: Sequence[TrialSpec], *, trust_code: bool = False
+) -> Results:
     """Write trials.csv, trials.parquet, summary.csv, and figure.svg and figure.png if there is one.
 
-    A figure of noise has its numbers in noise.csv. Of a study that goes on, shows what there is.
+    A figure of noise has its numbers in noise.csv; it builds the networks of the trials, of code only
+    with ``trust_code``. Of a study that goes on, shows what there is.
     """
     trials = trials_table(study, folder, specs)
     summary = summarise(study, trials)
@@ -39,7 +42,7 @@ def write_results(study: Study, folder: StudyFolder, specs: Sequence[TrialSpec])
     write_parquet(trials, folder.table_parquet)
     write_csv(summary, folder.summary_csv)
     files = [folder.table_csv, folder.table_parquet, folder.summary_csv]
-    drawn = draw_figure(study, folder, trials)
+    drawn = draw_figure(study, folder, trials, trust_code=trust_code)
     if drawn is not None:
         files += save(drawn.figure, folder.figure)
     if drawn is not None and drawn.numbers is not None:
