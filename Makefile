@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: demo test lint
+unexport PYTHONDONTWRITEBYTECODE  # the tests' many processes would all compile cohort and themselves
 
 demo: .venv/installed  ## Train two students that teach each other, and the same two alone.
 	$(BIN)/python scripts/launch_cohort.py --k 2 --baseline
 
 test: .venv/installed  ## All tests; those that need a GPU or CIFAR-100 skip where there is none.
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .

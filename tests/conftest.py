@@ -3,6 +3,7 @@
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # in the processes that tests start, too
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # they are hundreds, and would all compile cohort
 
 import hypothesis
 import pytest

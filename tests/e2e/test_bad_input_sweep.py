@@ -7,7 +7,6 @@ import yaml
 
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.locks import only_session
-from tests.support.local_ray import local_ray
 from tests.support.refusal import check_says, refuses  # noqa: F401
 
 SWEEP = "sweep.py"
@@ -19,13 +18,6 @@ STUDY = {
     "metric": "test_accuracy",
     "mode": "max",
 }
-
-
-@pytest.fixture(scope="module")
-def two_cores():
-    """A Ray that believes in two cores, for what depends on the cluster."""
-    with local_ray(2):
-        yield
 
 
 @pytest.fixture
@@ -130,16 +122,16 @@ def test_another_process_works_on_the_study(refused, file, tmp_path):
 # The cluster, the data and the networks
 
 
-def test_more_students_than_the_cluster_has_places(refused, two_cores, tmp_path):
+def test_more_students_than_the_cluster_has_places(refused, ray_of_four, tmp_path):
     written(tmp_path, **with_axes(k={"grid": [1, 50]}))
-    check_says(refused(), "trial k-50.teacher-none.seed-0", "50", "8 a core", "at most 16")
+    check_says(refused(), "trial k-50.teacher-none.seed-0", "50", "8 a core", "at most 32")
     written(tmp_path, **with_axes(k={"grid": [1, 3]}), resources={"cpus": 2})
     line = refused()
     check_says(
-        line, "trial k-3", "k is 3", "2 cores each", "2 cores place", "at most 1 of its students"
+        line, "trial k-3", "k is 3", "2 cores each", "4 cores place", "at most 2 of its students"
     )
-    written(tmp_path, **with_base(exchange="in_process"), resources={"cpus": 3})
-    check_says(refused(), "trial k-1", "takes 3 cores", "this node has 2 cores")
+    written(tmp_path, **with_base(exchange="in_process"), resources={"cpus": 5})
+    check_says(refused(), "trial k-1", "takes 5 cores", "this node has 4 cores")
 
 
 @pytest.mark.parametrize(
@@ -150,12 +142,12 @@ def test_more_students_than_the_cluster_has_places(refused, two_cores, tmp_path)
         (with_base(train_subset=99999), ["train_subset is 99999", "at most"]),
     ],
 )
-def test_what_a_command_would_refuse(refused, two_cores, tmp_path, changes, words):
+def test_what_a_command_would_refuse(refused, ray_of_four, tmp_path, changes, words):
     written(tmp_path, **changes)
     check_says(refused().replace("--train-subset", "train_subset"), *words)
 
 
-def test_data_that_are_not_there(refused, two_cores, tmp_path):
+def test_data_that_are_not_there(refused, ray_of_four, tmp_path):
     written(tmp_path, base={"dataset": "cifar100", "epochs": 1})
     line = refused("--data-root", "nowhere")
     check_says(line, "trial k-1.teacher-none.seed-0", "nowhere", "--download")

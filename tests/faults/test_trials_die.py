@@ -4,16 +4,9 @@ import pytest
 
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.on_ray.run import run_study
+from tests.support.local_ray import meeting_ray
 from tests.support.meetings import OF_TRIALS
-from tests.support.small_studies import (
-    QUICK,
-    hashes,
-    meeting_ray,
-    run_dirs,
-    study_of,
-    summary_of,
-    undisturbed,
-)
+from tests.support.small_studies import QUICK, hashes, run_dirs, study_of, summary_of, undisturbed
 
 NETWORKS = "tests.support.networks"
 MEETINGS = "tests.support.meetings"

@@ -36,7 +36,7 @@ SMALL = "tests.support.teacher_runs:small"
 
 @pytest.fixture(scope="module", autouse=True)
 def fuse():
-    with ray_with_fuse(5) as fuse:
+    with ray_with_fuse(4) as fuse:
         yield fuse
 
 

@@ -28,7 +28,7 @@ STEPS, FAILED_AT = 24, 20
 
 @pytest.fixture(scope="module", autouse=True)
 def fuse():
-    with ray_with_fuse(2) as fuse:
+    with ray_with_fuse(4) as fuse:
         yield fuse
 
 
@@ -159,11 +159,11 @@ def test_workers_do_not_go_on_without_the_one_who_records(tmp_path):
     endless = plain(tmp_path / "run", "slow", workers=2, steps=None, epochs=10_000)
     with pytest.raises(RunError, match="this test's own"):
         self_distill(endless, on_step=fail)
-    wait_until(lambda: ray.available_resources().get("CPU") == 2, seconds=60)
+    wait_until(lambda: ray.available_resources().get("CPU") == 4, seconds=60)
 
 
 def test_more_workers_than_the_cluster_has_cores_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"--workers is 32.*2 cores place at most 2; use") as no:
+    with pytest.raises(ConfigError, match=r"--workers is 32.*4 cores place at most 4; use") as no:
         self_distill(config(tmp_path / "run", workers=32))
     assert "--address of a larger cluster" in str(no.value)
     assert not (tmp_path / "run").exists()
@@ -171,7 +171,7 @@ def test_more_workers_than_the_cluster_has_cores_are_refused(tmp_path):
 
 def test_a_busy_cluster_is_not_waited_for_for_ever(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "2")
-    all_cores = ray.util.placement_group([{"CPU": 2}])
+    all_cores = ray.util.placement_group([{"CPU": 4}])
     ray.get(all_cores.ready())
     try:
         with pytest.raises(RunError, match="did not start in time: the cluster's cores"):

@@ -13,16 +13,9 @@ from cohort.tuning.folder import StudyFolder
 from cohort.tuning.on_ray.run import run_study
 from tests.support.command import run_here
 from tests.support.listening import check_loopback_alone
+from tests.support.local_ray import meeting_ray
 from tests.support.pictures import make_folder
-from tests.support.small_studies import (
-    QUICK,
-    hashes,
-    meeting_ray,
-    run_dirs,
-    study_of,
-    summary_of,
-    undisturbed,
-)
+from tests.support.small_studies import QUICK, hashes, run_dirs, study_of, summary_of, undisturbed
 
 MEETINGS = "tests.support.meetings"
 

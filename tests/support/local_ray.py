@@ -1,5 +1,6 @@
-"""A Ray for one test module, with a temporary folder of its own."""
+"""A Ray for a test module: one of its own, or the one that a process of the tests keeps for all."""
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -19,14 +20,21 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 
 import ray
+from ray.cluster_utils import Cluster
 
 from cohort.runtime import private_ray
+from tests.support.command import wait_until
+from tests.support.meetings import MEETING
 from tests.support.networks import FUSE
+
+CPUS = 4
+"""That the shared Ray believes in."""
+_shared: list[Cluster] = []
 
 
 @contextmanager
 def local_ray(cpus: int) -> Iterator[None]:
-    """Ray on this machine, told that it has so many CPUs."""
+    """Ray on this machine, told that it has so many CPUs, which ends with the block."""
     folder = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it
     try:
         private_ray.start_on_loopback(
@@ -44,20 +52,70 @@ def local_ray(cpus: int) -> Iterator[None]:
 
 
 @contextmanager
+def shared_ray(place: Path) -> Iterator[None]:
+    """This process joins a Ray of four CPUs, which goes on after the block: to start one takes seconds.
+
+    All of its processes see ``place`` where ``MEETING`` says, and the fuse of
+    ``tests.support.networks`` in it.
+    """
+    if _shared and _shared[0].head_node.dead_processes():
+        _shared.pop().shutdown()
+    if not _shared:
+        _shared.append(_started())
+    seen = Path(_shared[0].head_node.get_temp_dir_path()) / "place"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(MEETING, str(place))
+        patch.setenv(FUSE, str(place / "fuse"))
+        seen.unlink(missing_ok=True)
+        seen.symlink_to(place)
+        ray.init(_shared[0].address, log_to_driver=False, logging_level="ERROR")
+        try:
+            wait_until(lambda: ray.available_resources().get("CPU") == CPUS)
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _started() -> Cluster:
+    """A Ray whose processes look for meetings and fuses where each module's place will be."""
+    folder = tempfile.mkdtemp(prefix="ray-")
+    os.mkdir(os.path.join(folder, "ray"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", folder)  # where Cluster writes its address, beside no other
+        patch.setenv(MEETING, f"{folder}/place")
+        patch.setenv(FUSE, f"{folder}/place/fuse")
+        node = {"num_cpus": CPUS, "num_gpus": 0, "temp_dir": folder, "include_dashboard": False}
+        cluster = Cluster(initialize_head=True, head_node_args=node)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return cluster
+
+
+@contextmanager
 def ray_with_fuse(cpus: int) -> Iterator[Path]:
-    """The same, and the file whose presence arms the faults of ``tests.support.networks``.
+    """A Ray, and the file whose presence arms the faults of ``tests.support.networks``.
 
     Its place is in the environment before Ray starts, so that all its processes inherit it.
     """
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        fuse = Path(folder) / "fuse"
-        patch.setenv(FUSE, str(fuse))
+    with tempfile.TemporaryDirectory() as folder, meeting_ray(cpus, Path(folder)):
+        yield Path(folder) / "fuse"
+
+
+@contextmanager
+def meeting_ray(cpus: int, place: Path) -> Iterator[Path]:
+    """A Ray of so many CPUs whose processes know where to meet, and where the fuse is."""
+    if cpus == CPUS:
+        with shared_ray(place):
+            yield place
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(MEETING, str(place))
+        patch.setenv(FUSE, str(place / "fuse"))
         with local_ray(cpus):
-            yield fuse
+            yield place
 
 
 @pytest.fixture(scope="module")
-def ray_of_four() -> Iterator[None]:
+def ray_of_four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A Ray that believes in four cores, shared by a module's tests."""
-    with local_ray(4):
+    with shared_ray(tmp_path_factory.mktemp("place")):
         yield

@@ -3,20 +3,13 @@
 import dataclasses
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
-import pytest
 import yaml
 
 from cohort import train_cohort
 from cohort.config_file import load_config
 from cohort.runtime.config import CohortConfig
 from cohort.tuning.file.load import load_study
-from tests.support.local_ray import local_ray
-from tests.support.meetings import MEETING
-from tests.support.networks import FUSE
 
 BASE = {
     "dataset": "digits",
@@ -72,13 +65,3 @@ def undisturbed(run_dir, folder):
     config = load_config(run_dir / "config.yaml", CohortConfig, {"trust_code": True})
     alone = dataclasses.replace(config, exchange="in_process", run_dir=str(folder))
     return hashes(train_cohort(alone).run_dir)
-
-
-@contextmanager
-def meeting_ray(cpus: int, place: Path) -> Iterator[Path]:
-    """A Ray of so many cores whose processes know where to meet, and where the fuse is."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(MEETING, str(place))
-        patch.setenv(FUSE, str(place / "fuse"))
-        with local_ray(cpus):
-            yield place

@@ -11,13 +11,8 @@ import torch.distributed as dist
 from cohort.jobs.worker import work
 from cohort.learning.data_parallel import Workers
 
-PRELOADED = [
-    "cohort.jobs.worker",
-    "cohort.jobs.ods.job",
-    "cohort.jobs.self_distill.job",
-    "torch._dynamo",
-]
-"""What workers need; the last is imported by every optimiser."""
+PRELOADED = ["cohort.jobs.worker", "cohort.jobs.ods.job", "cohort.jobs.self_distill.job"]
+"""What workers need."""
 
 
 class Told:

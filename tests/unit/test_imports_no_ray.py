@@ -124,5 +124,10 @@ def test_training_in_one_process_never_imports_ray(steps, what):
     assert "ray" not in steps[what]["modules"]
 
 
+def test_a_cohort_trains_without_a_compiler(steps):
+    """Two seconds of every student's start."""
+    assert "torch._dynamo" not in steps["a cohort"]["modules"]
+
+
 def test_the_job_s_student_has_exits(steps):
     assert steps["a job"]["exits"] == 3

@@ -62,7 +62,8 @@ def test_a_network_without_biases(network):
 
 def test_adam_has_the_papers_betas(network):
     optimizer = build(network, "adam")
-    assert type(optimizer) is torch.optim.Adam
+    assert isinstance(optimizer, torch.optim.Adam)
+    assert not isinstance(optimizer, torch.optim.AdamW)
     assert {g["betas"] for g in optimizer.param_groups} == {(0.5, 0.999)}
 
 
