@@ -82,7 +82,7 @@ def start_on_loopback(**options: Any) -> None:
     import ray
 
     have_token()
-    with _on_loopback():
+    with on_loopback():
         ray.init("local", _node_ip_address="127.0.0.1", **options)
 
 
@@ -108,7 +108,7 @@ def join(address: str, seconds: float, **options: Any) -> None:
         if elsewhere == address:
             raise
         _agree_on_mode(address, seconds)
-        with _on_loopback():
+        with on_loopback():
             ray.init(address, **options)
     else:
         ray.init(address, **options)
@@ -119,9 +119,11 @@ class RefusedError(Exception):
 
 
 @contextmanager
-def _on_loopback() -> Iterator[None]:
-    """On Linux Ray turns a loopback address into one that other machines reach, and listens on all
-    interfaces; a switch, which is off on other systems, keeps it from doing so.
+def on_loopback() -> Iterator[None]:
+    """Inside, a loopback address stays one.
+
+    On Linux Ray turns it into one that other machines reach, and listens on all interfaces; a switch,
+    which is off on other systems, keeps it from doing so.
     """
     from ray._private import ray_constants
 

@@ -68,7 +68,7 @@ def shared_ray(place: Path) -> Iterator[None]:
         patch.setenv(FUSE, str(place / "fuse"))
         seen.unlink(missing_ok=True)
         seen.symlink_to(place)
-        ray.init(_shared[0].address, log_to_driver=False, logging_level="ERROR")
+        private_ray.join(_shared[0].address, 5.0, log_to_driver=False, logging_level="ERROR")
         try:
             wait_until(lambda: ray.available_resources().get("CPU") == CPUS)
             yield
@@ -85,7 +85,10 @@ def _started() -> Cluster:
         patch.setenv(MEETING, f"{folder}/place")
         patch.setenv(FUSE, f"{folder}/place/fuse")
         node = {"num_cpus": CPUS, "num_gpus": 0, "temp_dir": folder, "include_dashboard": False}
-        cluster = Cluster(initialize_head=True, head_node_args=node)
+        with private_ray.on_loopback():
+            cluster = Cluster(
+                initialize_head=True, head_node_args={**node, "node_ip_address": "127.0.0.1"}
+            )
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return cluster
 
