@@ -192,7 +192,7 @@ class RayCohort:
         """Start new processes, at step 0, for students' hosts; each in its own place of the group."""
         self._replace(
             [h for h, here in self._here.items() if set(here) & set(students)],
-            told=self._watch.tell,
+            tell=self._watch.tell,
         )
         self._warm_up()
 
@@ -225,7 +225,7 @@ class RayCohort:
             pass  # it died: that shows again when the students are to go on, and is dealt with there
 
     def _replace(
-        self, hosts: Sequence[int], told: Callable[[str], None] = lambda text: None
+        self, hosts: Sequence[int], tell: Callable[[str], None] = lambda text: None
     ) -> None:
         deadline = time.monotonic() + REPLACEMENT_SECONDS
         missing = tuple(hosts)
@@ -236,7 +236,8 @@ class RayCohort:
                 h: self._actors[h].build.remote(self._networks_of(h), *self._common)
                 for h in missing
             }
-            self._await_places(answers, deadline, told)
+            if self._await_places(answers, deadline, tell):
+                tell = lambda text: None  # noqa: E731 - once is enough
             # Until a lost node is noticed, Ray may start a host there, and it dies again.
             missing = tuple(h for h, answer in answers.items() if not self._is_built(h, answer))
             missing += self._unfed([h for h in answers if h not in missing], deadline)
@@ -247,16 +248,17 @@ class RayCohort:
                 )
 
     def _await_places(
-        self, answers: Mapping[int, Any], deadline: float, told: Callable[[str], None]
-    ) -> None:
-        """Wait for new hosts, one deadline for all, and say who is waited for if it takes longer."""
+        self, answers: Mapping[int, Any], deadline: float, tell: Callable[[str], None]
+    ) -> bool:
+        """Wait for new hosts, one deadline for all; whether it took so long that it was told."""
         _, late = ray.wait(list(answers.values()), num_returns=len(answers), timeout=SOON_SECONDS)
         if not late:
-            return
+            return False
         left = max(deadline - time.monotonic(), 0.0)
         names = self._names([h for h, answer in answers.items() if answer in late])
-        told(f"waiting up to {left:.0f} s for a place for {names}")
+        tell(f"waiting up to {left:.0f} s for a place for {names}")
         ray.wait(late, num_returns=len(late), timeout=left)
+        return True
 
     def drop(self, students: Sequence[int]) -> None:
         """Leave students out of the cohort, which goes on without them."""

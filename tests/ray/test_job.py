@@ -4,6 +4,7 @@ import json
 import shutil
 from types import SimpleNamespace
 
+import psutil
 import pytest
 import ray
 import safetensors.torch
@@ -96,6 +97,26 @@ def test_killed_workers_change_nothing_until_the_budget_is_exhausted(failed, tmp
     weights = safetensors.torch.load(saved.load(0)[WEIGHTS_FILE])
     restored = SimpleNamespace(state_dict=lambda: weights)
     assert weights_sha256(restored) == undisturbed.final.weights_sha256
+
+
+def test_a_worker_that_is_stopped_is_ended_and_replaced(tmp_path):
+    """Ray Train would wait for it for minutes."""
+    stopped = []
+
+    def stop(record):
+        if record["step"] == FAILED_AT and not stopped:
+            below = psutil.Process().children(recursive=True)
+            stopped.extend(p for p in below if "RayTrainWorker" in "".join(p.cmdline()[:1]))
+            stopped[0].suspend()
+
+    options = {"model": "resnet8", "method": "none", "exits": None}
+    run = self_distill(config(tmp_path / "run", workers=1, hang_after=2.0, **options), on_step=stop)
+    assert len(stopped) == 1
+    assert not stopped[0].is_running(), "the fault did not fire"
+    assert summary_of(run.run_dir) == ("finished", 1, STEPS)
+    undisturbed = self_distill(config(tmp_path / "undisturbed", workers=0, **options))
+    assert losses(run.run_dir) == losses(undisturbed.run_dir)
+    assert run.summary["students"] == undisturbed.summary["students"]
 
 
 def test_one_worker_ends_what_two_began_bit_for_bit_as_no_ray_does(failed, tmp_path):
