@@ -16,21 +16,25 @@ from cohort.runtime.in_flight import InFlight
 from cohort.runtime.placement import share_out
 from cohort.runtime.reservation import reserved
 from cohort.runtime.session import cluster_nodes, ray_session
+from cohort.runtime.watch import UNWATCHED, Watch
 from cohort.runtime.wire import Messages
 
 
 class EverySecondStep:
     """Implements ``cohort.runtime.exchange.Exchange``: in odd steps every host is alone."""
 
-    def open(self, hosts: Hosts, places: Places) -> None:
+    def open(self, hosts: Hosts, places: Places, watch: Watch = UNWATCHED) -> None:
         """Tell each host its place among the others; Ray moves what they write."""
-        connect(hosts, places, Messages())
+        self.watch = watch  # over hosts that do not answer
+        connect(hosts, places, Messages(), watch)
 
     def advance(
         self, hosts: Hosts, start: int, stop: int, on_records: OnRecords, stopping: Stopping
     ) -> int:
         """Train from ``start`` to ``stop`` steps done, or until ``stopping``; returns steps done."""
-        with InFlight(on_records) as in_flight:  # back-pressure, and whose fault it was
+        with InFlight(
+            on_records, watch=self.watch
+        ) as in_flight:  # back-pressure, and whose fault it was
             for step in range(start, stop):
                 if step % 2 == 0:  # references, which this process hands on unread
                     shown = [host.predict.remote(step) for host in hosts]

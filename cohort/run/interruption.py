@@ -12,8 +12,12 @@ WORDS = b"stopping after this step; a second signal stops at once\n"
 
 
 def heeded() -> list[signal.Signals]:
-    """The signals that end a run; without those that were to be ignored, as ``nohup`` has it."""
-    return [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    """The signals that end a run; without SIGHUP if it is to be ignored, as ``nohup`` has it.
+
+    A shell has commands in the background ignore SIGINT; who sends them one means it all the same.
+    """
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [number for number in SIGNALS if not (ignored and number == signal.SIGHUP)]
 
 
 class Interruption:

@@ -96,7 +96,7 @@ class RayCohort:
         """Train from ``start`` to ``stop`` steps done; less if ``stopping``."""
         hosts = list(self._actors.values())
         self._connect()
-        return self._exchange.advance(hosts, start, stop, on_records, stopping, self._watch)
+        return self._exchange.advance(hosts, start, stop, on_records, stopping)
 
     def flush_records(self, on_records: OnRecords) -> None:
         """Hand over the measurements of the steps since the last full window."""
@@ -202,7 +202,7 @@ class RayCohort:
 
     def _connect(self) -> None:
         if not self._connected:
-            self._exchange.open(self.hosts, self.places)
+            self._exchange.open(self.hosts, self.places, self._watch)
             self._connected = True
 
     def _warm_up(self) -> None:

@@ -7,7 +7,6 @@ decides what to do about a failure: it lets the first cause out.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-import ray
 from ray.actor import ActorProxy
 
 from cohort.learning.lesson import others
@@ -29,23 +28,17 @@ Places = Sequence[Mapping[str, Any]]
 class Exchange(Protocol):
     """One way for posteriors to travel."""
 
-    def open(self, hosts: Hosts, places: Places) -> None:
-        """Connect the hosts, at the start and again after one was replaced or dropped."""
+    def open(self, hosts: Hosts, places: Places, watch: Watch = UNWATCHED) -> None:
+        """Connect the hosts, at the start and again after one was replaced or dropped.
+
+        From now on whoever does not answer is looked at by ``watch``.
+        """
         ...
 
     def advance(
-        self,
-        hosts: Hosts,
-        start: int,
-        stop: int,
-        on_records: OnRecords,
-        stopping: Stopping,
-        watch: Watch = UNWATCHED,
+        self, hosts: Hosts, start: int, stop: int, on_records: OnRecords, stopping: Stopping
     ) -> int:
-        """Train from ``start`` to ``stop`` steps done; less if ``stopping``. Returns steps done.
-
-        Whoever does not answer is looked at by ``watch``.
-        """
+        """Train from ``start`` to ``stop`` steps done; less if ``stopping``. Returns steps done."""
         ...
 
 
@@ -60,25 +53,21 @@ class ObjectStoreExchange:
         self.sequential = sequential
         self.messages = messages or Messages()
         self.pace = Pace()
+        self.watch = UNWATCHED
 
-    def open(self, hosts: Hosts, places: Places) -> None:
+    def open(self, hosts: Hosts, places: Places, watch: Watch = UNWATCHED) -> None:
         """Tell each host its place; nothing else, for Ray moves the objects."""
-        connect(hosts, places, self.messages)
+        self.watch = watch
+        connect(hosts, places, self.messages, watch)
 
     def advance(
-        self,
-        hosts: Hosts,
-        start: int,
-        stop: int,
-        on_records: OnRecords,
-        stopping: Stopping,
-        watch: Watch = UNWATCHED,
+        self, hosts: Hosts, start: int, stop: int, on_records: OnRecords, stopping: Stopping
     ) -> int:
         """Submit steps, at most two chunks of the pace ahead, until ``stop`` or ``stopping``."""
         submit = self._submit_in_turn if self.sequential else self._submit
         shown: Refs = [host.predict.remote(start) for host in hosts]
         drained = start
-        with InFlight(on_records, self.pace, watch) as in_flight:
+        with InFlight(on_records, self.pace, self.watch) as in_flight:
             for step in range(start, stop):
                 last = step + 1 == stop or stopping()
                 shown = submit(hosts, step, shown, last)
@@ -114,29 +103,25 @@ class CollectiveExchange:
         self.sequential = sequential
         self.messages = messages or Messages()
         self.pace = Pace()
+        self.watch = UNWATCHED
 
-    def open(self, hosts: Hosts, places: Places) -> None:
+    def open(self, hosts: Hosts, places: Places, watch: Watch = UNWATCHED) -> None:
         """Form the torch.distributed group: NCCL if each host has a GPU of its own, else gloo.
 
         Raises GroupUnusableError if it does not work though all hosts live.
         """
-        store, backend = _rendezvous(hosts, places), _backend(places)
+        self.watch = watch
+        store, backend = _rendezvous(hosts, places, watch), _backend(places)
         joining = zip(hosts, seats_of(places, self.messages), strict=True)
         wait_until_joined([host.join_group.remote(seat, store, backend) for host, seat in joining])
 
     def advance(
-        self,
-        hosts: Hosts,
-        start: int,
-        stop: int,
-        on_records: OnRecords,
-        stopping: Stopping,
-        watch: Watch = UNWATCHED,
+        self, hosts: Hosts, start: int, stop: int, on_records: OnRecords, stopping: Stopping
     ) -> int:
         """Submit chunks of steps until ``stop`` or ``stopping``."""
         return _advance_in_chunks(
             lambda host, a, b: host.learn_in_group.remote(a, b, self.sequential),
-            self.pace, hosts, start, stop, on_records, stopping, watch,
+            self.pace, hosts, start, stop, on_records, stopping, self.watch,
         )  # fmt: skip
 
     def through_object_store(self) -> ObjectStoreExchange:
@@ -151,23 +136,19 @@ class NoExchange:
         self.sequential = sequential
         # Hosts that do not wait for each other must not lose sight of a feeder's newest batches.
         self.pace = Pace(most=FEWEST)
+        self.watch = UNWATCHED
 
-    def open(self, hosts: Hosts, places: Places) -> None:
+    def open(self, hosts: Hosts, places: Places, watch: Watch = UNWATCHED) -> None:
         """Connect nothing: the hosts do not speak to each other."""
+        self.watch = watch
 
     def advance(
-        self,
-        hosts: Hosts,
-        start: int,
-        stop: int,
-        on_records: OnRecords,
-        stopping: Stopping,
-        watch: Watch = UNWATCHED,
+        self, hosts: Hosts, start: int, stop: int, on_records: OnRecords, stopping: Stopping
     ) -> int:
         """Submit chunks of steps until ``stop`` or ``stopping``."""
         return _advance_in_chunks(
             lambda host, a, b: host.learn_apart.remote(a, b, self.sequential),
-            self.pace, hosts, start, stop, on_records, stopping, watch,
+            self.pace, hosts, start, stop, on_records, stopping, self.watch,
         )  # fmt: skip
 
 
@@ -192,10 +173,10 @@ def choose_exchange(
     return ObjectStoreExchange(sequential=sequential, messages=messages)
 
 
-def connect(hosts: Hosts, places: Places, messages: Messages) -> None:
+def connect(hosts: Hosts, places: Places, messages: Messages, watch: Watch = UNWATCHED) -> None:
     """Tell each host its place among all, for messages that Ray moves."""
-    seats = seats_of(places, messages)
-    ray.get([host.connect.remote(seat) for host, seat in zip(hosts, seats, strict=True)])
+    seats = zip(hosts, seats_of(places, messages), strict=True)
+    watch.get([host.connect.remote(seat) for host, seat in seats], "connect")
 
 
 def seats_of(places: Places, messages: Messages) -> list[Seat]:
@@ -225,9 +206,9 @@ def _advance_in_chunks(
         return in_flight.finish(step)
 
 
-def _rendezvous(hosts: Hosts, places: Places) -> str:
+def _rendezvous(hosts: Hosts, places: Places, watch: Watch) -> str:
     one_node = len({place["node"] for place in places}) == 1
-    store: str = ray.get(hosts[0].rendezvous.remote(one_node))
+    store: str = watch.get(hosts[0].rendezvous.remote(one_node), "rendezvous")
     return store
 
 

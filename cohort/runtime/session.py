@@ -39,9 +39,10 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     own = address is None or address == LOCAL
     with private_ray.auth_mode_kept():
         _start_local() if own else _join(str(address))
-        with private_ray.environment(private_ray.UNREAD, "1"), guarded() if own else nullcontext():
+        with private_ray.environment(private_ray.UNREAD, "1"):
             try:
-                yield
+                with guarded() if own else nullcontext():
+                    yield
             finally:
                 ray.shutdown()
 

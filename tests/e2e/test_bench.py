@@ -192,7 +192,7 @@ def test_pictures_decoded_for_each_and_for_all_and_a_batch_that_is_ready(
     ("flags", "sentence"),
     [
         (["--images", "9"], "--images is 9; it must be at least 64, a batch"),
-        (["--image-size", "8x"], "--image-size is 8x; it must be N or HEIGHTxWIDTH"),
+        (["--image-size", "8x"], "--image-size is '8x'; it must be N or HEIGHTxWIDTH"),
         (["--decoders", "0"], "--decoders is 0; it must be greater than 0"),
         (["--threads", "1000000"], "--threads is 1000000, more than one for each"),
         (["--students", "resnet8,resnet8,resnet8"], "--students names 3 networks"),

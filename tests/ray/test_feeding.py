@@ -149,7 +149,7 @@ def test_a_run_of_actors_that_stops_and_goes_on_is_the_same(cohort, tmp_path):
 
     with pytest.raises(RunError, match="ArithmeticError"):
         cohort("run", fail, teacher="none")
-    going_on = resume(tmp_path / "run", given={"exchange": "in_process"})
+    going_on = resume(tmp_path / "run", given={"exchange": "in_process", "trust_code": True})
     assert going_on.summary["students"] == cohort("here", exchange="in_process", teacher="none")
 
 
@@ -205,7 +205,7 @@ def test_two_workers_learn_the_same_from_memory_and_from_the_node(data, teachers
         "model": "tests.support.networks:mortal_stages",
         "exits": "stages.0,stages.1",
     }
-    taught = {**data, "teachers": teachers, "model": SMALL}
+    taught = {**data, "teachers": teachers, "model": SMALL, "trust_code": True}
     del taught["dataset"], taught["data_root"], taught["image_size"]
     memory = {"workers": 2, "feed": "memory"}
     jobs = [

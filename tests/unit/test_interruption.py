@@ -9,6 +9,15 @@ import pytest
 from cohort.run.interruption import SIGNALS, Interruption
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_ignored():
+    """As after ``nohup``, or in a shell's background, something is."""
+    before = [signal.signal(number, signal.SIG_DFL) for number in SIGNALS]
+    yield
+    for number, handler in zip(SIGNALS, before, strict=True):
+        signal.signal(number, handler)
+
+
 def handlers():
     return [signal.getsignal(number) for number in SIGNALS]
 

@@ -310,7 +310,7 @@ def test_no_teachers_no_distillation(tmp_path):
         resolve(OdsConfig())
     with pytest.raises(ConfigError, match=r"--teachers \S+ is not the folder of a run"):
         resolved(str(tmp_path))
-    for status in ("interrupted", "failed", "unknown"):
+    for status in ("interrupted", "failed"):
         teachers = described(tmp_path / status, status=status)
         with pytest.raises(ConfigError, match=rf"is a run that is {status}, not finished; --res"):
             resolved(teachers)

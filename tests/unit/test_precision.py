@@ -174,7 +174,7 @@ def test_what_evaluation_finds_of_a_bf16_job_is_what_the_job_found(teachers, tmp
     before = settings()
     run = job(tmp_path / "run", teachers, precision="bf16")
     assert settings() == before
-    again = evaluate_run(run.run_dir).summary
+    again = evaluate_run(run.run_dir, trust_code=True).summary
     assert settings() == before
     for name in ("students", "ensemble", "teachers", "teacher_diversity"):
         assert again[name] == run.summary[name], name
