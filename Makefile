@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint
+.PHONY: demo test soak lint
 unexport PYTHONDONTWRITEBYTECODE  # the tests' many processes would all compile cohort and themselves
 
 demo: .venv/installed  ## Train two students that teach each other, and the same two alone.
@@ -10,6 +10,9 @@ demo: .venv/installed  ## Train two students that teach each other, and the same
 
 test: .venv/installed  ## All tests; those that need a GPU or CIFAR-100 skip where there is none.
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+
+soak: .venv/installed  ## 25 runs with a fault each, all of which end as if nothing had happened; minutes.
+	$(BIN)/python -m tests.faults.soak
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .

@@ -17,7 +17,7 @@ from typing import Any
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a Ray of one's own needs no token
 
 import numpy as np
-import psutil  # type: ignore[import-untyped]
+import psutil
 import ray
 from ray.cluster_utils import Cluster
 from torch import nn
