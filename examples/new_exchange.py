@@ -32,9 +32,7 @@ class EverySecondStep:
         self, hosts: Hosts, start: int, stop: int, on_records: OnRecords, stopping: Stopping
     ) -> int:
         """Train from ``start`` to ``stop`` steps done, or until ``stopping``; returns steps done."""
-        with InFlight(
-            on_records, watch=self.watch
-        ) as in_flight:  # back-pressure, and whose fault it was
+        with InFlight(on_records, watch=self.watch) as in_flight:  # whose fault it was
             for step in range(start, stop):
                 if step % 2 == 0:  # references, which this process hands on unread
                     shown = [host.predict.remote(step) for host in hosts]
@@ -42,12 +40,11 @@ class EverySecondStep:
                         host.learn.remote(step, *others(shown, i))
                     in_flight.add([host.drain.remote() for host in hosts])
                 else:
-                    apart = [host.learn_apart.remote(step, step + 1, False) for host in hosts]
-                    in_flight.add(apart)
+                    in_flight.add([h.learn_apart.remote(step, step + 1, False) for h in hosts])
                 in_flight.limit(4)
-                if stopping():
+                if step + 1 == stop or stopping():
                     return in_flight.finish(step + 1)
-            return in_flight.finish(stop)
+        return stop
 
 
 if __name__ == "__main__":

@@ -69,7 +69,9 @@ def test_from_a_wheel_a_run_is_trained_interrupted_resumed_and_evaluated(folder,
     summary = json.loads((folder / "my run" / "summary.json").read_text())
     assert (summary["status"], summary["steps"]) == ("finished", 48)
 
-    code, out, err = ended([place / "bin" / "cohort", "evaluate", "my run"], folder, installed_here)
+    code, out, err = ended(
+        [place / "bin" / "cohort", "evaluate", "my run", "--trust-code"], folder, installed_here
+    )
     assert (code, err) == (0, ""), out + err
     assert "mine:slow" in out
     assert used() == {place / "cohort" / "__init__.py"}
