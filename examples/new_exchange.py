@@ -50,10 +50,9 @@ class EverySecondStep:
 if __name__ == "__main__":
     config = resolve(CohortConfig(log_every=1))
     dataset = load_dataset(config, config.seed)
-    plan = plan_training(config, len(dataset.train))
     with ray_session(), reserved(share_out(cluster_nodes(), 2, 0, 0)) as places:
         cohort = RayCohort(
-            ["resnet8"] * 2, plan, dataset, MutualLearning(),
+            ["resnet8"] * 2, plan_training(config, len(dataset.train)), dataset, MutualLearning(),
             exchange=EverySecondStep(), reservation=places,
         )  # fmt: skip
         print(cohort.advance(0, 6, print, lambda: False), "steps")
