@@ -41,6 +41,11 @@ def is_gone() -> bool:
     return bool(_gone)
 
 
+def forget() -> None:
+    """What ended is over: another Ray may serve this process from now on."""
+    _gone.clear()
+
+
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
     """What is raised inside after Ray has ended is RayGoneError, whatever it looked like."""
@@ -61,7 +66,6 @@ def guarded() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    _gone.clear()
     guard = _Guard([p for p in psutil.Process().children() if p.name() in SERVICES])
     before = signal.signal(SIGNAL, guard.tell)
     guard.start()
@@ -90,9 +94,10 @@ class _Guard(threading.Thread):
                 signal.pthread_kill(threading.main_thread().ident or 0, SIGNAL)
                 return
             if next(looks) % WORKERS_LOOKS == 0:
-                self._workers = [
-                    child for each in self._services for child in each.children(recursive=True)
-                ]
+                with contextlib.suppress(psutil.NoSuchProcess):  # the next look finds it out
+                    self._workers = [
+                        child for each in self._services for child in each.children(recursive=True)
+                    ]
 
     def tell(self, number: int, frame: FrameType | None) -> None:
         """Raise it, in the main thread."""

@@ -15,7 +15,7 @@ import ray
 from cohort.config import LOCAL
 from cohort.errors import ConfigError, RunError
 from cohort.imports import one_line
-from cohort.runtime.guard import guarded
+from cohort.runtime.guard import forget, guarded
 from cohort.runtime.placement import Node
 
 QUIET: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
@@ -45,6 +45,7 @@ def ray_session(address: str | None = None) -> Iterator[None]:
                     yield
             finally:
                 ray.shutdown()
+                forget()
 
 
 def cluster_nodes() -> list[Node]:

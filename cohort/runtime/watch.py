@@ -159,7 +159,11 @@ def _answer(asked: Any) -> Any:
 
 def _sights(pids: Sequence[int]) -> dict[int, Sight]:
     """Of those of the processes that live here, beside this one."""
-    return {process.pid: _sight(process) for process in _here(pids)}
+    seen = {}
+    for process in _here(pids):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            seen[process.pid] = _sight(process)
+    return seen
 
 
 def _sight(process: psutil.Process) -> Sight:
@@ -170,7 +174,8 @@ def _sight(process: psutil.Process) -> Sight:
 
 def _kill(pids: Sequence[int]) -> None:
     for process in _here(pids):
-        process.send_signal(signal.SIGKILL)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGKILL)
 
 
 def _here(pids: Sequence[int]) -> list[psutil.Process]:

@@ -6,7 +6,15 @@ import time
 
 import pytest
 
-from cohort.runtime.guard import SERVICES, RayGoneError, explained, guarded, is_gone
+from cohort.runtime.guard import SERVICES, RayGoneError, explained, forget, guarded, is_gone
+
+
+@pytest.fixture(autouse=True)
+def another_ray():
+    """May follow each test, as each session."""
+    yield
+    forget()
+    assert not is_gone()
 
 
 @pytest.fixture
