@@ -27,12 +27,14 @@ class Recorder:
 
     def beginning(self) -> tuple[int, Files | None]:
         """The step from which to go on, and the files to restore."""
+        self.owner.settle()
         checkpoint = self.owner.checkpoint
         return self.owner.step, checkpoint.load(STUDENT) if checkpoint else None
 
     def begin(self) -> tuple[int, Files | None]:
         """Workers begin, for the first time or after some of them died."""
         self._pausing.close()
+        self.owner.settle()  # the step that workers go back to is the newest that was sent
         step = self.owner.step
         if self._began:
             self.owner.progress.restarts += 1

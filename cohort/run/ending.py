@@ -41,6 +41,7 @@ def conclude(owner: Owner, training: Training) -> dict[str, Any]:
     """
     try:
         finished = training.train()
+        owner.settle()
         owner.folder.check_kept()
         summary = _head(owner, training, "finished" if finished else "interrupted")
         if finished:
@@ -49,6 +50,7 @@ def conclude(owner: Owner, training: Training) -> dict[str, Any]:
         owner.folder.write_summary(summary)
         owner.folder.check_kept()
     except Exception as error:
+        owner.give_up()
         owner.folder.check_kept()  # whatever failed, if it is gone, failed of that
         reason = _write_reason(owner.folder, error)
         with contextlib.suppress(OSError):  # a full disk, which may be what the run failed of

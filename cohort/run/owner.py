@@ -1,17 +1,24 @@
 """Who owns a run while it trains: saves it, counts what happens to it, measures its time, and may end it."""
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, wait
+from functools import partial
 from typing import Any
 
 from cohort.errors import ConfigError, RunError
 from cohort.learning.learner import Files
 from cohort.learning.plan import TrainingPlan
 from cohort.learning.pretrained import Pretrained
+from cohort.run.background import in_background
 from cohort.run.checkpoint import Checkpoint, Progress, newest_checkpoint, write_checkpoint
 from cohort.run.folder import RunFolder
 from cohort.run.journal import Journal
 from cohort.run.watcher import Watcher
+
+WRITING_SECONDS = 10.0
+"""How long a run that failed waits for the checkpoint that it was writing."""
 
 
 class Owner:
@@ -24,7 +31,7 @@ class Owner:
         keep: newest checkpoints that are kept.
         checkpoint: from where the run goes on; None for a new run.
         asked: whether somebody asked the run to stop.
-        watcher: told of checkpoints, and may stop the run too.
+        watcher: told of checkpoints, and may stop the run too; None if nobody watches.
         start: the weights that students of a new run start from, if not from random numbers.
         settings: the keys of the config that no run may change, kept with each checkpoint.
     """
@@ -38,7 +45,7 @@ class Owner:
         keep: int,
         checkpoint: Checkpoint | None,
         asked: Callable[[], bool],
-        watcher: Watcher,
+        watcher: Watcher | None = None,
         start: Mapping[int, Pretrained] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
@@ -46,6 +53,7 @@ class Owner:
         self.journal = journal
         self.plan = plan
         self.checkpoint = checkpoint
+        self._writing: Future[Checkpoint] | None = None
         self.progress = copy.deepcopy(checkpoint.progress) if checkpoint else Progress()
         self._keep = keep
         self._asked = asked
@@ -64,19 +72,64 @@ class Owner:
         return self.progress.wall_seconds + self.journal.elapsed
 
     def stopping(self) -> bool:
-        """Whether the run is to end here, with a checkpoint. Raises RunError if its folder is gone."""
+        """Whether the run is to end here, with a checkpoint.
+
+        Raises RunError if its folder is gone, and OSError if the checkpoint that was being written
+        could not be.
+        """
         self.folder.check_kept()
-        return self._asked() or self._watcher.stopping()
+        if self._writing is not None and self._writing.done():
+            self.settle()
+        return self._asked() or (self._watcher is not None and self._watcher.stopping())
 
     def save(self, step: int, snapshots: Iterable[tuple[int, Files]]) -> None:
-        """Write a checkpoint of ``step`` steps done, from (student, files) one at a time.
+        """Begin to write a checkpoint of ``step`` steps done, while training goes on.
 
-        Raises RunError if the run's folder is gone.
+        It counts once it is whole on disk, for which ``settle`` waits. The one before is waited for,
+        and with a watcher this one too, for whom it decides what is trained.
+
+        Args:
+            step: steps done.
+            snapshots: (student, files) one at a time, for a thread that is not this one.
+
+        Raises RunError if the run's folder is gone, and OSError if the one before could not be written.
         """
+        self.settle()
         self.folder.check_kept()
         progress = copy.deepcopy(self.progress)
         progress.wall_seconds = self.wall_seconds
-        self.checkpoint = write_checkpoint(
+        self._writing = in_background(partial(self._write, step, snapshots, progress))
+        if self._watcher is not None:
+            self.settle()
+
+    def settle(self) -> None:
+        """Wait until the checkpoint that is being written is whole on disk, and counts.
+
+        Raises OSError if it could not be written, what its snapshots raised, and RunError if the
+        run's folder is gone.
+        """
+        if self._writing is None:
+            return
+        wait([self._writing])
+        writing, self._writing = self._writing, None
+        self.checkpoint = writing.result()
+        self.folder.check_kept()
+        if self._watcher is not None:
+            self._watcher.saved(self.checkpoint.step, self.plan.total_steps)
+
+    def give_up(self, seconds: float | None = WRITING_SECONDS) -> None:
+        """Let the checkpoint that is being written count if it can be, and forget it if not."""
+        if self._writing is not None:
+            wait([self._writing], seconds)
+            with contextlib.suppress(Exception):
+                self.checkpoint = self._writing.result(timeout=0)
+            self._writing = None
+
+    def _write(
+        self, step: int, snapshots: Iterable[tuple[int, Files]], progress: Progress
+    ) -> Checkpoint:
+        self.folder.check_kept()  # or it would be written into the folder of another run
+        return write_checkpoint(
             self.folder.checkpoints,
             step,
             snapshots,
@@ -84,8 +137,6 @@ class Owner:
             keep=self._keep,
             settings=self._settings,
         )
-        self.folder.check_kept()
-        self._watcher.saved(step, self.plan.total_steps)
 
     def fresh(self, student: int, files: Files) -> Files:
         """A student's files at step 0, from those of its random numbers."""
@@ -93,6 +144,7 @@ class Owner:
 
     def go_back(self) -> Checkpoint:
         """The newest checkpoint that is whole on disk. Raises RunError if there is none."""
+        self.give_up(None)
         self.checkpoint = newest_checkpoint(self.folder.checkpoints)
         if self.checkpoint is None:
             raise RunError(f"no checkpoint in {self.folder.checkpoints} is whole any more")

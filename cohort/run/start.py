@@ -28,7 +28,7 @@ from cohort.run.pretrained import notices, write_report
 from cohort.run.ready import Run
 from cohort.run.restoring import check_sealed
 from cohort.run.same_classes import with_its_classes
-from cohort.run.watcher import Nobody, Watcher
+from cohort.run.watcher import Watcher
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def _train(
                     keep=config.keep,
                     checkpoint=checkpoint,
                     asked=interruption.requested,
-                    watcher=watcher or Nobody(),
+                    watcher=watcher,
                     start=start,
                     settings=sealed(ready.config),
                 )

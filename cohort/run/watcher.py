@@ -13,14 +13,3 @@ class Watcher(Protocol):
     def stopping(self) -> bool:
         """Whether the run is to end here, with a checkpoint, as after Ctrl-C."""
         ...
-
-
-class Nobody:
-    """Watches nothing and stops nothing."""
-
-    def saved(self, step: int, total_steps: int) -> None:
-        """Not of interest."""
-
-    def stopping(self) -> bool:
-        """Never."""
-        return False

@@ -127,10 +127,19 @@ class RayCohort:
         return self._ask_students("mean_entropies_over", "train")
 
     def snapshots(self) -> Iterator[tuple[int, Files]]:
-        """Every student's state; it travels to the driver, so no shared file system is needed."""
-        for host, actor in self._actors.items():
-            for student in self._here[host]:
-                yield student, self._watch.get(actor.snapshot.remote(student), "snapshot")
+        """Every student's state after the last step, asked of all at once.
+
+        It travels to the driver, so that no shared file system is needed, when the iterator gets to
+        it: that may be in another thread, while the students go on.
+        """
+        asked = {
+            student: _asked_for_snapshot(actor, student)
+            for host, actor in self._actors.items()
+            for student in self._here[host]
+        }
+        self._watch.get([taken for taken, _ in asked.values()], "snapshot")
+        files = {student: reference for student, (_, reference) in asked.items()}
+        return ((student, ray.get(files.pop(student))) for student in tuple(files))
 
     def restore(self, load: Load) -> None:
         """Put every student back to a checkpoint."""
@@ -350,6 +359,13 @@ def _name(students: Sequence[int]) -> str:
     """Of a host in Ray's lists of actors; others may share the Ray."""
     span = f"{students[0]}-{students[-1]}" if len(students) > 1 else f"{students[0]}"
     return f"student-{span}-{uuid.uuid4().hex}"
+
+
+def _asked_for_snapshot(actor: ActorProxy[HostActor], student: int) -> tuple[Any, Any]:
+    """References to whether it was taken, which is small, and to the snapshot, which need not be here."""
+    method: Any = actor.snapshot
+    taken, files = method.options(num_returns=2).remote(student)
+    return taken, files
 
 
 def _lives(answer: Any) -> bool:

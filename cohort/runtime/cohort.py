@@ -59,7 +59,11 @@ class Cohort(Protocol):
         ...
 
     def snapshots(self) -> Iterator[tuple[int, Files]]:
-        """Every student's state, one at a time."""
+        """Every student's state after the last step.
+
+        It was asked of all at once, and is fetched by whoever iterates, in whichever thread, while
+        the students may go on.
+        """
         ...
 
     def restore(self, load: Load) -> None:

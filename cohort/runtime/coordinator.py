@@ -72,18 +72,15 @@ class Coordinator:
             step = self._recover(error)
         self._tell()
         self.journal.start(step, self.cohort.students)
-        while step < self.plan.total_steps and not self.owner.stopping():
+        while True:
             try:
-                step = self._train_to(step, self.plan.next_stop(step))
+                if step < self.plan.total_steps and not self.owner.stopping():
+                    step = self._train_to(step, self.plan.next_stop(step))
+                else:
+                    self._end(step)
+                    return step == self.plan.total_steps
             except Exception as error:
                 step = self._recover(error)
-        if step != self.owner.step:  # asked to stop between two checkpoints
-            try:
-                with self.journal.paused():
-                    self._save(step)
-            except Exception as error:
-                step = self._recover(error)
-        return step == self.plan.total_steps
 
     def about(self) -> dict[str, Any]:
         """What no config has: how the hosts' time was spent, and what did not go as it asked for."""
@@ -148,6 +145,7 @@ class Coordinator:
         checkpoint = self.owner.checkpoint
         if checkpoint is None:
             self.owner.save(0, self._fresh())
+            self.owner.settle()
             if self.owner.start:
                 self.cohort.restore(self.owner.go_back().load)
             return 0
@@ -183,6 +181,14 @@ class Coordinator:
         for text in self.cohort.notices():
             self.notices.append(text)
             self.journal.notice(text)
+
+    def _end(self, step: int) -> None:
+        """Have a checkpoint on disk of the step where the run ends, here or for now."""
+        with self.journal.paused():
+            self.owner.settle()
+            if step != self.owner.step:  # asked to stop between two checkpoints
+                self._save(step)
+                self.owner.settle()
 
     def _save(self, step: int) -> None:
         self.cohort.flush_records(self.journal.trained)

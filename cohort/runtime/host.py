@@ -193,9 +193,9 @@ class HostActor:
         return {student: float(entropy(answer).mean()) for student, answer in answers.items()}
 
     @ray.method
-    def snapshot(self, student: int) -> Files:
-        """A student's state after the last step, as files."""
-        return self.host.snapshot(student)
+    def snapshot(self, student: int) -> tuple[None, Files]:
+        """That it was taken, and a student's state after the last step, as files."""
+        return None, self.host.snapshot(student)
 
     @ray.method
     def restore(self, files: Mapping[int, Files]) -> None:

@@ -78,9 +78,8 @@ class InProcessCohort:
         return {student: float(entropy(answer).mean()) for student, answer in answers.items()}
 
     def snapshots(self) -> Iterator[tuple[int, Files]]:
-        """Every student's state, one at a time."""
-        for student in self.students:
-            yield student, self.host.snapshot(student)
+        """Every student's state after the last step."""
+        return iter([(student, self.host.snapshot(student)) for student in self.students])
 
     def restore(self, load: Load) -> None:
         """Put every student back to a checkpoint."""

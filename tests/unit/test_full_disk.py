@@ -47,14 +47,14 @@ def test_a_disk_that_fills_while_a_run_trains(full, monkeypatch, tmp_path, name)
     config, train, resume = COMMANDS[name]
     config = dataclasses.replace(config, run_dir=str(tmp_path / "run"))
 
-    def fill_at_step_4(record):
+    def fill_at_step_4(record):  # when that of step 2 is on disk, and that of step 3 may be
         if record["phase"] == "test" and record["step"] == 4:
             full()
 
     with pytest.raises(RunError, match="No space left on device"):
         train(config, on_step=fill_at_step_4)
     checkpoints = tmp_path / "run" / "checkpoints"
-    assert newest_checkpoint(checkpoints).step == 3
+    assert newest_checkpoint(checkpoints).step in (2, 3)
     assert all(path.name.startswith("step_") for path in checkpoints.iterdir())  # nothing half
     before = contents(tmp_path)
     with pytest.raises(ConfigError, match=r"config\.yaml cannot be written: No space left"):
