@@ -167,6 +167,7 @@ def test_ods_bad_input_is_one_sentence_and_exit_code_2(flags, sentence, monkeypa
     check_refused(run_here(monkeypatch, capsys, *flags, script=ODS), sentence)
 
 
+@pytest.mark.slow
 def test_pictures_decoded_for_each_and_for_all_and_a_batch_that_is_ready(
     ray_of_four, here, tmp_path
 ):

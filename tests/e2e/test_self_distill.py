@@ -69,6 +69,7 @@ def losses(run_dir):
     ]
 
 
+@pytest.mark.slow
 def test_killed_interrupted_and_resumed(undisturbed, tmp_path):
     """SIGKILL, then Ctrl-C on Ray Train, then to the end without Ray: one run's result."""
     run_dir = tmp_path / "run"

@@ -156,6 +156,7 @@ def check_went_on(run_dir, moment):
     assert (run_dir / "summary.json").stat().st_mtime > moment, (run_dir, moment, recorded)
 
 
+@pytest.mark.slow
 def test_killed_and_interrupted_and_killed_again_it_is_the_same_study(ray_of_four, tmp_path):
     """SIGKILL of the preparation, Ctrl-C, SIGKILL amid the trials, and to the end: one table.
 

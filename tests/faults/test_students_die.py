@@ -126,6 +126,7 @@ def test_a_host_that_is_stopped_is_ended_and_replaced(undisturbed, tmp_path, exc
     assert losses(tmp_path / "run") == undisturbed[1]
 
 
+@pytest.mark.slow
 def test_hosts_whose_group_hangs_leave_it_for_the_object_store(
     ray_and_fuse, undisturbed, tmp_path, monkeypatch
 ):

@@ -1,9 +1,13 @@
 """Processes of a study are killed in the middle of a step: nothing of it is lost or falsified."""
 
+import re
+
+import pandas as pd
 import pytest
 
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.on_ray.run import run_study
+from tests.support.command import run_here
 from tests.support.local_ray import meeting_ray
 from tests.support.meetings import OF_TRIALS
 from tests.support.small_studies import QUICK, hashes, run_dirs, study_of, summary_of, undisturbed
@@ -67,6 +71,7 @@ def test_trials_whose_process_dies_go_on_from_their_checkpoint_unless_it_always_
     assert hashes(run_dir) == undisturbed(run_dir, tmp_path / "undisturbed")
 
 
+@pytest.mark.slow
 def test_a_cohort_survives_the_death_of_its_trial_and_then_of_a_student(
     meeting_place, deaths, tmp_path
 ):
@@ -83,3 +88,41 @@ def test_a_cohort_survives_the_death_of_its_trial_and_then_of_a_student(
     (run_dir,) = run_dirs(tmp_path / "study").values()
     assert summary_of(run_dir)["restarts"] == 1
     assert hashes(run_dir) == undisturbed(run_dir, tmp_path / "undisturbed")
+
+
+def test_a_trial_that_fails_leaves_the_others_alone(monkeypatch, capsys, tmp_path):
+    """And is tried again when the study goes on."""
+    alone = {**QUICK, "k": 1, "teacher": "none", "exchange": "in_process", "optimizer": "sgd"}
+    study_of(tmp_path, alone, space={"lr": {"grid": [1e30, 0.02]}}, max_concurrent=1)
+    folder = StudyFolder(tmp_path / "study")
+
+    def sweep(*flags):
+        command = (tmp_path / "small.yaml", "--study-dir", folder.path, *flags)
+        return run_here(monkeypatch, capsys, *command, script="sweep.py")
+
+    code, out, err = sweep()
+    check_one_failed(folder, code, out, err)
+    (healthy,) = folder.trials.glob("lr-0.02*/summary.json")
+    before = healthy.stat()
+
+    code, out, err = sweep("--resume")
+    check_one_failed(folder, code, out, err)
+    assert "2 trials, 1 ended, 1 to go on with, 0 new" in out
+    assert (healthy.stat().st_ino, healthy.stat().st_mtime_ns) == (
+        before.st_ino,
+        before.st_mtime_ns,
+    )
+    assert [each["kind"] for each in folder.decisions()] == ["failed", "failed"]
+
+
+def check_one_failed(folder, code, out, err):
+    assert (code, err) == (1, ""), out + err
+    trials = pd.read_csv(folder.table_csv).set_index("config.lr")
+    assert trials["status"].to_dict() == {1e30: "failed", 0.02: "finished"}
+    failed = trials.loc[1e30, "trial"]
+    (line,) = [line for line in out.splitlines() if line.startswith("failed: ")]
+    assert re.fullmatch(
+        rf"failed: {re.escape(failed)}: .*the loss is not finite at step \d+.*", line
+    )
+    assert pd.isna(trials.loc[1e30, "test_accuracy"])
+    assert 0 <= trials.loc[0.02, "test_accuracy"] <= 1

@@ -131,6 +131,7 @@ def test_a_lost_node_s_student_moves_to_a_spare(cluster, joined, on_one_node, tm
     assert (hashes(tmp_path / "run"), losses(tmp_path / "run")) == on_one_node
 
 
+@pytest.mark.slow
 def test_a_feeder_on_each_node_gives_what_lies_in_memory_though_one_is_lost(
     cluster, joined, tmp_path
 ):

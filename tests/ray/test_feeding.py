@@ -191,6 +191,7 @@ def address(array):
     return array.__array_interface__["data"][0]
 
 
+@pytest.mark.slow
 def test_two_workers_learn_the_same_from_memory_and_from_the_node(data, teachers, tmp_path, fuse):
     """By self-distillation on ImageNet's layout, though the feeder dies and then a worker.
 

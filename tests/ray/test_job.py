@@ -99,6 +99,7 @@ def test_killed_workers_change_nothing_until_the_budget_is_exhausted(failed, tmp
     assert weights_sha256(restored) == undisturbed.final.weights_sha256
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_stopped_is_ended_and_replaced(tmp_path):
     """Ray Train would wait for it for minutes."""
     stopped = []
@@ -170,6 +171,7 @@ def test_of_several_workers_none_tries_it_again(monkeypatch):
     assert ray.get(mailbox.waiting.remote()) == 1  # the failure; it did not even begin
 
 
+@pytest.mark.slow
 def test_workers_do_not_go_on_without_the_one_who_records(tmp_path):
     """The Ray is not the job's own, and stays when it fails. Meanwhile all listen on loopback alone."""
 
@@ -190,6 +192,7 @@ def test_more_workers_than_the_cluster_has_cores_are_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_busy_cluster_is_not_waited_for_for_ever(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "2")
     all_cores = ray.util.placement_group([{"CPU": 4}])

@@ -19,6 +19,7 @@ from cohort.tuning.on_ray.run import run_study
 from tests.support.meetings import MEETING, place, wait_for
 from tests.support.small_studies import hashes, run_dirs, study_of, undisturbed
 
+pytestmark = pytest.mark.slow
 MEETINGS = "tests.support.meetings"
 
 

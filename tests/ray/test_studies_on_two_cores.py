@@ -2,21 +2,19 @@
 
 import json
 import os
-import re
 
-import pandas as pd
 import pytest
 import ray
 
 from cohort.reporting.records import read_metrics
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.on_ray.run import run_study
-from tests.support.command import run_here
 from tests.support.listening import check_loopback_alone
 from tests.support.local_ray import meeting_ray
 from tests.support.pictures import make_folder
 from tests.support.small_studies import QUICK, hashes, run_dirs, study_of, summary_of, undisturbed
 
+pytestmark = pytest.mark.slow
 MEETINGS = "tests.support.meetings"
 
 
@@ -90,41 +88,3 @@ def test_an_interrupted_search_goes_on_without_repeating_a_trial(meeting_place, 
 def times(run_dir):
     """When a run measured what."""
     return [record["time"] for record in read_metrics(run_dir / "metrics.jsonl")]
-
-
-def test_a_trial_that_fails_leaves_the_others_alone(monkeypatch, capsys, tmp_path):
-    """And is tried again when the study goes on."""
-    alone = {**QUICK, "k": 1, "teacher": "none", "exchange": "in_process", "optimizer": "sgd"}
-    study_of(tmp_path, alone, space={"lr": {"grid": [1e30, 0.02]}}, max_concurrent=1)
-    folder = StudyFolder(tmp_path / "study")
-
-    def sweep(*flags):
-        command = (tmp_path / "small.yaml", "--study-dir", folder.path, *flags)
-        return run_here(monkeypatch, capsys, *command, script="sweep.py")
-
-    code, out, err = sweep()
-    check_one_failed(folder, code, out, err)
-    (healthy,) = folder.trials.glob("lr-0.02*/summary.json")
-    before = healthy.stat()
-
-    code, out, err = sweep("--resume")
-    check_one_failed(folder, code, out, err)
-    assert "2 trials, 1 ended, 1 to go on with, 0 new" in out
-    assert (healthy.stat().st_ino, healthy.stat().st_mtime_ns) == (
-        before.st_ino,
-        before.st_mtime_ns,
-    )
-    assert [each["kind"] for each in folder.decisions()] == ["failed", "failed"]
-
-
-def check_one_failed(folder, code, out, err):
-    assert (code, err) == (1, ""), out + err
-    trials = pd.read_csv(folder.table_csv).set_index("config.lr")
-    assert trials["status"].to_dict() == {1e30: "failed", 0.02: "finished"}
-    failed = trials.loc[1e30, "trial"]
-    (line,) = [line for line in out.splitlines() if line.startswith("failed: ")]
-    assert re.fullmatch(
-        rf"failed: {re.escape(failed)}: .*the loss is not finite at step \d+.*", line
-    )
-    assert pd.isna(trials.loc[1e30, "test_accuracy"])
-    assert 0 <= trials.loc[0.02, "test_accuracy"] <= 1
