@@ -2,14 +2,19 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test soak lint
+.PHONY: demo test test-all soak lint
 unexport PYTHONDONTWRITEBYTECODE  # the tests' many processes would all compile cohort and themselves
 
 demo: .venv/installed  ## Train two students that teach each other, and the same two alone.
 	$(BIN)/python scripts/launch_cohort.py --k 2 --baseline
 
-test: .venv/installed  ## All tests; those that need a GPU or CIFAR-100 skip where there is none.
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+PYTEST = $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+
+test: .venv/installed  ## All tests but the slow ones; those that need a GPU or CIFAR-100 skip where there is none.
+	$(PYTEST)
+
+test-all: .venv/installed  ## Those too that start processes for half a minute and more.
+	$(PYTEST) -m ""
 
 soak: .venv/installed  ## 25 runs with a fault each, all of which end as if nothing had happened; minutes.
 	$(BIN)/python -m tests.faults.soak
