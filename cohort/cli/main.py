@@ -57,7 +57,7 @@ def run_command(command: Callable[[], int]) -> NoReturn:
         print(f"error: {error}", file=sys.stderr)
         code = USAGE
     except RunError as error:
-        print(f"failed: {error}", file=sys.stderr)
+        print(f"failed: {error}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
         code = FAILED
     except OSError as error:
         # A path that the user named; even to ask whether something is there may raise these.

@@ -1,4 +1,4 @@
-"""The group of torch.distributed that a job's workers form, as Ray Train starts them.
+"""The group that a job's workers form, as Ray Train starts them: for the mailbox, and for torch.distributed.
 
 Ray Train's own meets at a port of all interfaces, where whoever reaches it reads and writes what the
 workers tell each other. Formed here it listens as ``cohort.runtime.rendezvous`` says.
@@ -10,9 +10,11 @@ from typing import Any, cast
 
 import ray
 import torch.distributed as dist
+from ray.actor import ActorProxy
 from ray.train.backend import Backend, BackendConfig
 from ray.train.torch import TorchConfig
 
+from cohort.jobs.mailbox import Mailbox, Place, own_place
 from cohort.runtime.rendezvous import LOOPBACK, meet, new_file, new_port
 
 
@@ -21,10 +23,12 @@ class GroupConfig(TorchConfig):
     """``TorchConfig`` of a group that meets privately.
 
     Args:
+        mailbox: told of the workers, before any of them begins.
         folder: of the run alone, on its driver's node.
         node: the driver's, as Ray numbers it.
     """
 
+    mailbox: ActorProxy[Mailbox] | None = None
     folder: str = ""
     node: str = ""
 
@@ -35,27 +39,25 @@ class GroupConfig(TorchConfig):
 
 
 class WorkersGroup(Backend):
-    """Has the workers form their group before they train; one worker alone needs none."""
+    """Has the workers form their group before they train; one worker alone needs none of torch's."""
 
     share_cuda_visible_devices = True  # as with Ray Train's own: NCCL wants to see all
 
     def on_start(self, worker_group: Any, backend_config: BackendConfig) -> None:
         """Called by Ray Train with all workers, each in its process. Raises what one of them raises."""
         config, size = cast(GroupConfig, backend_config), len(worker_group)
+        assert config.mailbox is not None
+        places: list[Place] = worker_group.execute(own_place)
+        ray.get(config.mailbox.renew.remote(places))
         if size == 1:
             return
-        nodes = worker_group.execute(_node)
+        nodes = [place.node for place in places]
         place = worker_group.execute_single(0, _meeting_place, nodes, config)
         joined = [
             worker_group.execute_single_async(rank, _join, rank, size, place, config)
             for rank in range(size)
         ]
         ray.get(joined)
-
-
-def _node() -> str:
-    node: str = ray.get_runtime_context().get_node_id()
-    return node
 
 
 def _meeting_place(nodes: list[str], config: GroupConfig) -> str:

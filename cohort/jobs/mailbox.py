@@ -49,13 +49,29 @@ class WorkerFailedError(RunError):
 Message = tuple[str, tuple[Any, ...], dict[str, Any]]
 """Name, arguments and keywords of a call of the ``Channel``."""
 Beginning = tuple[int, "Files | None"]
-Place = tuple[str, int]
-"""Node and process."""
+
+
+class Place(NamedTuple):
+    """Where a process runs, and which it is."""
+
+    node: str
+    pid: int
+    process: str
+    """Ray's number of it, which no other process ever has."""
 
 
 def own_place() -> Place:
     """Of the process that asks."""
-    return ray.get_runtime_context().get_node_id(), os.getpid()
+    context = ray.get_runtime_context()
+    return Place(context.get_node_id(), os.getpid(), context.get_worker_id())
+
+
+class Wishes(NamedTuple):
+    """What the driver wants of the workers."""
+
+    stopping: bool = False
+    checkpoints: int = 0
+    """How many were wanted since the workers began, beside those of the plan."""
 
 
 class Mailbox:
@@ -63,27 +79,35 @@ class Mailbox:
 
     Plain Python; ``ray.remote(Mailbox)`` makes it an actor, on the driver's node, so that it lives
     as long as the driver whatever happens to workers.
+
+    A worker that was replaced may still live where nobody can end it, on a node that is cut off: of
+    processes that do not form the newest group nothing is kept, and they are asked to stop.
     """
 
     def __init__(self, step: int, files: "Files | None") -> None:
         self._newest: Beginning = (step, files)
         self._messages: asyncio.Queue[bytes] = asyncio.Queue()
-        self._stopping = False
+        self._wishes = Wishes()
         self._failed = False
         self._kept: Sequence[ray.ObjectRef[Any]] = ()
         self._feeders: dict[str, ActorProxy[NodeFeeder]] = {}
         self._places: dict[int, Place] = {}
 
     @ray.method
+    async def renew(self, places: Sequence[Place]) -> None:
+        """Workers form the group from now on, by rank, and those before them no more."""
+        self._places = dict(enumerate(places))
+        self._wishes = self._wishes._replace(checkpoints=0)  # they begin at one
+
+    @ray.method
     async def places(self) -> "Mapping[int, Place]":
-        """Of each worker that began, by rank, its newest process."""
+        """Of each worker, by rank, its newest process."""
         return self._places
 
     @ray.method
     async def begin(self, rank: int, place: Place) -> Beginning | None:
-        """Where a worker begins; None if the program failed and would only fail again."""
-        self._places[rank] = place
-        if self._failed:
+        """Where a worker begins; None if it was replaced, or the program would only fail again."""
+        if self._failed or not self._works(place):
             return None
         if rank == 0:
             self._messages.put_nowait(packed("begin"))
@@ -113,21 +137,24 @@ class Mailbox:
             kill(self._feeders.popitem()[1])
 
     @ray.method
-    async def tell(self, message: bytes) -> None:
-        """Keep a packed message for the driver."""
-        self._messages.put_nowait(message)
+    async def tell(self, message: bytes, sender: Place | None) -> None:
+        """Keep a packed message for the driver; of None, an actor beside the workers, always."""
+        if sender is None or self._works(sender):
+            self._messages.put_nowait(message)
 
     @ray.method
-    async def save(self, step: int, files: "Files") -> None:
+    async def save(self, step: int, files: "Files", sender: Place) -> None:
         """Keep a checkpoint, for the driver and for workers that may come."""
-        self._newest = step, files
-        self._messages.put_nowait(packed("save", step, files))
+        if self._works(sender):
+            self._newest = step, files
+            self._messages.put_nowait(packed("save", step, files))
 
     @ray.method
-    async def fail(self, message: bytes) -> None:
+    async def fail(self, message: bytes, sender: Place) -> None:
         """Keep word that the program failed: there is no use in beginning again."""
-        self._failed = True
-        self._messages.put_nowait(message)
+        if self._works(sender):
+            self._failed = True
+            self._messages.put_nowait(message)
 
     @ray.method
     async def take(self, seconds: float) -> list[bytes]:
@@ -148,22 +175,33 @@ class Mailbox:
     @ray.method
     async def stop(self) -> None:
         """Note that the driver was asked to stop."""
-        self._stopping = True
+        self._wishes = self._wishes._replace(stopping=True)
 
     @ray.method
-    async def stopping(self) -> bool:
-        """Whether the driver was asked to stop."""
-        return self._stopping
+    async def want_checkpoint(self) -> None:
+        """Note that nodes of workers are to go."""
+        self._wishes = self._wishes._replace(checkpoints=self._wishes.checkpoints + 1)
+
+    @ray.method
+    async def wishes(self, sender: Place) -> Wishes:
+        """What the driver wants of a worker; of one that was replaced, that it stops."""
+        return self._wishes if self._works(sender) else Wishes(stopping=True)
+
+    def _works(self, place: Place) -> bool:
+        """Whether a process is one of the newest workers'."""
+        return place in self._places.values()
 
 
 class Post:
     """A ``Channel`` from a worker to the driver, over a mailbox."""
 
-    def __init__(self, mailbox: ActorProxy[Mailbox], beginning: Beginning) -> None:
+    def __init__(self, mailbox: ActorProxy[Mailbox], beginning: Beginning, own: Place) -> None:
         self._mailbox = mailbox
         self._beginning = beginning
-        self._answer = mailbox.stopping.remote()
-        self._stopping = False
+        self._own = own
+        self._answer = mailbox.wishes.remote(own)
+        self._wishes = Wishes()
+        self._saved = 0
 
     def begin(self) -> Beginning:
         """The step from which to go on, and the files to restore, as the mailbox said."""
@@ -189,25 +227,30 @@ class Post:
 
     def save(self, step: int, files: "Files") -> None:
         """Send a checkpoint and wait for its arrival: only what has arrived can be gone back to."""
-        ray.get(self._mailbox.save.remote(step, files))
+        ray.get(self._mailbox.save.remote(step, files, self._own))
+        self._saved = self._wishes.checkpoints
 
     def finished(self, final: "Final") -> None:
         """Send what is left of the student and wait for its arrival: this process ends after it."""
-        ray.get(self._mailbox.tell.remote(packed("finished", final)))
+        ray.get(self._mailbox.tell.remote(packed("finished", final), self._own))
 
     def failed(self, error: Exception) -> None:
         """Tell the driver of an error of the program in this process, and wait until it has arrived."""
-        ray.get(self._mailbox.fail.remote(packed("failed", error)))
+        ray.get(self._mailbox.fail.remote(packed("failed", error), self._own))
 
     def stopping(self) -> bool:
-        """The newest answer to whether to stop; the next is asked for, not waited for."""
+        """Whether to stop, by the newest answer; the next is asked for, not waited for."""
         if ray.wait([self._answer], timeout=0)[0]:
-            self._stopping = ray.get(self._answer)
-            self._answer = self._mailbox.stopping.remote()
-        return self._stopping
+            self._wishes = ray.get(self._answer)
+            self._answer = self._mailbox.wishes.remote(self._own)
+        return self._wishes.stopping
+
+    def saving(self) -> bool:
+        """Whether a checkpoint is wanted that has not been sent, by the same answer."""
+        return self._wishes.checkpoints > self._saved
 
     def _tell(self, name: str, *args: Any, **kwargs: Any) -> None:
-        self._mailbox.tell.remote(packed(name, *args, **kwargs))
+        self._mailbox.tell.remote(packed(name, *args, **kwargs), self._own)
 
 
 def packed(name: str, *args: Any, **kwargs: Any) -> bytes:

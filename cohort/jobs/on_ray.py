@@ -7,7 +7,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from ray.train.torch import TorchTrainer, get_device
 
 from cohort.errors import RunError
 from cohort.imports import one_line
+from cohort.jobs.departures import Departures
 from cohort.jobs.feeding import fed
 from cohort.jobs.group import GroupConfig
 from cohort.jobs.job import Job
@@ -47,6 +48,7 @@ from cohort.learning.precision import check_device
 from cohort.learning.process import own_process
 from cohort.runtime.guard import explained
 from cohort.runtime.liveness import Watched
+from cohort.runtime.preemption import NodeNotices
 from cohort.runtime.watch import Watch
 
 POLL_SECONDS = 0.2
@@ -63,8 +65,9 @@ def run_on_ray(job: Job, recorder: Recorder, placement: Placement, beside: Besid
     common = Common(mailbox, name, ray.put(job.dataset))
     failures: list[RunError] = []
     others = nullcontext(job) if beside is None else beside(job, placement, common)
-    with others as job, _fitting(job, common, placement) as fit:
+    with others as job, closing(NodeNotices()) as nodes, _fitting(job, common, placement) as fit:
         told = False
+        departures = Departures(mailbox, recorder.notice, nodes)
         watch = Watch(
             partial(_watched, mailbox), hang_after=job.config.hang_after, tell=recorder.notice
         )
@@ -81,8 +84,11 @@ def run_on_ray(job: Job, recorder: Recorder, placement: Placement, beside: Besid
             for name, args, kwargs in news:
                 if name == "failed":
                     failures.append(args[0])
-                else:
-                    getattr(recorder, name)(*args, **kwargs)
+                    continue
+                getattr(recorder, name)(*args, **kwargs)
+                if name == "save":
+                    departures.saved(args[0])
+            departures.look()
             if recorder.stopping() and not told:
                 ray.get(mailbox.stop.remote())
                 told = True
@@ -95,7 +101,7 @@ def run_on_ray(job: Job, recorder: Recorder, placement: Placement, beside: Besid
 def _watched(mailbox: ActorProxy[Mailbox]) -> list[Watched]:
     """The workers' processes."""
     places: Mapping[int, Place] = ray.get(mailbox.places.remote())
-    return [Watched(f"worker {rank}", *place) for rank, place in sorted(places.items())]
+    return [Watched(f"worker {rank}", at.node, at.pid) for rank, at in sorted(places.items())]
 
 
 class _Fit:
@@ -126,7 +132,7 @@ class _Fit:
 @contextlib.contextmanager
 def _fitting(job: Job, common: Common, placement: Placement) -> Iterator[_Fit]:
     # Ray Train's own notes, and where workers meet; checkpoints and results are in the run's folder.
-    notes = tempfile.mkdtemp(prefix="cohort-")
+    notes = tempfile.mkdtemp(prefix="cohort-", dir=private_ray.session_folder())
     trainer = TorchTrainer(
         _train_loop,
         train_loop_config={
@@ -136,6 +142,7 @@ def _fitting(job: Job, common: Common, placement: Placement) -> Iterator[_Fit]:
         },
         torch_config=GroupConfig(
             backend="nccl" if placement.gpus else "gloo",
+            mailbox=common.mailbox,
             folder=notes,
             node=ray.get_runtime_context().get_node_id(),
         ),
@@ -166,14 +173,15 @@ def _train_loop(config: Mapping[str, Any]) -> None:
     context = ray.train.get_context()
     workers = Workers(context.get_world_rank(), context.get_world_size())
     mailbox: ActorProxy[Mailbox] = config["mailbox"]
-    beginning = ray.get(mailbox.begin.remote(workers.rank, own_place()))
+    own = own_place()
+    beginning = ray.get(mailbox.begin.remote(workers.rank, own))
     if beginning is None:
         return
     stored: StoredJob[Job] = config["job"]
     busy = context.get_local_world_size() * config["threads"]
     job = fed(stored.take(), mailbox, stored.dataset, busy=busy)
     own_process(config["threads"], job.config.precision)
-    post = Post(mailbox, beginning)
+    post = Post(mailbox, beginning, own)
     try:
         check_device(job.config.precision, get_device())
         work(job, workers, get_device(), post)

@@ -83,6 +83,10 @@ class Recorder:
         """Whether the run is to end here, with a checkpoint."""
         return self.owner.stopping()
 
+    def saving(self) -> bool:
+        """Never: who is told that this machine goes is this process."""
+        return False
+
     def finished(self, final: Final) -> None:
         """The last step is done."""
         self.final = final

@@ -4,7 +4,7 @@ Knows no Ray: the owner is spoken to through a ``Channel``, in the same process 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -107,6 +107,10 @@ class Channel(Protocol):
         """Whether somebody asked the run to stop."""
         ...
 
+    def saving(self) -> bool:
+        """Whether a checkpoint is wanted now, for nodes are to go; no more once it was saved."""
+        ...
+
 
 class Worker:
     """One of the workers; all of them run the same steps, and the leading one tells of them."""
@@ -135,13 +139,14 @@ class Worker:
             self.save(step)
         stopping = False
         while step < self.plan.total_steps and not stopping:
-            step, stopping = self._train_to(step, self.plan.next_stop(step))
+            step, halted = self._train_to(step, self.plan.next_stop(step))
+            stopping = halted and self._agree(self.channel.stopping)
             ended = step == self.plan.total_steps
             self._pause(pausing=True)
             # Evaluated first: the records up to a checkpoint's step are then complete.
             if ended or step % self.plan.eval_every == 0:
                 self.evaluate(step)
-            if ended or stopping or step % self.plan.checkpoint_every == 0:
+            if ended or halted or step % self.plan.checkpoint_every == 0:
                 self._hand_over(flush=True)
                 self.save(step)
             self._pause(pausing=False)
@@ -178,15 +183,18 @@ class Worker:
             )
 
     def _train_to(self, step: int, stop: int) -> tuple[int, bool]:
-        """Steps ``step`` to ``stop``, or until asked to stop; all workers leave at the same one."""
-        stopping = False
-        while step < stop and not stopping:
+        """Steps ``step`` to ``stop``, or until asked to halt; all workers leave at the same one."""
+        halted = False
+        while step < stop and not halted:
             self.lessons.advance(step)
             step += 1
             self._hand_over()
-            wish = self.workers.leads and self.channel.stopping()
-            stopping = self.workers.agree(wish, self.learner.device)
-        return step, stopping
+            halted = self._agree(lambda: self.channel.stopping() or self.channel.saving())
+        return step, halted
+
+    def _agree(self, wish: Callable[[], bool]) -> bool:
+        """What the leading worker wishes: all do."""
+        return self.workers.agree(self.workers.leads and wish(), self.learner.device)
 
     def _hand_over(self, *, flush: bool = False) -> None:
         if flush:

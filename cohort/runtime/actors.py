@@ -29,6 +29,7 @@ from cohort.runtime.host import HostActor
 from cohort.runtime.in_flight import unwrapped
 from cohort.runtime.liveness import Watched
 from cohort.runtime.own_gpu import environment
+from cohort.runtime.preemption import NodeNotices
 from cohort.runtime.reservation import Reservation
 from cohort.runtime.warm_up import GroupUnusableError
 from cohort.runtime.watch import Watch
@@ -72,6 +73,7 @@ class RayCohort:
         self._places: dict[int, Mapping[str, Any]] = {}
         self._actors: dict[int, ActorProxy[HostActor]] = {}
         self._feeders: Feeders | None = None
+        self._nodes = NodeNotices()
         try:
             # One copy in each node's object store, read by its hosts without a copy.
             self._common = (ray.put(plan), ray.put(dataset), ray.put(objective))
@@ -116,6 +118,12 @@ class RayCohort:
             for of_host in self._ask("notices").values():
                 notices += of_host
         return list(dict.fromkeys(notices))
+
+    def leaving(self) -> tuple[int, ...]:
+        """Students whose nodes are to go, each told once."""
+        nodes = self._nodes.new(place["node"] for place in self._places.values())
+        gone = [h for h, place in self._places.items() if place["node"] in nodes]
+        return tuple(sorted(student for host in gone for student in self._here[host]))
 
     def answers(self, split: HeldOut) -> dict[int, Tensor]:
         """What a split asks of each student: log-posteriors [N, C], or features [N, D]."""
@@ -193,6 +201,9 @@ class RayCohort:
 
     def casualties(self) -> tuple[tuple[int, ...], ...]:
         """Of each host whose process is dead, or hung and was ended, the students."""
+        # A host answers behind all that it was asked before: once everybody has, or is dead, no message
+        # is under way any more, and those that came too late were known to nobody but the ``advance``
+        # that failed. So none reaches who is replaced or restored after this.
         answers = {h: actor.whereabouts.remote() for h, actor in self._actors.items()}
         self._watch.wait(list(answers.values()), "whereabouts")
         return tuple(self._here[h] for h, answer in answers.items() if not _answered(answer))
@@ -282,6 +293,7 @@ class RayCohort:
 
     def close(self) -> None:
         """End the hosts' processes, and their feeders'."""
+        self._nodes.close()
         self._forget(tuple(self._actors))
         if self._feeders is not None:
             self._feeders.close()

@@ -50,6 +50,10 @@ class Cohort(Protocol):
         """Sentences for the user that came up since the last call."""
         ...
 
+    def leaving(self) -> tuple[int, ...]:
+        """Students whose nodes are to go, each told once: a checkpoint is wanted before that."""
+        ...
+
     def answers(self, split: HeldOut) -> dict[int, Tensor]:
         """What a split asks of each student: log-posteriors [N, C], or, of a ``Search``, features [N, D]."""
         ...

@@ -62,6 +62,8 @@ class Coordinator:
         self.evaluated_at = -1
         self.waits = Waits(owner.journal.notice, owner.plan.steps_per_epoch)
         self.notices: list[str] = []
+        self.leaving: tuple[int, ...] = ()
+        """Students whose nodes are to go, and of whom there is no checkpoint since that is known."""
         cohort.listen(owner.journal.notice)
 
     def train(self) -> bool:
@@ -76,8 +78,9 @@ class Coordinator:
             try:
                 if step < self.plan.total_steps and not self.owner.stopping():
                     step = self._train_to(step, self.plan.next_stop(step))
+                    self._save_in_time(step)
                 else:
-                    self._end(step)
+                    self._secure(step)
                     return step == self.plan.total_steps
             except Exception as error:
                 step = self._recover(error)
@@ -163,8 +166,10 @@ class Coordinator:
 
     def _train_to(self, step: int, stop: int) -> int:
         start = step
-        step = self.cohort.advance(start, stop, self.journal.trained, self.owner.stopping)
+        step = self.cohort.advance(start, stop, self.journal.trained, self._halting)
         self._tell()
+        if step == start:  # there was no time for a step
+            return step
         ended = step == self.plan.total_steps
         with self.journal.paused():
             if not self.in_turn:
@@ -176,17 +181,30 @@ class Coordinator:
                 self._save(step)
         return step
 
+    def _halting(self) -> bool:
+        """Whether to halt after this step: to end, or for a checkpoint before nodes go."""
+        self.leaving += self.cohort.leaving()
+        return bool(self.leaving) or self.owner.stopping()
+
+    def _save_in_time(self, step: int) -> None:
+        """If nodes are to go, see to a checkpoint of this step."""
+        leaving, self.leaving = self.leaving, ()
+        if leaving:
+            self._secure(step)
+            text = f"the node of {named(leaving)} is to go; checkpoint at step {step}"
+            self.journal.notice(text)
+
     def _tell(self) -> None:
         """Pass on what the user should know of the cohort."""
         for text in self.cohort.notices():
             self.notices.append(text)
             self.journal.notice(text)
 
-    def _end(self, step: int) -> None:
-        """Have a checkpoint on disk of the step where the run ends, here or for now."""
+    def _secure(self, step: int) -> None:
+        """Have a checkpoint of this step on disk, although none may be due."""
         with self.journal.paused():
             self.owner.settle()
-            if step != self.owner.step:  # asked to stop between two checkpoints
+            if step != self.owner.step:
                 self._save(step)
                 self.owner.settle()
 
@@ -209,6 +227,7 @@ class Coordinator:
         """
         if is_gone():
             raise RayGoneError from error
+        self.leaving = ()  # they went before there was time
         while processes := self.cohort.casualties():
             dead = tuple(student for students in processes for student in students)
             failures = self.owner.progress.failures + len(processes)

@@ -35,6 +35,7 @@ from cohort.runtime.collective import PosteriorGroup
 from cohort.runtime.feeding import NodeFeed
 from cohort.runtime.letters import Letter, opened, sealed
 from cohort.runtime.own_gpu import own_device
+from cohort.runtime.private_ray import session_folder
 from cohort.runtime.rendezvous import new_file, new_port
 from cohort.runtime.usage import usage
 from cohort.runtime.wire import Seat
@@ -144,7 +145,7 @@ class HostActor:
     @ray.method
     def rendezvous(self, one_node: bool) -> str:
         """A meeting place on this host's node for a new group."""
-        return new_file() if one_node else new_port(_address())
+        return new_file(session_folder()) if one_node else new_port(_address())
 
     @ray.method
     def join_group(self, seat: Seat, store: str, backend: str) -> None:

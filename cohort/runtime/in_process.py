@@ -68,6 +68,10 @@ class InProcessCohort:
         """Sentences for the user that came up since the last call."""
         return self.host.notices()
 
+    def leaving(self) -> tuple[int, ...]:
+        """None: who is told that this machine goes is this process."""
+        return ()
+
     def answers(self, split: HeldOut) -> dict[int, Tensor]:
         """What a split asks of each student: log-posteriors [N, C], or features [N, D]."""
         return self.host.answers_over(getattr(self.host.dataset, split))

@@ -214,6 +214,22 @@ def longest_socket(folder: str) -> str:
     return os.path.join(folder, "ray", session, "sockets", "plasma_store")
 
 
+def session_folder() -> str:
+    """Where the Ray of this process keeps its files on this node: ours beside them go when they go."""
+    import ray
+
+    node: Any = ray._private.worker.global_worker.node
+    folder: str = node.get_session_dir_path()
+    return folder
+
+
+def draining_nodes() -> frozenset[str]:
+    """Nodes that are to go soon; what Ray offers in public tells of it to the workers of Ray Train alone."""
+    import ray
+
+    return frozenset(ray._private.state.state.get_draining_nodes())
+
+
 def was_started_again() -> bool:
     """Whether the actor that asks died, and Ray has started it again: nothing else tells it so."""
     import ray

@@ -11,25 +11,29 @@ import ipaddress
 import os
 import socket
 import tempfile
+import uuid
 
-from torch.distributed import FileStore, Store, TCPStore  # type: ignore[attr-defined]
+from torch.distributed import FileStore, PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 LOOPBACK = "127.0.0.1"
 ON_LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
 """By themselves both listen on the interface of the machine's name, which others may reach."""
 
 
-def new_file(folder: str | None = None) -> str:
-    """A meeting place on this node for a new group, ``file:PATH``; by default among temporary files."""
+def new_file(folder: str) -> str:
+    """A meeting place on this node for a new group, ``file:PATH``, in a folder that does not outlive it."""
     handle, path = tempfile.mkstemp(prefix="cohort-group-", dir=folder)  # nobody else's to read
     os.close(handle)
     return f"file:{path}"
 
 
 def new_port(address: str) -> str:
-    """A meeting place for a new group, ``tcp:HOST:PORT``, whose first rank will listen there."""
+    """A meeting place for a new group, ``tcp:HOST:PORT:NAME``, whose first rank will listen there.
+
+    Ports are used again, names are not: whoever still looks for an earlier group finds nobody here.
+    """
     with socket.create_server((address, 0)) as probe:
-        return f"tcp:{address}:{probe.getsockname()[1]}"
+        return f"tcp:{address}:{probe.getsockname()[1]}:{uuid.uuid4().hex}"
 
 
 def meet(place: str, rank: int, size: int, timeout: datetime.timedelta) -> Store:
@@ -41,10 +45,11 @@ def meet(place: str, rank: int, size: int, timeout: datetime.timedelta) -> Store
     if kind == "file":
         os.environ.update(ON_LOOPBACK)
         return FileStore(where, size)
-    host, _, port = where.rpartition(":")
+    host, port, name = where.rsplit(":", 2)
     if ipaddress.ip_address(host).is_loopback:
         os.environ.update(ON_LOOPBACK)
     listener = socket.create_server((host, int(port))).detach() if rank == 0 else None
-    return TCPStore(
+    store = TCPStore(
         host, int(port), size, is_master=rank == 0, timeout=timeout, master_listen_fd=listener
     )
+    return PrefixStore(name, store)

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 from cohort.runtime import private_ray
@@ -17,6 +18,8 @@ from cohort.errors import ConfigError, RunError
 from cohort.imports import one_line
 from cohort.runtime.guard import forget, guarded
 from cohort.runtime.placement import Node
+from cohort.runtime.reaper import outlived
+from cohort.runtime.session_folders import tidied
 
 QUIET: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
 CONNECT_SECONDS = 5.0
@@ -27,8 +30,8 @@ CONNECT_SECONDS = 5.0
 def ray_session(address: str | None = None) -> Iterator[None]:
     """Ray inside the block. A Ray that is already initialised is used and left running.
 
-    A local Ray listens on the loopback interface only, has no dashboard, and keeps its log lines
-    out of the user's terminal.
+    A local Ray listens on the loopback interface only, has no dashboard, keeps its log lines out of the
+    user's terminal, and leaves nothing on disk but after a failure, whose error has a note of where.
 
     Raises ConfigError if at ``address`` no cluster answers, or one that refuses this command, RunError
     if a local Ray does not start.
@@ -39,13 +42,14 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     own = address is None or address == LOCAL
     with private_ray.auth_mode_kept():
         _start_local() if own else _join(str(address))
-        with private_ray.environment(private_ray.UNREAD, "1"):
-            try:
-                with guarded() if own else nullcontext():
-                    yield
-            finally:
-                ray.shutdown()
-                forget()
+        with (
+            tidied(Path(private_ray.session_folder())) if own else nullcontext(),
+            private_ray.environment(private_ray.UNREAD, "1"),
+            outlived() if own else nullcontext(),
+            _ending(),
+            guarded() if own else nullcontext(),
+        ):
+            yield
 
 
 def cluster_nodes() -> list[Node]:
@@ -59,6 +63,16 @@ def cluster_nodes() -> list[Node]:
         for node in ray.nodes()  # type: ignore[no-untyped-call]
         if node["Alive"]
     ]
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """After the block there is no Ray in this process, and of one of our own no process either."""
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        forget()
 
 
 def _start_local() -> None:

@@ -11,7 +11,15 @@ import ray
 
 from cohort import CohortConfig, train_cohort
 from tests.support import networks
-from tests.support.command import PATIENCE, run_here, start, steps_done, stop_at, wait_until
+from tests.support.command import (
+    PATIENCE,
+    left_by,
+    run_here,
+    start,
+    steps_done,
+    stop_at,
+    wait_until,
+)
 
 FLAGS = [
     *("--dataset", "synthetic", "--image-size", 8),  # without scikit-learn, a second to import
@@ -82,6 +90,7 @@ def test_terminated_interrupted_and_killed(undisturbed, ray_of_four, here, tmp_p
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, out + err
     assert err == "stopping after this step; a second signal stops at once\n"
+    assert left_by(process) == set()
     check_tells_nothing_of_ray(out, tmp_path)
     assert f"--resume {run_dir} --trust-code\n" in out
     summary = summary_of(run_dir)
@@ -95,6 +104,7 @@ def test_terminated_interrupted_and_killed(undisturbed, ray_of_four, here, tmp_p
         start("--resume", run_dir, *TRUSTED, *ON_RAY, "--per-process", 2, "--address", address),
     )
     assert stop_at(moved, run_dir, step, signal.SIGKILL) == -9
+    assert left_by(moved) == set()
     wait_until(nobody_trains)  # a cluster that goes on has its cores back
 
     code, out, err = here("--resume", run_dir, *TRUSTED, *HERE, "--address", "local", "--baseline")

@@ -15,6 +15,7 @@ from tests.support.command import (
     PATIENCE,
     SELF_DISTILL,
     here,
+    left_by,
     start,
     steps_done,
     stop_at,
@@ -85,6 +86,7 @@ def test_killed_interrupted_and_resumed(undisturbed, tmp_path):
     assert process.returncode == 130, out + err
     assert f"self_distill.py --resume {run_dir} --trust-code\n" in out
     assert "Traceback" not in out + err
+    assert left_by(process) == set()
     assert summary_of(run_dir)["status"] == "interrupted"
     saved = sorted((run_dir / "checkpoints").iterdir())[-1]
     assert int(saved.name.removeprefix("step_")) == summary_of(run_dir)["steps"]

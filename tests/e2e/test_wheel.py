@@ -90,6 +90,8 @@ def test_a_checkout_that_was_never_installed_trains_on_ray(folder, used, tmp_pat
     assert used() == {checkout / "cohort" / "__init__.py"}
     summary = json.loads((folder / "run" / "summary.json").read_text())
     assert summary["versions"]["cohort"] == cohort.__version__
+    left = {path.name for path in Path(alone["TMPDIR"]).rglob("*")}
+    assert not [name for name in left if name.startswith(("cohort", "session"))], left
 
 
 def ended(command, cwd, environment):

@@ -2,10 +2,20 @@
 
 import json
 import signal
+import sys
+from pathlib import Path
 
 import psutil
 
-from tests.support.command import start, wait_until
+from tests.support.command import environment, launch, left_by, start, wait_until
+
+KILLED = """
+import ray, time
+from cohort.runtime.session import ray_session
+with ray_session():
+    print(ray.get(ray.put(1)), flush=True)
+    time.sleep(600)
+"""
 
 
 def test_a_sentence_a_summary_and_nothing_left(tmp_path):
@@ -22,8 +32,26 @@ def test_a_sentence_a_summary_and_nothing_left(tmp_path):
     victim.send_signal(signal.SIGKILL)
     _, err = process.communicate(timeout=120)
     words = "Ray ended under the run (its raylet was killed, perhaps for memory); --resume the run"
-    assert (process.returncode, err) == (1, f"failed: {words}\n")
+    failed, told = err.splitlines()
+    assert (process.returncode, failed) == (1, f"failed: {words}")
+    logs = Path(told.removeprefix("Ray's logs are in "))
+    assert (logs / "raylet.out").is_file()
+    assert left_by(process) == {f"ray/{logs.parent.name}", "ray/session_latest"}
     summary = json.loads((run_dir / "summary.json").read_text())
     assert (summary["status"], summary["error"]) == ("failed", words)
     _, left = psutil.wait_procs(below, timeout=30)
     assert left == []
+
+
+def test_ray_ends_with_a_driver_that_is_killed(tmp_path):
+    """Within ten seconds; its folder stays, for later runs to remove (see test_session_folders)."""
+    process = launch([sys.executable, "-c", KILLED], tmp_path, environment())
+    assert process.stdout.readline() == "1\n"
+    below = psutil.Process(process.pid).children(recursive=True)
+    assert {"raylet", "gcs_server"} < {each.name() for each in below}
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(below, timeout=10)
+    assert alive == []
+    (folder,) = left_by(process) - {"ray/session_latest"}
+    assert folder.startswith("ray/session_2")

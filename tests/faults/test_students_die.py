@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+from pathlib import Path
 
 import psutil
 import pytest
@@ -13,11 +14,14 @@ from cohort.models.registry import build_network
 from cohort.reporting.records import read_metrics
 from cohort.run.checkpoint import newest_checkpoint
 from cohort.run.folder import RunFolder
+from cohort.runtime.actors import RayCohort
 from cohort.runtime.coordinator import Coordinator
 from cohort.runtime.joining import wait_until_joined
 from cohort.runtime.warm_up import GroupUnusableError
+from tests.support.command import wait_until
 from tests.support.groups import Mortal, Silent, answer
 from tests.support.local_ray import ray_with_fuse
+from tests.support.networks import OF_SURVIVORS, RECOVERING
 
 NETWORKS = "tests.support.networks"
 STEPS = 20
@@ -38,12 +42,30 @@ def config(run_dir, **options):
         steps=STEPS,
         checkpoint_every=5,
         log_every=1,
-        students=("resnet8", f"{NETWORKS}:dying", "resnet8"),
+        students=("resnet8", f"{NETWORKS}:dying", f"{NETWORKS}:late"),
         k=3,
         threads=1,
         run_dir=str(run_dir),
     )
     return CohortConfig(**{**defaults, **options})
+
+
+@pytest.fixture
+def late(ray_and_fuse, monkeypatch):
+    """The fuse of a survivor whose message is still to come when the recovery begins."""
+    fuse, recovering = (Path(f"{ray_and_fuse}{name}") for name in (OF_SURVIVORS, RECOVERING))
+    casualties = RayCohort.casualties
+
+    def begin(cohort):
+        wait_until(lambda: not fuse.exists())  # it is held back now
+        recovering.touch()
+        return casualties(cohort)
+
+    monkeypatch.setattr(RayCohort, "casualties", begin)
+    monkeypatch.setattr("cohort.runtime.in_flight.ERROR_SECONDS", 0.2)
+    fuse.touch()
+    yield fuse
+    recovering.unlink()
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +100,12 @@ def losses(run_dir):
 
 
 def test_a_cohort_whose_students_die_equals_an_undisturbed_one(
-    ray_and_fuse, undisturbed, weights, tmp_path
+    ray_and_fuse, late, undisturbed, weights, tmp_path
 ):
     """A host of two in the middle of a step, before there is a checkpoint of a later one, then all at once.
 
-    The weights that they started from are gone by then.
+    What the other host still says in the group reaches nobody. The weights that they started from are
+    gone by then.
     """
     ray_and_fuse.touch()
     first, victims = [], []
@@ -100,6 +123,7 @@ def test_a_cohort_whose_students_die_equals_an_undisturbed_one(
     options["per_process"] = 2
     result = train_cohort(config(tmp_path / "run", **options), on_step=kill_everybody)
     assert first == [False], "the first fault did not fire"
+    assert not late.exists(), "no message was late"
     assert len(victims) == 2
     assert result.summary["restarts"] == 3
     assert result.summary["status"] == "finished"
@@ -128,9 +152,12 @@ def test_a_host_that_is_stopped_is_ended_and_replaced(undisturbed, tmp_path, exc
 
 @pytest.mark.slow
 def test_hosts_whose_group_hangs_leave_it_for_the_object_store(
-    ray_and_fuse, undisturbed, tmp_path, monkeypatch
+    ray_and_fuse, late, undisturbed, tmp_path, monkeypatch
 ):
-    """Before step 0, all together; one that dies later finds the way that is left."""
+    """Before step 0, all together; one that dies later finds the way that is left.
+
+    What a survivor still shows reaches nobody who went back.
+    """
     remote = ray.remote(max_restarts=0, max_task_retries=0)(Silent)
     monkeypatch.setattr("cohort.runtime.actors.RemoteHost", remote)
     monkeypatch.setattr("cohort.runtime.joining.WARM_UP_SECONDS", 3)
@@ -138,6 +165,7 @@ def test_hosts_whose_group_hangs_leave_it_for_the_object_store(
     options = {"exchange": "collective", "pretrained": str(write_weights(tmp_path / "w.pt"))}
     summary = train_cohort(config(tmp_path / "run", **options)).summary
     assert not ray_and_fuse.exists(), "the fault did not fire"
+    assert not late.exists(), "no message was late"
     assert summary["notices"] == [
         "--exchange collective does not work here (3 of 3 hosts did not answer within 3 s); "
         "posteriors travel through the object store instead"

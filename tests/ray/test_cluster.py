@@ -2,18 +2,24 @@
 
 import json
 import os
+import re
 import shutil
 import tempfile
+import time
 from contextlib import contextmanager
 
 import pytest
 import ray
 from ray.cluster_utils import Cluster
+from ray.core.generated import autoscaler_pb2
 
 from cohort import CohortConfig, ConfigError, train_cohort
 from cohort.reporting.records import read_metrics
+from cohort.run.journal import Journal
+from cohort.runtime import actors, preemption
 from cohort.runtime.own_gpu import VISIBLE, environment, index_of
-from tests.support.command import run_here
+from cohort.runtime.preemption import NodeNotices
+from tests.support.command import run_here, wait_until
 from tests.support.pictures import make_market
 
 SMALL = {
@@ -110,24 +116,67 @@ def test_the_command_joins_a_running_cluster_and_refuses_a_small_one(
     assert (hashes(tmp_path / "run"), losses(tmp_path / "run")) == on_one_node
 
 
-def test_a_lost_node_s_student_moves_to_a_spare(cluster, joined, on_one_node, tmp_path):
+@pytest.fixture
+def notices(monkeypatch):
+    """What the user is told."""
+    told = []
+    monkeypatch.setattr(Journal, "notice", lambda journal, text: told.append(text))
+    return told
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """Those who look after nodes that are to go, all the time."""
+    made = []
+
+    class Looking(NodeNotices):
+        def __init__(self):
+            made.append(self)
+            super().__init__()
+
+    monkeypatch.setattr(preemption, "SECONDS", 0.01)
+    monkeypatch.setattr(actors, "NodeNotices", Looking)
+    return made
+
+
+def drain(node_id):
+    """What a cloud does before it takes a node away."""
+    client = ray._raylet.GcsClient(address=ray.get_runtime_context().gcs_address)
+    reason = autoscaler_pb2.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
+    accepted, why = client.drain_node(node_id, reason, "", int(1000 * (time.time() + 600)))
+    assert accepted, why
+
+
+def test_a_node_s_students_are_saved_when_it_is_to_go_and_move_to_a_spare(
+    cluster, joined, on_one_node, tmp_path, notices, looks
+):
     """And students that gather posteriors among themselves find each other on other nodes, twice."""
     (victim,) = cluster.worker_nodes
-    before, lost = set(), []
+    checkpoints = tmp_path / "run" / "checkpoints"
+    before, drained, lost = set(), [], []
 
-    def lose_a_node(record):
-        if record["step"] >= 8 and not lost:
+    def take_a_node_away(record):
+        if record["step"] >= 4 and not drained:
             before.update(nodes_of("HostActor", "ALIVE"))
+            drained.append(victim)
+            drain(victim.node_id)
+            wait_until(lambda: victim.node_id in looks[0].going)
+        if len(saved := sorted(checkpoints.glob("step_*"))) > 1 and not lost:
             cluster.add_node(**NODE)
-            lost.append(victim)
+            lost.append(int(saved[-1].name.removeprefix("step_")))
             cluster.remove_node(victim, allow_graceful=False)
 
-    config = CohortConfig(exchange="collective", run_dir=str(tmp_path / "run"), **SMALL)
-    result = train_cohort(config, on_step=lose_a_node)
-    assert lost
+    options = {**SMALL, "checkpoint_every": 16, "eval_every": 2}  # only the notice has it saved
+    config = CohortConfig(exchange="collective", run_dir=str(tmp_path / "run"), **options)
+    result = train_cohort(config, on_step=take_a_node_away)
+    (step,) = lost
+    assert 0 < step < 16
     assert victim.node_id in before
     assert len(before) == 2, "the students were not spread"
     assert result.summary["restarts"] == 1
+    (told,) = (notice for notice in notices if notice.startswith("the node of"))
+    assert re.fullmatch(rf"the node of student [01] is to go; checkpoint at step {step}", told)
+    assert any(notice.endswith(f"all go on from step {step}") for notice in notices), notices
     assert (hashes(tmp_path / "run"), losses(tmp_path / "run")) == on_one_node
 
 

@@ -10,7 +10,7 @@ import ray
 import safetensors.torch
 
 from cohort import ConfigError, RunError, SelfDistillConfig, resume, self_distill
-from cohort.jobs.mailbox import new_mailbox
+from cohort.jobs.mailbox import new_mailbox, own_place, packed
 from cohort.jobs.on_ray import _may_be_a_peers, _train_loop
 from cohort.jobs.self_distill.config import resolve
 from cohort.jobs.self_distill.run import prepare_job as prepare
@@ -21,6 +21,7 @@ from cohort.run.checkpoint import newest_checkpoint
 from tests.support.command import wait_until
 from tests.support.listening import check_loopback_alone, listening
 from tests.support.local_ray import ray_with_fuse
+from tests.support.networks import DEATH_STEP
 from tests.support.workers import work_together
 
 NETWORKS = "tests.support.networks"
@@ -77,12 +78,30 @@ def summary_of(run_dir):
 
 @pytest.fixture(scope="module")
 def failed(tmp_path_factory, fuse):
-    """A run of two workers, one of which dies at step 12, and again after both went on from 10."""
+    """A run of two workers, one of which dies at step 12, and again after both went on from 10.
+
+    What the first two still write is not taken.
+    """
     run_dir = tmp_path_factory.mktemp("failed") / "run"
+    before, late = {}, []
+
+    def write_late(record):
+        """A worker that was replaced, and lives on elsewhere, is still heard of when others begin."""
+        (name,) = (n for n in ray.util.list_named_actors() if n.startswith("mailbox-"))
+        mailbox = ray.get_actor(name)
+        if record["step"] == DEATH_STEP - 1 and not before:
+            before.update(ray.get(mailbox.places.remote()))
+        elif record["step"] == FAILED_AT - 1 and not late:
+            leading = before[0]
+            ray.get(mailbox.tell.remote(packed("notice", "late"), leading))
+            ray.get(mailbox.save.remote(FAILED_AT + 1, {}, leading))
+            late.append(ray.get(mailbox.wishes.remote(leading)).stopping)
+
     fuse.touch()
     with pytest.raises(RunError, match="died; that makes 2 deaths, and --max-failures is 1"):
-        self_distill(config(run_dir, workers=2, max_failures=1))
+        self_distill(config(run_dir, workers=2, max_failures=1), on_step=write_late)
     fuse.unlink()
+    assert late == [True], "nobody wrote, or who did was not asked to stop"
     return run_dir
 
 
@@ -164,7 +183,8 @@ def test_of_several_workers_none_tries_it_again(monkeypatch):
     assert not _may_be_a_peers(RuntimeError(), Workers(0, 1))
 
     mailbox = new_mailbox((0, None))
-    ray.get(mailbox.fail.remote(b""))
+    ray.get(mailbox.renew.remote([own_place()]))
+    ray.get(mailbox.fail.remote(b"", own_place()))
     context = SimpleNamespace(get_world_rank=lambda: 0, get_world_size=lambda: 2)
     monkeypatch.setattr("ray.train.get_context", lambda: context)
     _train_loop({"mailbox": mailbox})  # without a job

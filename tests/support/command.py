@@ -25,13 +25,15 @@ LAUNCH = "launch_cohort.py"
 SELF_DISTILL = "self_distill.py"
 ODS_DISTILL = "ods_distill.py"
 _started: list[subprocess.Popen[str]] = []
+_folders: dict[int, Path] = {}
 
 
 def environment() -> dict[str, str]:
-    """This process's, with a temporary folder of its own for a command's Ray."""
+    """This process's, with a temporary folder of its own for a command and its Ray."""
     folder = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return os.environ | {
+        "TMPDIR": folder,
         "RAY_TMPDIR": folder,
         "RAY_AUTH_MODE": "disabled",
         "RAY_worker_niceness": "0",  # beside other tests its processes would starve
@@ -62,7 +64,19 @@ def launch(
         start_new_session=True,
     )
     _started.append(process)
+    if temporary := environment.get("TMPDIR"):
+        _folders[process.pid] = Path(temporary)
     return process
+
+
+def left_by(process: subprocess.Popen[str]) -> set[str]:
+    """What a command has left in its temporary folder: ours, and folders of Ray's sessions."""
+    folder = _folders[process.pid]
+    return {
+        str(path.relative_to(folder))
+        for pattern in ("cohort*", "ray/session_*")
+        for path in folder.glob(pattern)
+    }
 
 
 def end_all() -> None:

@@ -18,6 +18,10 @@ from cohort.models.registry import build_network
 FUSE = "COHORT_TEST_FUSE"
 OF_TEACHERS = "-of-teachers"
 """Behind the name of the fuse that kills a teacher."""
+OF_SURVIVORS = "-of-survivors"
+"""Behind the name of the fuse that holds back a survivor."""
+RECOVERING = "-recovering"
+"""Behind the name of the file that lets it go on."""
 DEATH_STEP = 12
 PAUSE = 0.02
 """Seconds of a slow forward: time enough to stop a process where a test wants it."""
@@ -64,6 +68,16 @@ class Dying(Wrapped):
         assert torch.backends.cudnn.conv.fp32_precision == "ieee"  # type: ignore[attr-defined]
         if self.forwards == DEATH_STEP and consume_fuse():
             os.kill(os.getpid(), signal.SIGKILL)
+        return logits
+
+
+class Late(Wrapped):
+    """Burns a fuse to hold back what it shows, when a peer dies, until the recovery has begun."""
+
+    def act(self, logits: Tensor) -> Tensor:
+        if self.forwards == DEATH_STEP and consume_fuse(OF_SURVIVORS):
+            while not Path(os.environ[FUSE] + RECOVERING).exists():
+                time.sleep(0.01)
         return logits
 
 
@@ -163,6 +177,10 @@ def mortal_stages(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Mod
 
 def dying(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
     return Dying(num_classes, image_shape)
+
+
+def late(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:
+    return Late(num_classes, image_shape)
 
 
 def dying_teacher(num_classes: int, image_shape: tuple[int, int, int]) -> nn.Module:

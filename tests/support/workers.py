@@ -13,6 +13,8 @@ from cohort.learning.data_parallel import Workers
 
 PRELOADED = ["cohort.jobs.worker", "cohort.jobs.ods.job", "cohort.jobs.self_distill.job"]
 """What workers need."""
+SAVED = 3
+"""A step of which a checkpoint is wanted, beside those of the plan."""
 
 
 class Told:
@@ -20,6 +22,7 @@ class Told:
 
     def __init__(self):
         self.records, self.evaluations, self.saved, self.final = [], [], [], None
+        self.asked = 0
 
     def begin(self):
         return 0, None
@@ -42,6 +45,11 @@ class Told:
 
     def stopping(self):
         return False
+
+    def saving(self):
+        """Once, in the middle of an epoch."""
+        self.asked += 1
+        return self.asked == SAVED
 
 
 def work_together(jobs, size, folder):

@@ -4,6 +4,8 @@ import importlib
 import inspect
 import os
 import sys
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import ray.train
@@ -89,6 +91,23 @@ def test_where_the_sockets_of_a_ray_will_lie(monkeypatch):
     validate_socket_filepath(path[: private_ray.LONGEST_SOCKET])
     with pytest.raises(OSError, match="AF_UNIX"):
         validate_socket_filepath(path.ljust(private_ray.LONGEST_SOCKET + 1, "x"))
+
+
+def test_where_the_files_of_a_session_lie(monkeypatch):
+    """Of every process of a Ray: its public context asks the same node for the session's name."""
+    assert "self.worker.node.session_name" in inspect.getsource(RuntimeContext.get_session_name)
+    here = SimpleNamespace(_session_dir="/tmp/ray/session_1")
+    here.get_session_dir_path = partial(node.Node.get_session_dir_path, here)
+    monkeypatch.setattr(ray._private.worker.global_worker, "node", here)
+    assert private_ray.session_folder() == "/tmp/ray/session_1"
+
+
+def test_nodes_that_are_to_go(monkeypatch):
+    """By number, with their deadlines; tests/ray/test_cluster.py has one go."""
+    accessor = SimpleNamespace(get_draining_nodes=lambda: {"a": 0, "b": 7})
+    state = ray._private.state.state
+    monkeypatch.setattr(state, "_connect_and_get_accessor", lambda: accessor)
+    assert private_ray.draining_nodes() == {"a", "b"}
 
 
 def test_an_actor_knows_whether_it_was_started_again():

@@ -4,6 +4,7 @@ import datetime
 import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -74,6 +75,28 @@ def test_where_the_workers_of_a_job_meet(tmp_path, monkeypatch, nodes, place):
     assert len(list(tmp_path.iterdir())) == (place == "file:")
 
 
-def test_one_worker_forms_no_group():
-    nothing_to_ask = [None]
-    group.WorkersGroup().on_start(nothing_to_ask, group.GroupConfig(backend="gloo"))
+def test_a_port_that_is_used_again_is_another_place():
+    """For who still looks for the group that met there before."""
+    place = new_port("127.0.0.1")
+    store, late = meet(place, 0, 1, SECONDS), meet(f"{place}-before", 1, 1, SECONDS)
+    late.set("key", "of an earlier group")
+    store.set("key", "value")
+    assert store.get("key") == b"value"
+    assert store.delete_key("key")
+    assert late.get("key") == b"of an earlier group"
+
+
+def test_one_worker_forms_no_group_but_is_known_to_the_mailbox(monkeypatch):
+    told = []
+    mailbox = SimpleNamespace(renew=SimpleNamespace(remote=told.append))
+    workers = Workers([None])
+    monkeypatch.setattr(group.ray, "get", lambda answer: answer)
+    group.WorkersGroup().on_start(workers, group.GroupConfig(backend="gloo", mailbox=mailbox))
+    assert told == [["own_place of None"]]
+
+
+class Workers(list):
+    """What Ray Train calls a backend with."""
+
+    def execute(self, function):
+        return [f"{function.__name__} of {each}" for each in self]

@@ -55,7 +55,7 @@ class TeacherActor:
         # terminal that they may be gone when an actor starts again.
         mailbox: ActorProxy[Mailbox] = ray.get_actor(mailbox_name)
         if was_started_again():
-            mailbox.tell.remote(packed("teachers_restarted", mine))
+            mailbox.tell.remote(packed("teachers_restarted", mine), None)
         self._device = torch.device(device)
         stored: StoredJob[OdsJob] = StoredJob(*ray.get(mailbox.kept.remote()))
         job = stored.take()

@@ -95,7 +95,7 @@ def fit(
 @contextmanager
 def _notes() -> Iterator[str]:
     """A folder for Tune's own notes, removed afterwards; results are in the study's folder."""
-    folder = tempfile.mkdtemp(prefix="cohort-")
+    folder = tempfile.mkdtemp(prefix="cohort-", dir=private_ray.session_folder())
     try:
         yield folder
     finally:

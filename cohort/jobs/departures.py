@@ -1,0 +1,45 @@
+"""Nodes of a job's workers that are to go: the workers write a checkpoint first."""
+
+from collections.abc import Callable, Mapping
+
+import ray
+from ray.actor import ActorProxy
+
+from cohort.jobs.mailbox import Mailbox, Place
+from cohort.runtime.preemption import NodeNotices
+
+
+class Departures:
+    """Has a checkpoint written once for each notice, and says so.
+
+    Args:
+        mailbox: of the workers.
+        tell: sentences for the user.
+        nodes: which nodes are to go.
+    """
+
+    def __init__(
+        self, mailbox: ActorProxy[Mailbox], tell: Callable[[str], None], nodes: NodeNotices
+    ) -> None:
+        self._mailbox = mailbox
+        self._tell = tell
+        self._nodes = nodes
+        self._leaving: set[int] = set()
+
+    def look(self) -> None:
+        """Ask for a checkpoint if nodes of workers are to go."""
+        if not self._nodes.going:
+            return
+        places: Mapping[int, Place] = ray.get(self._mailbox.places.remote())
+        nodes = self._nodes.new(place.node for place in places.values())
+        leaving = {rank for rank, place in places.items() if place.node in nodes}
+        if leaving:
+            self._leaving |= leaving
+            ray.get(self._mailbox.want_checkpoint.remote())
+
+    def saved(self, step: int) -> None:
+        """Take note of a checkpoint."""
+        if self._leaving:
+            numbers = ", ".join(map(str, sorted(self._leaving)))
+            self._tell(f"the node of worker {numbers} is to go; checkpoint at step {step}")
+            self._leaving.clear()

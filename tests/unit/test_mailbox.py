@@ -1,0 +1,78 @@
+"""What workers write to the driver: of those that were replaced, nothing arrives. No Ray is started."""
+
+import asyncio
+import pickle
+
+import pytest
+
+from cohort.jobs.mailbox import Mailbox, Place, packed
+
+OLD = [Place("here", 1, "a"), Place("there", 1, "b")]
+NEW = [Place("here", 1, "c"), Place("here", 2, "d")]
+"""The first has the number that a process before it had."""
+
+
+async def after_a_restart():
+    """A mailbox whose first workers have saved step 5, and were replaced."""
+    mailbox = Mailbox(0, None)
+    await mailbox.renew(OLD)
+    assert await mailbox.begin(0, OLD[0]) == (0, None)
+    await mailbox.save(5, {"weights": b"5"}, OLD[0])
+    await mailbox.renew(NEW)
+    await mailbox.take(0.1)
+    return mailbox
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda mailbox: mailbox.tell(packed("notice", "late"), OLD[0]),
+        lambda mailbox: mailbox.save(6, {"weights": b"6"}, OLD[0]),
+        lambda mailbox: mailbox.fail(packed("failed", "late"), OLD[1]),
+        lambda mailbox: mailbox.begin(0, OLD[0]),
+    ],
+    ids=["tell", "save", "fail", "begin"],
+)
+def test_what_comes_too_late_is_not_taken(write):
+    async def run():
+        mailbox = await after_a_restart()
+        assert await write(mailbox) is None
+        assert await mailbox.waiting() == 0
+        beginnings = [await mailbox.begin(rank, place) for rank, place in enumerate(NEW)]
+        assert beginnings == [(5, {"weights": b"5"})] * 2
+        assert [pickle.loads(each)[0] for each in await mailbox.take(0.1)] == ["begin"]
+
+    asyncio.run(run())
+
+
+def test_a_worker_that_was_replaced_is_asked_to_stop():
+    async def run():
+        mailbox = await after_a_restart()
+        asked = [(await mailbox.wishes(place)).stopping for place in (*OLD, *NEW)]
+        assert asked == [True] * 2 + [False] * 2
+        assert await mailbox.places() == dict(enumerate(NEW))
+        await mailbox.stop()
+        assert (await mailbox.wishes(NEW[0])).stopping
+
+    asyncio.run(run())
+
+
+def test_checkpoints_that_are_wanted_are_counted_for_those_who_work():
+    async def run():
+        mailbox = await after_a_restart()
+        await mailbox.want_checkpoint()
+        await mailbox.want_checkpoint()
+        assert await mailbox.wishes(NEW[0]) == (False, 2)
+        await mailbox.renew(OLD)
+        assert await mailbox.wishes(OLD[0]) == (False, 0)
+
+    asyncio.run(run())
+
+
+def test_actors_beside_the_workers_are_always_heard():
+    async def run():
+        mailbox = await after_a_restart()
+        await mailbox.tell(packed("teachers_restarted", [0]), None)
+        assert await mailbox.waiting() == 1
+
+    asyncio.run(run())
