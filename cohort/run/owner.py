@@ -76,7 +76,7 @@ class Owner:
         self.folder.check_kept()
         progress = copy.deepcopy(self.progress)
         progress.wall_seconds = self.wall_seconds
-        self.checkpoint = write_checkpoint(
+        checkpoint = write_checkpoint(
             self.folder.checkpoints,
             step,
             snapshots,
@@ -84,6 +84,8 @@ class Owner:
             keep=self._keep,
             settings=self._settings,
         )
+        self.folder.saved(checkpoint, self._keep)
+        self.checkpoint = checkpoint
         self.folder.check_kept()
         self._watcher.saved(step, self.plan.total_steps)
 
