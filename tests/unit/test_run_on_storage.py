@@ -144,10 +144,9 @@ def test_a_storage_that_fails_every_third_time_changes_nothing(failing, here, ki
     assert len(handler.fired) == len(handler.calls) // 3
 
 
-CUTS = (
-    "write checkpoints/step_00000004/0/model.safetensors",
-    "write checkpoints/step_00000004/manifest.json",
-)
+CUTS = [
+    f"write checkpoints/step_00000004/{name}" for name in ("0/model.safetensors", "manifest.json")
+]
 
 
 @each_kind
@@ -189,7 +188,7 @@ def test_one_that_goes_for_good_ends_the_run_and_loses_nothing(
 
 def test_one_that_cannot_be_written_when_a_run_begins(failing):
     failing(lambda number, call: call.endswith("config.yaml"))
-    with pytest.raises(RunError, match="the cable is cut.; start the run again when it can be$"):
+    with pytest.raises(RunError, match=r"the cable is cut\); start the run again when it can be$"):
         train("job")
 
 
