@@ -9,7 +9,7 @@ from cohort.errors import ConfigError
 from cohort.jobs.ods.config import OdsConfig
 from cohort.jobs.self_distill.config import SelfDistillConfig
 from cohort.run.command import Command, Config
-from cohort.run.folder import RunFolder
+from cohort.run.storage import to_read
 from cohort.runtime.config import CohortConfig
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def resume(
     """Go on with a run of any command that was interrupted or killed, or is to go further.
 
     Args:
-        run_dir: the run's folder.
+        run_dir: the run's folder, or its URI on a storage.
         given: keys to extend, such as ``{"epochs": 40}``; see the config's ``EXTENDABLE``.
         on_step: called with every record that goes into metrics.jsonl.
         verbose: show progress on the terminal.
@@ -101,7 +101,7 @@ def resume(
     """
     from cohort.run.start import resume_run  # torch, which the reading of a study does without
 
-    command = command_of(Path(run_dir))
+    command = command_of(run_dir)
     return resume_run(
         command, run_dir, given or {}, on_step=on_step, verbose=verbose, watcher=watcher
     )
@@ -112,9 +112,9 @@ def by_key(key: str) -> Command[Any]:
     return next(command for command in COMMANDS if command.key == key)
 
 
-def command_of(run_dir: Path) -> Command[Any]:
+def command_of(run_dir: str | Path) -> Command[Any]:
     """The command that a run's config.yaml is of. Raises ConfigError if there is none."""
-    file = RunFolder.open(run_dir).config
+    file = to_read(run_dir).opened().config
     keys = read_config(file)
     for key, name in ONLY.items():
         if key in keys:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from cohort.errors import ConfigError, brief
+from cohort.files import refuse_uri
 
 Optimizer = Literal["sgd", "momentum", "adam", "adamw"]
 LrSchedule = Literal["step", "thirds", "linear", "cosine", "constant"]
@@ -87,6 +88,7 @@ class DataConfig:
         positive(self, "train_subset", "test_subset", "validation", "cutout", "decoders")
         not_negative(self, "data_seed")
         not_empty(self, "data_root")
+        refuse_uri(self.data_root, "--data-root")
         shares(self, "color_jitter", "erasing")
         if self.image_size is not None:
             height, width = height_and_width(self.image_size)
@@ -188,7 +190,8 @@ class RunConfig(DataConfig, TrainingConfig):
     are stuck, are ended like those that die; a slow one is waited for. Default: 30, or ten times the
     longest that an answer took."""
     run_dir: str | None = None
-    """Folder of this run; must not hold another run. Default: runs/<name>-<time>."""
+    """Folder of this run, or its URI on a storage, such as s3://BUCKET/RUN; must not hold another run.
+    Default: runs/<name>-<time>."""
     trust_code: bool = False
     """Run the code that files name, as package.module:function: networks and data sets in the file of
     --config, in the folder of --resume, and in those of teachers. No file can say so itself. Default:

@@ -1,4 +1,7 @@
-"""Files that are whole or as they were; JSON as the standard has it; locks that no dead process holds."""
+"""Files that are whole or as they were; JSON as the standard has it; locks that no dead process holds.
+
+And places that are no folders of this machine, told by their names.
+"""
 
 import contextlib
 import errno
@@ -6,11 +9,16 @@ import fcntl
 import json
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
+from cohort.errors import ConfigError
+
 WITHOUT = (errno.ENOLCK, errno.ENOTSUP, errno.EBADF, errno.EINVAL)
 """What some network disks say, which have no locks, or none of folders."""
+URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""How one begins; a second slash may have been lost, as in a Path."""
 
 
 def lock(file: int, *, shared: bool = False, wait: bool = False) -> bool:
@@ -75,3 +83,25 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_uri(place: object) -> bool:
+    """Whether a place is named as on a storage, such as a bucket, rather than as a path.
+
+    Example:
+        >>> is_uri("s3://bucket/run"), is_uri("runs/a")
+        (True, False)
+    """
+    return URI.match(str(place)) is not None
+
+
+def refuse_uri(place: object, named: str) -> None:
+    """Raise ConfigError if a place on a storage is given where only a path is taken.
+
+    ``named`` is the flag or argument that it was given by.
+    """
+    if is_uri(place):
+        raise ConfigError(
+            f"{named} is {str(place)!r}, on a storage; it must be a path on this machine, to which "
+            "pyarrow.fs.copy_files(URI, PATH) copies what is there"
+        )

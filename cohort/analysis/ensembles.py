@@ -19,7 +19,7 @@ from cohort.metrics.deep_ensemble import deep_ensemble_equivalent, deep_ensemble
 from cohort.metrics.diversity import diversity
 from cohort.run.ending import prefixed
 from cohort.run.finished import load_teachers, read_run_data
-from cohort.run.folder import RunFolder
+from cohort.run.storage import to_read
 
 
 class Posteriors(NamedTuple):
@@ -111,7 +111,7 @@ def measure_ensembles(
     Its teachers if it has some; else its students, one posterior each, if they learned alone; of
     students that taught each other there is nothing to measure.
     """
-    folder = RunFolder.open(run_dir)
+    folder = to_read(run_dir).opened()
     config = read_run_data(folder, None)
     teachers = students if config.teacher == "none" and len(students) > 1 else ()
     if config.teachers is not None:

@@ -32,7 +32,7 @@ from cohort.models.modules import count_parameters
 from cohort.run.data_card import changes
 from cohort.run.ending import prefixed
 from cohort.run.finished import load_students, read_run_data
-from cohort.run.folder import RunFolder
+from cohort.run.storage import to_read
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def evaluate_run(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if isinstance(dataset.test, Search):
         _refuse_flags_of_classes(run_dir, weights, latency_rounds)
-        used = distance or read_run_data(RunFolder(run_dir), None).distance
+        used = distance or read_run_data(to_read(run_dir), None).distance
         summary = evaluate_people(students, dataset, used, device, file)
         told = [f"distances between features are {used}"]
         told += [] if file is None else [f"{file} shows whom the students find together"]
@@ -132,7 +132,7 @@ def evaluate_run(
 
 def _notes_on_data(run_dir: str | Path, dataset: ImageDataset) -> tuple[str, ...]:
     """What was said of the files, and whether there are as many images as the run had."""
-    return dataset.notes + changes(RunFolder(run_dir), dataset)
+    return dataset.notes + changes(to_read(run_dir), dataset)
 
 
 def _refuse_flags_of_exits(

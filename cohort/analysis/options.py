@@ -8,6 +8,7 @@ from typing import get_args
 
 from cohort.config import OdsNorm
 from cohort.errors import ConfigError
+from cohort.files import refuse_uri
 
 ANALYSES = ("noise", "gradients", "separability", "early_exit", "diversity", "transfer", "jacobian")
 EXITS = "a student with exits"
@@ -22,7 +23,7 @@ class AnalyseOptions:
     """Which runs, which analyses, and how thorough. Raises ConfigError, naming the flag."""
 
     runs: tuple[str, ...]
-    """Folders of finished runs."""
+    """Folders of finished runs, or their URIs."""
     output: str
     """Where figures and tables are written."""
     data_root: str | None = None
@@ -50,6 +51,7 @@ class AnalyseOptions:
     them, for files may come from anywhere."""
 
     def __post_init__(self) -> None:
+        refuse_uri(self.output, "--output")
         unknown = set(self.analyses or ()) - set(ANALYSES)
         if unknown or self.analyses == ():
             raise ConfigError(

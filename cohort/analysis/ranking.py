@@ -19,6 +19,7 @@ from cohort.config import Distance
 from cohort.data.dataset import DISTRACTOR, GALLERY, QUERY, Search
 from cohort.data.pictures.files import pixels_of
 from cohort.errors import ConfigError
+from cohort.files import refuse_uri
 from cohort.learning.measuring import pictures_of
 from cohort.metrics.retrieval import find_hits, rank
 
@@ -33,6 +34,7 @@ LEGEND = f"{RIGHT[1]} the same person by another camera    {WRONG[1]} somebody e
 
 def check_file(ranking: str) -> Path:
     """Where a figure goes; ConfigError if nothing can be written there, or nobody would know its format."""
+    refuse_uri(ranking, "--ranking")
     path = Path(ranking)
     if path.suffix.lower() not in ENDINGS:
         raise ConfigError(f"--ranking is {ranking}; it must end in {', '.join(ENDINGS)}")

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from cohort.config import Precision, not_negative, positive
 from cohort.errors import ConfigError
+from cohort.files import refuse_uri
 from cohort.machine import gib, memory
 from cohort.runtime.placement import check_threads, this_machine
 
@@ -38,6 +39,7 @@ class Timing:
         if self.ONE_PROCESS and self.gpus not in (None, 0, 1):
             raise ConfigError(f"--gpus is {self.gpus}; it must be 0 or 1")
         if self.output is not None:
+            refuse_uri(self.output, "--output")
             _check_writable(Path(self.output))
 
 

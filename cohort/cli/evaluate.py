@@ -43,7 +43,7 @@ def evaluate(argv: Sequence[str]) -> int:
 
 def _parser() -> Parser:
     parser = Parser("evaluate", evaluate.__doc__, "runs/mine --latency 100")
-    parser.add_argument("run_dir", metavar="RUN_DIR", help="Folder of a finished run.")
+    parser.add_argument("run_dir", metavar="RUN_DIR", help="Folder of a finished run, or its URI.")
     parser.add_argument(
         "--data-root", metavar="DIR", help="Where the data lie now. Default: as then."
     )

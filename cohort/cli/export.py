@@ -21,7 +21,7 @@ def export(argv: Sequence[str]) -> int:
 
 def _parser() -> Parser:
     parser = Parser("export", export.__doc__, "runs/mine --format onnx --output exported")
-    parser.add_argument("run_dir", metavar="RUN_DIR", help="Folder of a finished run.")
+    parser.add_argument("run_dir", metavar="RUN_DIR", help="Folder of a finished run, or its URI.")
     parser.add_argument(
         "--exit",
         type=int,

@@ -160,7 +160,7 @@ def _add_run_flags(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--resume",
         metavar="DIR",
-        help="Continue the run in this folder; other flags may only extend it.",
+        help="Continue the run in this folder, or at this URI; other flags may only extend it.",
     )
 
 

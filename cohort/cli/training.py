@@ -56,5 +56,5 @@ def _tell_ending(result: "Result") -> int:
         return INTERRUPTED
     alone = result.alone.summary if result.alone else None
     print_summary(Console(), result.summary, alone)
-    print(f"everything is in {result.run_dir}")
+    print(f"everything is in {result.given}")
     return SUCCESS

@@ -6,6 +6,7 @@ from pathlib import Path
 from cohort.data.class_names import in_order_of
 from cohort.data.dataset import ImageDataset
 from cohort.errors import ConfigError, brief
+from cohort.files import is_uri
 from cohort.learning.learner import WEIGHTS_FILE
 from cohort.learning.student_files import ModelCard, read_card, rebuild, refuse_network
 from cohort.models.normalised import Normalised
@@ -34,7 +35,7 @@ def read_teacher(path: str, dataset: ImageDataset, *, trust_code: bool = False) 
     Raises ConfigError if the run has not finished, has several students, or learned something else, or
     if its network is code that is not trusted.
     """
-    folder = _student_folder(Path(path))
+    folder = _student_folder(path)
     return read_student(folder, dataset, f"--teacher {path}", trust_code=trust_code)
 
 
@@ -65,10 +66,10 @@ def read_student(
         raise ConfigError(f"{folder / WEIGHTS_FILE} cannot be read: {error.strerror}") from error
 
 
-def _student_folder(path: Path) -> Path:
-    if path.parent.name == "students":
-        return path
-    students = list(students_of(str(path), "--teacher", ", or RUN_DIR/students/K").values())
+def _student_folder(path: str) -> Path:
+    if Path(path).parent.name == "students" and not is_uri(path):
+        return Path(path)
+    students = list(students_of(path, "--teacher", ", or RUN_DIR/students/K").values())
     if len(students) > 1:
         names = ", ".join(str(student) for student in students)
         raise ConfigError(f"--teacher {path} has {len(students)} students; name one of {names}")

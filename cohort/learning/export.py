@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from cohort.errors import ConfigError
-from cohort.files import atomic_write
+from cohort.files import atomic_write, refuse_uri
 from cohort.imports import one_line
 from cohort.learning.learner import WEIGHTS_FILE, weights_bytes
 from cohort.learning.student_files import CARD_FILE, ModelCard, read_card, trained_student
@@ -50,6 +50,7 @@ def export_exit(
     if format not in WRITERS:
         *formats, last = WRITERS
         raise ConfigError(f"--format is {format!r}; it must be {', '.join(formats)} or {last}")
+    refuse_uri(destination, "--output")
     destination = Path(destination)
     check_free(destination)
     card, student = select(Path(path), exit, trust_code)

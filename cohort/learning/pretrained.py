@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from cohort.errors import ConfigError
+from cohort.files import refuse_uri
 from cohort.imports import one_line
 from cohort.learning.learner import WEIGHTS_FILE, Files
 from cohort.learning.student_files import CARD_FILE, read_card
@@ -128,6 +129,7 @@ def _alike(theirs: Tensor, mine: Tensor) -> bool:
 
 
 def _file_of(given: str) -> Path:
+    refuse_uri(given, "--pretrained")
     path = Path(given)
     if not path.is_dir():
         return path

@@ -16,6 +16,7 @@ from cohort import formats
 from cohort.cards import read_json
 from cohort.data.dataset import ImageDataset
 from cohort.errors import ConfigError, brief
+from cohort.files import refuse_uri
 from cohort.learning.learner import WEIGHTS_FILE
 from cohort.models.early_exit import MultiExitStudent
 from cohort.models.normalised import Normalised
@@ -92,6 +93,7 @@ def trained_student(
     path: str | Path, network: Network | None = None, *, trust_code: bool = False
 ) -> Normalised:
     """``load_student`` for this package's own pixels, floats in [0, 1], which are not looked at."""
+    refuse_uri(path, "the folder of load_student")
     folder = Path(path)
     card = read_card(folder)
     if network is None and card.network.startswith("<"):

@@ -116,4 +116,4 @@ def check_unchanged(folder: RunFolder, dataset: ImageDataset) -> None:
     Its batches would be others, and so the run another one.
     """
     for changed in changes(folder, dataset):
-        raise ConfigError(f"--resume {folder.path}: {changed}; put them back, or start a new run")
+        raise ConfigError(f"--resume {folder.given}: {changed}; put them back, or start a new run")

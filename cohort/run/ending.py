@@ -53,7 +53,8 @@ def conclude(owner: Owner, training: Training) -> dict[str, Any]:
         owner.give_up()
         owner.folder.check_kept()  # whatever failed, if it is gone, failed of that
         reason = _write_reason(owner.folder, error)
-        with contextlib.suppress(OSError):  # a full disk, which may be what the run failed of
+        # A full disk, or a storage that stays away, which may be what the run failed of.
+        with contextlib.suppress(OSError, RunError):
             failed = _head(owner, training, "failed")
             owner.folder.write_summary({**failed, "error": reason})
         raise RunError(reason) from error

@@ -16,6 +16,7 @@ from cohort.data.registry import load_dataset
 from cohort.errors import ConfigError
 from cohort.learning.student_files import ModelCard, read_card, trained_student
 from cohort.run.folder import RunFolder
+from cohort.run.storage import to_read
 from cohort.trust import TRUST, refuse_keys
 
 
@@ -58,7 +59,7 @@ def load_run(
     """Read the students and the data of a finished run; raises as ``load_students`` does."""
     students, dataset = load_students(run_dir, data_root, trust_code=trust_code)
     modules = tuple(module for _, _, module in students)
-    folder = RunFolder(run_dir)
+    folder = to_read(run_dir)
     return LoadedRun(modules, dataset, folder.path.resolve().name, folder, trust_code)
 
 
@@ -71,7 +72,7 @@ def load_students(
     their classes. Raises ConfigError if the folder holds no trained students, or the data are not
     there, or are of other classes, or if one of them is code of which ``trust_code`` is not said.
     """
-    folder = RunFolder.open(run_dir)
+    folder = to_read(run_dir).opened()
     found = student_folders(folder)
     config = read_run_data(folder, data_root)
     cards = {number: read_card(path) for number, path in found.items()}
@@ -91,7 +92,7 @@ def _common_classes(cards: Mapping[int, ModelCard], folder: RunFolder) -> tuple[
     first, *others = {card.classes: number for number, card in cards.items()}
     if others:
         raise ConfigError(
-            f"{folder.path} has students that know other classes than each other, or in another order, "
+            f"{folder.given} has students that know other classes than each other, or in another order, "
             "which no run leaves; look at students/*/model.json"
         )
     return first
@@ -107,7 +108,7 @@ def load_teachers(folder: RunFolder, *, trust_code: bool = False) -> tuple[nn.Mo
     if config.teachers is None:
         raise ConfigError(f"{file} names no teachers")
     try:
-        found = student_folders(RunFolder.open(config.teachers))
+        found = student_folders(to_read(config.teachers).opened())
     except ConfigError as error:
         raise ConfigError(f"{file} names teachers: {config.teachers}, but {error}") from error
     chosen = tuple(found) if config.choose is None else config.choose
@@ -120,7 +121,7 @@ def load_teachers(folder: RunFolder, *, trust_code: bool = False) -> tuple[nn.Mo
     if any(read_card(found[number]).classes != own for number in chosen):
         raise ConfigError(
             f"{file} names teachers: {config.teachers}, but they know other classes now, or in another "
-            f"order, than the students of {folder.path}"
+            f"order, than the students of {folder.given}"
         )
     return tuple(trained_student(found[number], trust_code=trust_code) for number in chosen)
 
@@ -132,14 +133,14 @@ def student_folders(folder: RunFolder) -> dict[int, Path]:
     }
     if not found:
         raise ConfigError(
-            f"{folder.path} holds no trained students: its run has not ended; --resume it first"
+            f"{folder.given} holds no trained students: its run has not ended; --resume it first"
         )
     return dict(sorted(found.items()))
 
 
 def student_folder(run_dir: str | Path, student: int) -> Path:
     """Where student ``student`` of a finished run lies. Raises ConfigError if there is none."""
-    trained = student_folders(RunFolder.open(run_dir))
+    trained = student_folders(to_read(run_dir).opened())
     if student not in trained:
         raise ConfigError(
             f"--student is {student}, but {run_dir} has trained students {', '.join(map(str, trained))}"
@@ -153,7 +154,7 @@ def students_of(run_dir: str, flag: str, or_else: str = "") -> dict[int, Path]:
     Raises ConfigError if ``run_dir``, given by ``flag``, is not the folder of a finished run;
     ``or_else`` is what the flag takes besides.
     """
-    folder = RunFolder(run_dir)
+    folder = to_read(run_dir)
     if not folder.is_there:
         raise ConfigError(
             f"{flag} {run_dir} is not the folder of a run; name that of a finished one{or_else}"

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, TypeAdapter
 
@@ -21,6 +21,9 @@ from cohort.cards import read_fields
 from cohort.errors import ConfigError, RunError
 from cohort.files import atomic_write, lock, to_json
 from cohort.invocation import as_argument
+
+if TYPE_CHECKING:  # it imports torch
+    from cohort.run.checkpoint import Checkpoint
 
 ROOM_INSIDE = 200
 """Characters that a path in the folder of a run has at most."""
@@ -54,51 +57,61 @@ _READER = TypeAdapter(Summary)
 class RunFolder:
     """Paths in the folder of one run, and its summary.
 
+    Args:
+        path: the folder.
+        given: how the user names it, if otherwise.
+
     Example:
         >>> RunFolder(Path("runs/digits")).student(1).as_posix()
         'runs/digits/students/1'
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, given: str | None = None) -> None:
         self.path = Path(path)
+        self.given = given or str(self.path)
+        """How the user names it."""
         self._held: os.stat_result | None = None
 
-    @classmethod
-    def create(cls, path: Path | str) -> Self:
-        """The folder of a new run, made if need be.
+    def make(self) -> Self:
+        """Make the folder of a new run, if need be.
 
         Raises:
             ConfigError: if it holds anything already, or cannot be made.
         """
-        folder = cls(path)
-        folder.check_free()
-        make_folder(folder.metrics, "", "--run-dir", "run")
-        return folder
+        self.check_free()
+        make_folder(self.metrics, "", "--run-dir", "run")
+        return self
 
     def check_free(self) -> None:
         """Raise ConfigError if a new run cannot be put here, without touching anything."""
-        try:
-            occupied = is_occupied(self.path)
-        except OSError as error:
-            raise ConfigError(f"--run-dir {self.path} cannot be read: {error.strerror}") from error
-        if occupied:
-            to_resume = shlex.join(["--resume", as_argument(self.path)])
+        if self.is_taken:
+            to_resume = shlex.join(["--resume", as_argument(self.given)])
             raise ConfigError(
-                f"--run-dir {self.path} already holds something; name a folder that is new or "
+                f"--run-dir {self.given} already holds something; name a folder that is new or "
                 f"empty, or go on with the run in it by {to_resume}"
             )
 
-    @classmethod
-    def open(cls, path: Path | str) -> Self:
-        """The folder of a run that was started before.
+    @property
+    def is_taken(self) -> bool:
+        """Whether there is anything here. Raises ConfigError if that cannot be looked up."""
+        try:
+            return is_occupied(self.path)
+        except OSError as error:
+            raise ConfigError(f"--run-dir {self.path} cannot be read: {error.strerror}") from error
+
+    def check_writable(self, flag: str) -> None:
+        """Raise ConfigError, naming the flag, if nothing can be put here; nothing is left."""
+        check_writable(self.path, flag)
+
+    def opened(self) -> Self:
+        """The folder, if a run was started in it before.
 
         Raises:
             ConfigError: if there is no run.
         """
-        folder = cls(path)
-        if not folder.is_there:
-            raise ConfigError(f"{path} is not the folder of a run: it has no config.yaml")
-        return folder
+        if not self.is_there:
+            raise ConfigError(f"{self.given} is not the folder of a run: it has no config.yaml")
+        return self
 
     @property
     def is_there(self) -> bool:
@@ -120,7 +133,7 @@ class RunFolder:
         try:
             if not lock(directory):
                 raise ConfigError(
-                    f"--resume {self.path}: another process trains this run; wait for its end, or stop it"
+                    f"--resume {self.given}: another process trains this run; wait for its end, or stop it"
                 )
             yield
         finally:
@@ -183,6 +196,12 @@ class RunFolder:
     def student(self, student: int) -> Path:
         """Folder of a student's final weights."""
         return self.path / "students" / str(student)
+
+    def begun(self) -> None:
+        """What describes the run is written: a folder that is copied elsewhere copies it."""
+
+    def saved(self, checkpoint: "Checkpoint", keep: int) -> None:
+        """A checkpoint is written: a folder that is copied elsewhere copies it, and keeps as many."""
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write ``summary.json`` atomically; a number that is not finite is stored as null."""

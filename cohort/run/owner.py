@@ -106,7 +106,7 @@ class Owner:
         """Wait until the checkpoint that is being written is whole on disk, and counts.
 
         Raises OSError if it could not be written, what its snapshots raised, and RunError if the
-        run's folder is gone.
+        run's folder is gone or its storage stays away.
         """
         if self._writing is None:
             return
@@ -129,7 +129,7 @@ class Owner:
         self, step: int, snapshots: Iterable[tuple[int, Files]], progress: Progress
     ) -> Checkpoint:
         self.folder.check_kept()  # or it would be written into the folder of another run
-        return write_checkpoint(
+        checkpoint = write_checkpoint(
             self.folder.checkpoints,
             step,
             snapshots,
@@ -137,6 +137,8 @@ class Owner:
             keep=self._keep,
             settings=self._settings,
         )
+        self.folder.saved(checkpoint, self._keep)
+        return checkpoint
 
     def fresh(self, student: int, files: Files) -> Files:
         """A student's files at step 0, from those of its random numbers."""

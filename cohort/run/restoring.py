@@ -9,6 +9,7 @@ from cohort.imports import one_line
 from cohort.learning.learner import Files, Learner
 from cohort.run.checkpoint import Checkpoint
 from cohort.run.folder import RunFolder
+from cohort.run.storage import below
 
 
 def check_sealed(config: RunConfig, checkpoint: Checkpoint, folder: RunFolder) -> None:
@@ -17,8 +18,9 @@ def check_sealed(config: RunConfig, checkpoint: Checkpoint, folder: RunFolder) -
     for key, before in checkpoint.settings.items():
         if key in now and now[key] != before:
             raise ConfigError(
-                f"{folder.config} has {key}: {brief(now[key])}, but the run in {folder.path} was trained "
-                f"with {brief(before)}; put that back, or start a new run by --config and another --run-dir"
+                f"{below(folder.given, 'config.yaml')} has {key}: {brief(now[key])}, but the run in "
+                f"{folder.given} was trained with {brief(before)}; put that back, or start a new run by "
+                "--config and another --run-dir"
             )
 
 
@@ -40,11 +42,13 @@ def check_restores(
         if beside is not None:
             beside(files)
     except Exception as error:  # whatever reading damaged files may raise
+        config = below(str(run_dir), "config.yaml")
+        lies = below(str(run_dir), f"checkpoints/{checkpoint.path.name}")
         raise ConfigError(
-            f"--resume {run_dir}: the files of student {student} in {checkpoint.path} are of another "
-            f"network, or another optimizer, than {run_dir}/config.yaml names, or damaged "
-            f"({one_line(error)}); put there what was trained, or remove {checkpoint.path} to go on from "
-            "the checkpoint before it"
+            f"--resume {run_dir}: the files of student {student} in {lies} are of another "
+            f"network, or another optimizer, than {config} names, or damaged "
+            f"({one_line(error)}); put there what was trained, or remove {lies} to go on from the checkpoint "
+            "before it"
         ) from error
 
 

@@ -20,11 +20,11 @@ def with_its_classes(command: Command[Any], run: Run, folder: RunFolder) -> Run:
     classes = classes_of(folder)
     if classes is None or classes == run.dataset.classes:
         return run
-    dataset = in_order_of(run.dataset, classes, f"--resume {folder.path}: the run")
+    dataset = in_order_of(run.dataset, classes, f"--resume {folder.given}: the run")
     run = command.prepare(run.config, dataset)
     if run.dataset.classes != classes:  # a teacher's
         raise ConfigError(
-            f"--resume {folder.path}: the teacher has the run's classes in another order, by which the "
+            f"--resume {folder.given}: the teacher has the run's classes in another order, by which the "
             "student cannot go on to learn; name the teacher that the run began with"
         )
     return run

@@ -20,14 +20,16 @@ from cohort.run.checkpoint import Checkpoint, newest_checkpoint
 from cohort.run.command import Command, Config
 from cohort.run.data_card import check_unchanged, write_data_card
 from cohort.run.ending import conclude
-from cohort.run.folder import RunFolder, check_writable, default_path
+from cohort.run.folder import RunFolder, default_path
 from cohort.run.interruption import Interruption
 from cohort.run.journal import Journal, OnStep
+from cohort.run.mirror import run_folder
 from cohort.run.owner import Owner
 from cohort.run.pretrained import notices, write_report
 from cohort.run.ready import Run
 from cohort.run.restoring import check_sealed
 from cohort.run.same_classes import with_its_classes
+from cohort.run.storage import below
 from cohort.run.watcher import Watcher
 
 
@@ -35,7 +37,10 @@ from cohort.run.watcher import Watcher
 class Result:
     """A run that ended, and where it lies."""
 
+    given: str
+    """Its folder, or its URI on a storage, as the user names it."""
     run_dir: Path
+    """Its folder on this machine."""
     summary: Mapping[str, Any]
     """What summary.json holds."""
     networks: tuple[Network, ...]
@@ -83,10 +88,11 @@ def start_run(
         RunError: the run failed after it had begun; its last checkpoint is kept.
     """
     config = command.resolve(config)
-    if config.run_dir is not None:
-        RunFolder(config.run_dir).check_free()
+    folder = None if config.run_dir is None else run_folder(config.run_dir)
+    if folder is not None:
+        folder.check_free()
     command.check_here(config)
-    return _train(command, command.prepare(config), None, on_step, verbose, watcher, places)
+    return _train(command, command.prepare(config), folder, None, on_step, verbose, watcher, places)
 
 
 def resume_run(
@@ -105,11 +111,11 @@ def resume_run(
     arguments are those of ``start_run``. Raises as that does, and ConfigError for a folder without
     a valid checkpoint, or whose config names code that is neither among ``given`` nor trusted by it.
     """
-    folder = RunFolder.open(run_dir)
+    folder = run_folder(run_dir).opened()
     checkpoint = newest_checkpoint(folder.checkpoints)
     if checkpoint is None:
         raise ConfigError(
-            f"--resume {run_dir}: there is no valid checkpoint in {folder.checkpoints}; "
+            f"--resume {run_dir}: there is no valid checkpoint in {below(folder.given, 'checkpoints')}; "
             f"start the run again with {shlex.join(['--config', as_argument(folder.config)])} and another "
             "--run-dir"
         )
@@ -126,12 +132,13 @@ def resume_run(
     check_unchanged(folder, run.dataset)
     _check_extends(checkpoint, run)
     run.check_restores(checkpoint)
-    return _train(command, run, checkpoint, on_step, verbose, watcher, places)
+    return _train(command, run, folder, checkpoint, on_step, verbose, watcher, places)
 
 
 def _train(
     command: Command[Any],
     run: Run,
+    folder: RunFolder | None,
     checkpoint: Checkpoint | None,
     on_step: OnStep | None,
     verbose: bool,
@@ -139,13 +146,15 @@ def _train(
     places: Any,
 ) -> Result:
     config = run.config
-    _check_beforehand(run, checkpoint)
+    _check_beforehand(run, folder, checkpoint)
     start = {} if checkpoint else run.start()
     if verbose:
         print(run.greeting, flush=True)  # it takes seconds
     with run.session(), Interruption().listening() as interruption:
         with run.placed(places) as ready:
-            folder = _folder(run, checkpoint)
+            folder = folder or _unnamed(run)
+            if checkpoint is None:
+                folder.make()
             with (
                 folder.held(),
                 Journal(
@@ -160,6 +169,7 @@ def _train(
                 write_config(folder, ready.config)
                 write_data_card(folder, run.dataset)
                 write_report(folder, start)
+                folder.begun()
                 for notice in (*run.dataset.notes, ready.notice, *notices(start)):
                     if notice:
                         journal.notice(notice)
@@ -175,15 +185,20 @@ def _train(
                     settings=sealed(ready.config),
                 )
                 summary = conclude(owner, ready.training(owner))
-        to_resume = command.to_resume(config, folder.path)
-        result = Result(folder.path, summary, run.networks, to_resume)
+        to_resume = command.to_resume(config, folder.given)
+        result = Result(folder.given, folder.path, summary, run.networks, to_resume)
         return _with_baseline(command, run, result, on_step, verbose)
 
 
-def _check_beforehand(run: Run, checkpoint: Checkpoint | None) -> None:
+def _check_beforehand(run: Run, folder: RunFolder | None, checkpoint: Checkpoint | None) -> None:
     """Raise ConfigError for a folder that cannot be written, or what this machine does not have."""
-    check_writable(_path(run), "--resume" if checkpoint else "--run-dir")
+    (folder or _unnamed(run)).check_writable("--resume" if checkpoint else "--run-dir")
     run.check_fits_here()
+
+
+def _unnamed(run: Run) -> RunFolder:
+    """Where a run lies that is not told where."""
+    return RunFolder(default_path(run.name))
 
 
 def _with_baseline(
@@ -193,22 +208,14 @@ def _with_baseline(
     baseline = run.baseline()
     if baseline is None or result.summary["status"] != "finished":
         return result
-    (config, keys), run_dir = baseline, result.run_dir / "alone"
-    if run_dir.exists():
+    (config, keys), run_dir = baseline, below(result.given, "alone")
+    if run_folder(run_dir).is_taken:
         given = {key: getattr(config, key) for key in keys}
         alone = resume_run(command, run_dir, given, on_step=on_step, verbose=verbose)
     else:
-        config = dataclasses.replace(config, run_dir=str(run_dir))
+        config = dataclasses.replace(config, run_dir=run_dir)
         alone = start_run(command, config, on_step=on_step, verbose=verbose)
     return dataclasses.replace(result, alone=alone)
-
-
-def _folder(run: Run, checkpoint: Checkpoint | None) -> RunFolder:
-    return RunFolder(_path(run)) if checkpoint else RunFolder.create(_path(run))
-
-
-def _path(run: Run) -> Path:
-    return Path(run.config.run_dir) if run.config.run_dir else default_path(run.name)
 
 
 def extend(config: Config, given: Mapping[str, Any], run_dir: str) -> Config:

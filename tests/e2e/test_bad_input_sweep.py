@@ -102,6 +102,7 @@ def test_a_folder_that_holds_something(refused, file, tmp_path):
     begun(tmp_path)
     check_says(refused(), "--study-dir", "studies/mine already holds a study", "--resume")
     check_says(refused("--study-dir", "studies"), "--study-dir", "already holds something")
+    check_says(refused("--study-dir", "s3://bucket/mine"), "--study-dir", "on a storage", "a path")
     check_says(refused("--study-dir", "mine.yaml"), "mine.yaml already holds something")
 
 

@@ -13,12 +13,14 @@ import cohort.cli.parser
 from cohort.cli.main import COMMANDS
 from cohort.config_file import names_of
 from cohort.invocation import SCRIPTS
+from cohort.run import storage
 from cohort.runtime import private_ray
 from cohort.tuning.file.load import load_study
 from cohort.tuning.report import Figure
 from cohort.tuning.study import Scheduler, Search, Study
 from cohort.tuning.trials import points_of, trials_of
 from tests.support.command import ROOT, here
+from tests.support.storages import memory as memory
 
 PAGES = {path.stem: path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -291,6 +293,17 @@ def test_what_is_said_of_people(folder):
     assert shown != try_out("people", "cohort evaluate runs/NAME --distance cosine")
     try_out("people", "cohort evaluate runs/NAME --ranking found.png")
     assert (folder / "found.png").exists()
+
+
+def test_what_is_said_of_runs_on_a_storage(memory, monkeypatch):
+    reach = storage._reach
+    monkeypatch.setattr(storage, "_reach", lambda uri: reach(uri.replace("s3:", "memory:")))
+    place, small = "s3://bucket/runs/first", f"{IN_PROCESS} --dataset digits"
+    command = f"cohort train --dataset cifar100 --run-dir {place}"
+    assert f"everything is in {place}\n" in try_out("clusters", command, small)
+    try_out("clusters", f"cohort train --resume {place}")
+    assert "ensemble" in try_out("clusters", f"cohort evaluate {place}")
+    assert memory.exists("/bucket/runs/first/students/1/model.safetensors")
 
 
 def here_module(path: Path):

@@ -14,7 +14,7 @@ from tests.support.splits import random_split
 
 @pytest.fixture
 def folder(tmp_path):
-    return RunFolder.create(tmp_path / "run")
+    return RunFolder(tmp_path / "run").make()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from cohort.runtime.config import CohortConfig, resolve
 
 @pytest.fixture
 def folder(tmp_path):
-    return RunFolder.create(tmp_path / "run")
+    return RunFolder(tmp_path / "run").make()
 
 
 def journal(folder):

@@ -23,7 +23,7 @@ def test_examples_in_docstrings_run():
 
 
 def test_create_makes_the_folder_and_its_parents(tmp_path):
-    folder = RunFolder.create(tmp_path / "runs" / "one")
+    folder = RunFolder(tmp_path / "runs" / "one").make()
     assert folder.metrics.read_bytes() == b""
     assert folder.config == tmp_path / "runs" / "one" / "config.yaml"
     assert folder.checkpoints.name == "checkpoints"
@@ -31,9 +31,9 @@ def test_create_makes_the_folder_and_its_parents(tmp_path):
 
 
 def test_create_takes_an_empty_folder_once(tmp_path):
-    RunFolder.create(tmp_path)
+    RunFolder(tmp_path).make()
     with pytest.raises(ConfigError, match=r"--run-dir .* already holds something") as caught:
-        RunFolder.create(tmp_path)
+        RunFolder(tmp_path).make()
     assert str(tmp_path) in str(caught.value)
 
 
@@ -41,20 +41,20 @@ def test_create_refuses_a_folder_with_anything_in_it_and_a_file(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     for path in (tmp_path, tmp_path / "notes.txt"):
         with pytest.raises(ConfigError, match="--run-dir"):
-            RunFolder.create(path)
+            RunFolder(path).make()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["notes.txt"]
 
 
 def test_of_two_runs_that_find_a_folder_empty_one_gets_it(tmp_path, monkeypatch):
-    RunFolder.create(tmp_path)
+    RunFolder(tmp_path).make()
     # As if the other run's file appeared just after this one looked.
     monkeypatch.setattr(type(tmp_path), "iterdir", lambda self: iter(()))
     with pytest.raises(ConfigError, match="is taken by another run"):
-        RunFolder.create(tmp_path)
+        RunFolder(tmp_path).make()
 
 
 def test_a_folder_is_held_by_one_until_it_lets_go(tmp_path):
-    folder = RunFolder.create(tmp_path / "run")
+    folder = RunFolder(tmp_path / "run").make()
     second = RunFolder(folder.path).held()
     with folder.held(), pytest.raises(ConfigError, match="another process trains this run"), second:
         raise AssertionError("two hold it")
@@ -77,14 +77,14 @@ def test_a_disk_without_locks_holds_nobody_up(tmp_path, monkeypatch):
 def test_create_below_a_file_says_why(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="cannot be written: Not a directory"):
-        RunFolder.create(tmp_path / "file" / "run")
+        RunFolder(tmp_path / "file" / "run").make()
 
 
 def test_open_needs_a_config(tmp_path):
     with pytest.raises(ConfigError, match=r"has no config\.yaml"):
-        RunFolder.open(tmp_path)
+        RunFolder(tmp_path).opened()
     (tmp_path / "config.yaml").touch()
-    assert RunFolder.open(tmp_path).path == tmp_path
+    assert RunFolder(tmp_path).opened().path == tmp_path
 
 
 def test_summary_round_trip_stores_null_for_what_is_not_finite(tmp_path):

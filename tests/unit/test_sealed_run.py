@@ -301,7 +301,7 @@ def move(run_dir):
 
 def begin_another(run_dir):
     remove(run_dir)
-    RunFolder.create(run_dir)
+    RunFolder(run_dir).make()
 
 
 def remove_the_config(run_dir):

@@ -29,7 +29,7 @@ class OdsConfig(JobConfig):
     dataset: str | Callable[..., Any] = OF_TEACHERS
     """teachers: the data that they learned, with the subsets, the validation split and the image size of their run, where --train-subset, --test-subset, --validation, --data-seed, --image-size and --data-root do not say otherwise. Or digits, cifar10, cifar100, tiny-imagenet, imagenet, folder (class per directory), synthetic, or package.module:function."""  # noqa: E501
     teachers: str | None = None
-    """Folder of a finished run whose students teach: a deep ensemble, from `cohort train --teacher none`."""
+    """Folder, or URI, of a finished run whose students teach: of `cohort train --teacher none`."""
     choose: str | int | tuple[int, ...] | None = None
     """Numbers of the students that teach, with commas between, such as 0,2,3. Default: all of the run's."""
     student: StudentKind = "be"

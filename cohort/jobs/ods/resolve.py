@@ -11,7 +11,7 @@ from cohort.invocation import command_line
 from cohort.jobs.ods.config import OF_TEACHERS, OdsConfig
 from cohort.learning.student_files import read_card, refuse_network
 from cohort.run.finished import RunData, read_run_data, students_of
-from cohort.run.folder import RunFolder
+from cohort.run.storage import to_read
 
 INHERITED = ("image_size", "train_subset", "test_subset", "validation", "data_seed")
 """Keys of the data that are the teachers' where the user names none."""
@@ -29,7 +29,7 @@ def resolve(config: OdsConfig) -> OdsConfig:
             f"{command_line('train', '--teacher', 'none', '--k', 4)} trains"
         )
     folders = teacher_folders(config)
-    data = read_run_data(RunFolder(config.teachers), None)
+    data = read_run_data(to_read(config.teachers), None)
     config = dataclasses.replace(config, choose=config.chosen)  # as analyses read it
     config = _with_data(config, data)
     config = fill_in(config, ods_recipe(config.dataset))
@@ -56,7 +56,7 @@ def _with_data(config: OdsConfig, data: RunData) -> OdsConfig:
     """The data of the teachers' run, but where the user says otherwise."""
     if config.dataset == OF_TEACHERS:
         assert config.teachers is not None
-        data.refuse_code(RunFolder(config.teachers), config.trust_code)
+        data.refuse_code(to_read(config.teachers), config.trust_code)
         inherited = {key: getattr(data, key) for key in INHERITED if getattr(config, key) is None}
         if inherited.get("data_seed", 0) is None:
             inherited["data_seed"] = data.seed
@@ -74,7 +74,7 @@ def check_validation(config: OdsConfig, data: RunData | None = None) -> None:
     ``data`` is what the config of their run says, if it has been read.
     """
     assert config.teachers is not None
-    theirs = (data or read_run_data(RunFolder(config.teachers), None)).validation
+    theirs = (data or read_run_data(to_read(config.teachers), None)).validation
     if config.validation != theirs:
         instead = f"use --validation {theirs}" if theirs else "leave it out"
         raise ConfigError(

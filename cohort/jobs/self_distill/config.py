@@ -42,7 +42,7 @@ class SelfDistillConfig(JobConfig):
     method: Method = "byot"
     """byot (self-distillation), dsn (the same exits, labels only), none (the plain network), or from a --teacher: kd (posteriors), fitnet (hints), at (attention maps)."""  # noqa: E501
     teacher: str | None = None
-    """Folder of a finished run whose student teaches (kd, fitnet, at), or RUN_DIR/students/K of one."""
+    """Folder, or URI, of a finished run whose student teaches (kd, fitnet, at), or RUN_DIR/students/K."""
     alpha: float | None = None
     """Weight of the teacher's posterior in the loss, 1 - alpha that of the labels. Default: 0.3 for byot, 0.9 for kd, 0 for fitnet and at."""  # noqa: E501
     hint_weight: float | None = None

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from cohort.config import check_address
 from cohort.errors import FAILED, INTERRUPTED, SUCCESS
-from cohort.files import atomic_write
+from cohort.files import atomic_write, refuse_uri
 from cohort.run.interruption import Interruption
 from cohort.runtime.own_ray import check_sockets, starts_ray
 from cohort.runtime.session import ray_session
@@ -72,6 +72,7 @@ def run_study(
         RunError: a run that trials depend on failed.
     """
     check_address(address)
+    refuse_uri(study_dir, "--study-dir")
     path = Path(study_dir or default_path(study.name)).absolute()
     _check_folder(path, resume)
     trusted = trust_code or bool(list(code_in_study(study)))
