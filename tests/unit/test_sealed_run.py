@@ -318,10 +318,11 @@ def test_a_folder_that_goes_ends_its_run_and_is_not_made_again(tmp_path, kind, h
 
     def on_step(record):
         if (record["phase"], record["step"]) == (phase, step) and not left:
+            wait_until(lambda: newest_checkpoint(run_dir / "checkpoints") is not None)
             harm(run_dir)
             left.append(set(contents(tmp_path)))
 
-    # Nothing is being written meanwhile, or ``left`` would be a matter of chance.
+    # Nothing is written meanwhile but step 0, or ``left`` would be a matter of chance.
     config = replace(config, run_dir=str(run_dir), log_every=1, checkpoint_every=100)
     with pytest.raises(RunError, match="run was removed or moved while its run was going on"):
         train(config, on_step=on_step)
