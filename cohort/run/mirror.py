@@ -12,11 +12,10 @@ from typing import Any, Self
 
 from cohort.errors import ConfigError, RunError
 from cohort.files import is_uri
-from cohort.imports import one_line
 from cohort.invocation import as_argument
 from cohort.run.checkpoint import MANIFEST, Checkpoint, newest_checkpoint
 from cohort.run.folder import RunFolder, make_folder
-from cohort.run.storage import Storage, cache_of, fetch
+from cohort.run.storage import Storage, cache_of, fetch, reason
 
 
 def run_folder(given: str | Path) -> RunFolder:
@@ -59,9 +58,7 @@ class MirroredFolder(RunFolder):
         try:
             self._storage.check_writable()
         except OSError as error:
-            raise ConfigError(
-                f"{flag} {self.given} cannot be written: {one_line(error)}"
-            ) from error
+            raise ConfigError(f"{flag} {self.given} cannot be written: {reason(error)}") from error
 
     def opened(self) -> Self:
         """The folder with what a run needs to go on as it is at the URI, whatever the mirror held.
@@ -99,7 +96,7 @@ class MirroredFolder(RunFolder):
             raise self._unread(error) from error
 
     def _unread(self, error: OSError) -> ConfigError:
-        return ConfigError(f"{self.given} cannot be read: {one_line(error)}")
+        return ConfigError(f"{self.given} cannot be read: {reason(error)}")
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -172,7 +169,7 @@ class MirroredFolder(RunFolder):
                     f"what was not copied there is in {self.path}: go on with that by "
                     f"{_to_resume(self.path)}, or from the last checkpoint there by {_to_resume(self.given)}"
                 )
-            raise RunError(f"{self.given} cannot be written ({one_line(error)}); {how}") from error
+            raise RunError(f"{self.given} cannot be written ({reason(error)}); {how}") from error
 
 
 def _steps(found: dict[str, Any]) -> list[str]:

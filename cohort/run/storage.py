@@ -24,6 +24,11 @@ LASTING = (FileNotFoundError, PermissionError, NotADirectoryError, NotImplemente
 """What no further try would change."""
 PASSWORD = re.compile(r"(?P<before>[^/]*:/+[^/?#@]*):(?![0-9]+(/|$))[^?#]*@")
 """In a URI, behind a name; a port is none."""
+LONGEST_REASON = 300
+"""Characters; some storages answer with a page."""
+GOOGLE = re.compile("gc?s://")
+PATIENCE = "retry_limit_seconds=10"
+"""Of Google's library, which else tries for a quarter of an hour."""
 NOT_READ = (".", "checkpoints/", "tensorboard/", "alone/")
 """How names begin of what is in the folder of a run, but not read from there."""
 
@@ -38,12 +43,15 @@ class Storage:
     def __init__(self, uri: str) -> None:
         _check_spelling(uri)
         self.uri = uri
-        self._stays_away = False
+        self._waits: tuple[float, ...] = WAITS[:2]
         try:
             self._files, root = self._tried(lambda: _reach(uri))
         except OSError as error:
-            raise ConfigError(f"{uri} cannot be reached: {one_line(error)}") from error
+            raise ConfigError(f"{uri} cannot be reached: {reason(error)}") from error
+        self._waits = WAITS[:2]
         self._root = root.rstrip("/")
+        if not self._root:
+            raise ConfigError(f"{uri} names no folder there, as s3://BUCKET/RUN does")
 
     def files(self) -> dict[str, Any]:
         """The ``pyarrow.fs.FileInfo`` of each file, by its path below the URI; none if nothing is there."""
@@ -102,22 +110,22 @@ class Storage:
     def _tried(self, operation: Callable[[], Returned]) -> Returned:
         """What an operation returns after as many tries as it takes. Raises OSError where all fail.
 
-        Of a storage that stayed away, one try more has to do.
+        A storage that never answered is tried less often, and one that stayed away once.
         """
-        for wait in (*(() if self._stays_away else WAITS), None):
+        for wait in (*self._waits, None):
             try:
                 returned = operation()
             except ConfigError:
                 raise
             except Exception as error:  # libraries behind fsspec raise errors of their own
                 if wait is None or isinstance(error, LASTING):
-                    self._stays_away = wait is None
+                    self._waits = () if wait is None else self._waits
                     raise (
                         error if isinstance(error, OSError) else OSError(one_line(error))
                     ) from error
                 time.sleep(wait)
             else:
-                self._stays_away = False
+                self._waits = WAITS
                 return returned
         raise AssertionError("the last try returns or raises")
 
@@ -160,7 +168,7 @@ def to_read(given: str | Path) -> RunFolder:
         if not (told and _COPIED.get(uri) == state and copy.is_there):
             fetch(storage, copy.path, read)
     except OSError as error:
-        raise ConfigError(f"{uri} cannot be read: {one_line(error)}") from error
+        raise ConfigError(f"{uri} cannot be read: {reason(error)}") from error
     _COPIED[uri] = state
     return copy
 
@@ -177,6 +185,12 @@ def fetch(storage: Storage, folder: Path, names: Collection[str]) -> None:
         other = path.relative_to(folder).as_posix() not in names
         if other and path.is_file() and not path.name.startswith("."):
             path.unlink()
+
+
+def reason(error: Exception) -> str:
+    """Why a storage did not do something, with room for it in a sentence."""
+    line = one_line(error)
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}…"
 
 
 def _arrow() -> Any:
@@ -203,17 +217,21 @@ def _check_spelling(uri: str) -> None:
 
 
 def _reach(uri: str) -> tuple[Any, str]:
-    """The file system of a URI, and the path in it: pyarrow's own, or fsspec's where that is installed.
+    """The file system of a URI, and the path in it: pyarrow's own, or fsspec's where pyarrow has none.
 
     Raises ConfigError if neither knows it.
     """
+    if GOOGLE.match(uri) and "retry_limit_seconds" not in uri:
+        uri += f"{'&' if '?' in uri else '?'}{PATIENCE}"
     try:
-        return _arrow().FileSystem.from_uri(uri)
+        system, path = _arrow().FileSystem.from_uri(uri)
     except (ValueError, NotImplementedError, ImportError) as error:
-        found = _through_fsspec(uri)
+        unknown = isinstance(error, NotImplementedError) or "Unrecognized filesystem" in str(error)
+        found = _through_fsspec(uri) if unknown else None
         if found is None:
-            raise ConfigError(f"{uri} cannot be reached: {one_line(error)}") from error
-        return found
+            raise ConfigError(f"{uri} cannot be reached: {reason(error)}") from error
+        system, path = found
+    return system, path
 
 
 def _through_fsspec(uri: str) -> tuple[Any, str] | None:

@@ -24,7 +24,7 @@ from cohort.analysis.evaluate import evaluate_run
 from cohort.config_file import sealed
 from cohort.run.checkpoint import MANIFEST, newest_checkpoint
 from cohort.run.folder import RunFolder
-from tests.support.command import here
+from tests.support.command import here, wait_until
 from tests.support.refusal import contents
 
 SMALL = {
