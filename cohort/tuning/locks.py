@@ -3,6 +3,7 @@
 Locks of the operating system, on files in the study's folder: released however a process ends.
 """
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,10 +35,19 @@ def only_session(study_dir: Path) -> Iterator[None]:
 
 @contextmanager
 def at_work(study_dir: Path) -> Iterator[None]:
-    """Inside, a trial trains: a new session waits for its end."""
-    with (study_dir / TRIALS).open("ab") as trials:
+    """Inside, a trial trains in this process: a new session waits for its end."""
+    with (study_dir / TRIALS).open("ab", buffering=0) as trials:
         lock(trials.fileno(), shared=True, wait=True)
+        trials.write(b"%d\n" % os.getpid())
         yield
+
+
+def processes_at_work(study_dir: Path) -> set[int]:
+    """The processes in which trials of this session have trained, some of which may have ended."""
+    try:
+        return set(map(int, (study_dir / TRIALS).read_text().split()))
+    except FileNotFoundError:
+        return set()
 
 
 def _wait_for_trials(study_dir: Path) -> None:

@@ -1,6 +1,7 @@
 """One session works on a study at a time, and none beside the trials of one that was killed."""
 
 import errno
+import os
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 
 from cohort.errors import ConfigError
 from cohort.tuning import locks
-from cohort.tuning.locks import at_work, only_session
+from cohort.tuning.locks import at_work, only_session, processes_at_work
 from tests.support.command import wait_until
 
 TRIAL = """
@@ -64,3 +65,12 @@ def test_a_session_waits_for_a_trial_that_was_left_and_not_for_ever(tmp_path, mo
         monkeypatch.setattr(locks.time, "sleep", lambda seconds: trial.kill())
         with only_session(tmp_path):
             wait_until(lambda: trial.poll() is not None)
+
+
+def test_trials_say_which_processes_they_are(tmp_path):
+    """And a session forgets those of the sessions before it."""
+    assert processes_at_work(tmp_path) == set()
+    with at_work(tmp_path):
+        assert processes_at_work(tmp_path) == {os.getpid()}
+    with only_session(tmp_path):
+        assert processes_at_work(tmp_path) == set()

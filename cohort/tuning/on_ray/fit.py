@@ -21,6 +21,7 @@ from ray.tune.search import Searcher
 from cohort.run.interruption import Interruption
 from cohort.tuning.on_ray.placing import Placing
 from cohort.tuning.on_ray.searcher import Unsaved
+from cohort.tuning.on_ray.stopped import EndStopped
 from cohort.tuning.on_ray.trial import Setting, train_trial
 from cohort.tuning.on_ray.watch import Watch
 from cohort.tuning.trials import TrialSpec
@@ -86,7 +87,11 @@ def fit(
                 name="study",
                 storage_path=notes,
                 verbose=0,
-                callbacks=[StopTrials(setting.stop_file, interruption.requested), watch],
+                callbacks=[
+                    StopTrials(setting.stop_file, interruption.requested),
+                    EndStopped(setting.study_dir, watch.tell),
+                    watch,
+                ],
                 failure_config=tune.FailureConfig(max_failures=max_failures),
             ),
         ).fit()

@@ -39,6 +39,7 @@ class Watch(Unsaved, Callback):
         self._study = study
         self._folder = folder
         self._progress = progress
+        self.tell = progress.notice
         self._interrupted = interrupted
 
     def on_trial_start(
