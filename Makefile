@@ -11,7 +11,8 @@ demo: .venv/installed  ## Train two students that teach each other, and the same
 test: .venv/installed  ## All tests; those that need a GPU or CIFAR-100 skip where there is none.
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-soak: .venv/installed  ## 25 runs with a fault each, all of which end as if nothing had happened; minutes.
+soak: .venv/installed  ## Cohorts with a node cut off, if root and ip are there, and 25 runs with a fault each; minutes.
+	COHORT_TEST_NETWORKS=1 $(BIN)/python -m pytest tests/faults/test_node_cut_off.py
 	$(BIN)/python -m tests.faults.soak
 
 lint: .venv/installed

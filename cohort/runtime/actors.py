@@ -199,7 +199,9 @@ class RayCohort:
         # that failed. So none reaches who is replaced or restored after this.
         answers = self._ask_whereabouts(self._actors)
         if stuck := self._stuck(answers):
-            self._watch.tell(f"{self._names(stuck)} still waited for one that is gone: started again")
+            self._watch.tell(
+                f"{self._names(stuck)} still waited for one that is gone: started again"
+            )
             self._replace(stuck)
             answers |= self._ask_whereabouts(stuck)
         self._watch.wait(list(answers.values()), "whereabouts")
