@@ -16,7 +16,8 @@ test: .venv/installed  ## All tests but the slow ones; those that need a GPU or 
 test-all: .venv/installed  ## Those too that start processes for half a minute and more.
 	$(PYTEST) -m ""
 
-soak: .venv/installed  ## 25 runs with a fault each, all of which end as if nothing had happened; minutes.
+soak: .venv/installed  ## Cohorts with a node cut off, if root and ip are there, and 25 runs with a fault each; minutes.
+	COHORT_TEST_NETWORKS=1 $(BIN)/python -m pytest tests/faults/test_node_cut_off.py
 	$(BIN)/python -m tests.faults.soak
 
 lint: .venv/installed

@@ -3,7 +3,7 @@
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -40,6 +40,8 @@ RemoteHost = ray.remote(max_restarts=0, max_task_retries=0)(HostActor)
 
 REPLACEMENT_SECONDS = 120.0
 """How long hosts that died may wait for a node: a lost node is noticed after about 13 s."""
+LEAVING_SECONDS = 10.0
+"""Within which hosts answer after one of their group has died, unless they cannot know of it."""
 SOON_SECONDS = 5.0
 """After which a wait for a node is told."""
 
@@ -204,9 +206,30 @@ class RayCohort:
         # A host answers behind all that it was asked before: once everybody has, or is dead, no message
         # is under way any more, and those that came too late were known to nobody but the ``advance``
         # that failed. So none reaches who is replaced or restored after this.
-        answers = {h: actor.whereabouts.remote() for h, actor in self._actors.items()}
+        answers = self._ask_whereabouts(self._actors)
+        if stuck := self._stuck(answers):
+            self._watch.tell(
+                f"{self._names(stuck)} still waited for one that is gone: started again"
+            )
+            self._replace(stuck)
+            answers |= self._ask_whereabouts(stuck)
         self._watch.wait(list(answers.values()), "whereabouts")
         return tuple(self._here[h] for h, answer in answers.items() if not _answered(answer))
+
+    def _stuck(self, answers: Mapping[int, Any]) -> list[int]:
+        """Hosts that a dead one, or one on a node that is cut off, keeps waiting in their group.
+
+        Of a process that ends its peers learn at once; of a cable that is cut nobody tells them.
+        """
+        every = list(answers.values())
+        came, late = ray.wait(every, num_returns=len(every), timeout=LEAVING_SECONDS)
+        in_group = isinstance(self._exchange, CollectiveExchange)
+        if not in_group or all(_answered(answer) for answer in came):
+            return []
+        return [h for h, answer in answers.items() if answer in late]
+
+    def _ask_whereabouts(self, hosts: Iterable[int]) -> dict[int, Any]:
+        return {h: self._actors[h].whereabouts.remote() for h in hosts}
 
     def replace(self, students: Sequence[int]) -> None:
         """Start new processes, at step 0, for students' hosts; each in its own place of the group."""

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 FOR_RAY = {
     # No GPU is no reason to warn of a default that is to change.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # We say it, in a sentence.
-    "RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed",
+    # We say it, in a sentence: the deaths of workers and of nodes, and that one which was given up ends.
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed|has been marked dead|Raylet is terminated",
 }
 FOR_TRAIN = {
     # Seconds until a death is seen; by default a worker's report waits for two.
