@@ -36,8 +36,7 @@ NOT_READ = (".", "checkpoints/", "tensorboard/", "alone/")
 class Storage:
     """Files below a URI, each written and read as a whole, and tried again when that fails.
 
-    Raises ConfigError for a URI that leads nowhere. Methods raise OSError, one line, where a storage
-    stays away.
+    Raises ConfigError for a URI that leads nowhere. Methods raise OSError where a storage stays away.
     """
 
     def __init__(self, uri: str) -> None:
@@ -48,7 +47,7 @@ class Storage:
             self._files, root = self._tried(lambda: _reach(uri))
         except OSError as error:
             raise ConfigError(f"{uri} cannot be reached: {reason(error)}") from error
-        self._waits = WAITS[:2]
+        self._waits = WAITS[:2]  # most file systems have not asked anybody yet
         self._root = root.rstrip("/")
         if not self._root:
             raise ConfigError(f"{uri} names no folder there, as s3://BUCKET/RUN does")
@@ -120,9 +119,9 @@ class Storage:
             except Exception as error:  # libraries behind fsspec raise errors of their own
                 if wait is None or isinstance(error, LASTING):
                     self._waits = () if wait is None else self._waits
-                    raise (
-                        error if isinstance(error, OSError) else OSError(one_line(error))
-                    ) from error
+                    if isinstance(error, OSError):
+                        raise
+                    raise OSError(one_line(error)) from error
                 time.sleep(wait)
             else:
                 self._waits = WAITS
