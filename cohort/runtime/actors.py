@@ -40,8 +40,6 @@ RemoteHost = ray.remote(max_restarts=0, max_task_retries=0)(HostActor)
 
 REPLACEMENT_SECONDS = 120.0
 """How long hosts that died may wait for a node: a lost node is noticed after about 13 s."""
-LEAVING_SECONDS = 10.0
-"""Within which hosts answer after one of their group has died, unless they cannot know of it."""
 SOON_SECONDS = 5.0
 """After which a wait for a node is told."""
 
@@ -219,10 +217,11 @@ class RayCohort:
     def _stuck(self, answers: Mapping[int, Any]) -> list[int]:
         """Hosts that a dead one, or one on a node that is cut off, keeps waiting in their group.
 
-        Of a process that ends its peers learn at once; of a cable that is cut nobody tells them.
+        Of a process that ends its peers learn at once; of a cable that is cut nobody tells them. Who is
+        only slow has answered by the time after which one that hangs would be looked at.
         """
-        every = list(answers.values())
-        came, late = ray.wait(every, num_returns=len(every), timeout=LEAVING_SECONDS)
+        every, patience = list(answers.values()), self._watch.patience("steps")
+        came, late = ray.wait(every, num_returns=len(every), timeout=patience)
         in_group = isinstance(self._exchange, CollectiveExchange)
         if not in_group or all(_answered(answer) for answer in came):
             return []

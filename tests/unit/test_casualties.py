@@ -5,10 +5,11 @@ from types import SimpleNamespace
 import pytest
 
 from cohort.runtime import actors
-from cohort.runtime.actors import LEAVING_SECONDS, RayCohort
+from cohort.runtime.actors import RayCohort
 from cohort.runtime.exchange import CollectiveExchange, ObjectStoreExchange
-from cohort.runtime.watch import Watch
+from cohort.runtime.watch import TIMES, Watch
 
+PATIENCE = 70.0
 LIVES, DEAD, LATE = "lives", "dead", "late"
 
 
@@ -21,7 +22,8 @@ class Three(RayCohort):
         self._states = dict(enumerate(states))
         self._actors = {h: SimpleNamespace(whereabouts=Answer(self, h)) for h in self._here}
         self.told, self.replaced = [], []
-        self._watch = Watch(tell=self.told.append)
+        self._watch = Watch(tell=self.told.append, hang_after=1.0)
+        self._watch.took("steps", PATIENCE / TIMES)
 
     def _replace(self, hosts):
         self.replaced += hosts
@@ -41,7 +43,7 @@ def answers(monkeypatch):
 
     def wait(answers, *, num_returns, timeout):
         assert num_returns == len(answers)
-        soon = timeout == LEAVING_SECONDS
+        soon = timeout == PATIENCE
         late = [answer for answer in answers if soon and answer[1] == LATE]
         return [answer for answer in answers if answer not in late], late
 
