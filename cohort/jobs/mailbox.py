@@ -92,6 +92,20 @@ class Mailbox:
         self._kept: Sequence[ray.ObjectRef[Any]] = ()
         self._feeders: dict[str, ActorProxy[NodeFeeder]] = {}
         self._places: dict[int, Place] = {}
+        self._beside: dict[str, Place] = {}
+
+    @ray.method
+    async def enter(self, who: str, place: Place) -> None:
+        """An actor beside the workers lives here from now on."""
+        self._beside[who] = place
+
+    @ray.method
+    async def processes(self) -> "Mapping[str, Place]":
+        """All that train, by what the user calls them; before there are workers, nobody is waited for."""
+        if not self._places:
+            return {}
+        workers = {f"worker {rank}": place for rank, place in sorted(self._places.items())}
+        return workers | self._beside
 
     @ray.method
     async def renew(self, places: Sequence[Place]) -> None:

@@ -99,9 +99,9 @@ def run_on_ray(job: Job, recorder: Recorder, placement: Placement, beside: Besid
 
 
 def _watched(mailbox: ActorProxy[Mailbox]) -> list[Watched]:
-    """The workers' processes."""
-    places: Mapping[int, Place] = ray.get(mailbox.places.remote())
-    return [Watched(f"worker {rank}", at.node, at.pid) for rank, at in sorted(places.items())]
+    """The processes of workers, and of those that teach them."""
+    processes: Mapping[str, Place] = ray.get(mailbox.processes.remote())
+    return [Watched(who, at.node, at.pid) for who, at in processes.items()]
 
 
 class _Fit:

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from types import SimpleNamespace
 
+import psutil
 import pytest
 import ray
 import torch
@@ -109,6 +110,30 @@ def check_data_are_stored_once(stored):
 
 
 @pytest.mark.slow
+def test_an_actor_that_is_stopped_is_ended_and_asked_again(teachers, tmp_path):
+    """The worker waits for it, and Ray would wait for ever."""
+    stopped = []
+
+    def stop(record):
+        if record["step"] == 8 and not stopped:
+            below = psutil.Process().children(recursive=True)
+            stopped.extend(p for p in below if "TeacherActor" in "".join(p.cmdline()[:1]))
+            stopped[0].suspend()
+
+    options = {"model": "resnet8", "hang_after": 2.0}
+    there = ods_distill(
+        config(teachers, tmp_path / "there", workers=1, teacher_pool=1, **options), on_step=stop
+    )
+    assert len(stopped) == 1
+    assert not stopped[0].is_running(), "the fault did not fire"
+    assert (there.summary["restarts"], there.summary["teacher_restarts"]) == (0, 1)
+    here = ods_distill(
+        config(teachers, tmp_path / "here", workers=0, **options | {"hang_after": None})
+    )
+    assert records_of(there) == records_of(here)
+
+
+@pytest.mark.slow
 def test_an_actor_that_dies_too_often_ends_the_run(teachers, tmp_path, fuse):
     of_teachers = fuse.with_name(fuse.name + OF_TEACHERS)
     of_teachers.touch()
@@ -141,11 +166,16 @@ def test_a_pool_teaches_every_worker_its_part_of_the_batch(teachers, perturbatio
     held = ((0, 2), (1,))
     common = Common(None, "", ray.put(job.dataset))  # nobody is told
     stored = common.store(job)
-    first_time = SimpleNamespace(was_current_actor_reconstructed=False)
-    monkeypatch.setattr(ray, "get_runtime_context", lambda: first_time)
-    mailbox = Here(SimpleNamespace(kept=lambda: (stored.job, stored.dataset)))
+    context = SimpleNamespace(
+        was_current_actor_reconstructed=False, get_node_id=lambda: "here", get_worker_id=lambda: "a"
+    )
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
+    entered = {}
+    kept = {"kept": lambda: (stored.job, stored.dataset), "enter": entered.__setitem__}
+    mailbox = Here(SimpleNamespace(**kept))
     monkeypatch.setattr(ray, "get_actor", {"mailbox": mailbox}.get)
     actors = [TeacherActor("mailbox", mine, "cpu", 1) for mine in held]
+    assert set(entered) == {"the actor of teachers 0, 2", "the actor of teachers 1"}
     assert torch.backends.cudnn.conv.fp32_precision == "ieee"  # as in any process of a run in fp32
     pool = TeacherPool(tuple(map(Here, actors)), held, job.perturbation, job.config.seed)
     for rank in (0, 1):

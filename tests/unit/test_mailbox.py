@@ -76,3 +76,20 @@ def test_actors_beside_the_workers_are_always_heard():
         assert await mailbox.waiting() == 1
 
     asyncio.run(run())
+
+
+def test_whoever_may_hang_is_known():
+    async def run():
+        mailbox = Mailbox(0, None)
+        await mailbox.enter("the actor of teachers 0", OLD[1])
+        assert await mailbox.processes() == {}, (
+            "it would be seen idle while workers are being started"
+        )
+        await mailbox.renew(NEW)
+        assert await mailbox.processes() == {
+            "worker 0": NEW[0],
+            "worker 1": NEW[1],
+            "the actor of teachers 0": OLD[1],
+        }
+
+    asyncio.run(run())

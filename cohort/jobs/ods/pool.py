@@ -32,7 +32,7 @@ from cohort.data.transfer import to_device
 from cohort.errors import RunError
 from cohort.jobs.feeding import fed
 from cohort.jobs.job import Job
-from cohort.jobs.mailbox import Common, Mailbox, StoredJob, WorkerFailedError, packed
+from cohort.jobs.mailbox import Common, Mailbox, StoredJob, WorkerFailedError, own_place, packed
 from cohort.jobs.ods.job import OdsJob
 from cohort.jobs.placement import Placement
 from cohort.learning.inputs import Drawn
@@ -56,6 +56,8 @@ class TeacherActor:
         mailbox: ActorProxy[Mailbox] = ray.get_actor(mailbox_name)
         if was_started_again():
             mailbox.tell.remote(packed("teachers_restarted", mine), None)
+        numbers = ", ".join(map(str, mine))
+        mailbox.enter.remote(f"the actor of teachers {numbers}", own_place())
         self._device = torch.device(device)
         stored: StoredJob[OdsJob] = StoredJob(*ray.get(mailbox.kept.remote()))
         job = stored.take()
