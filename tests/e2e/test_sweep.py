@@ -24,7 +24,7 @@ from cohort.tuning.measurements import state_of
 from cohort.tuning.results.table import trials_table, write_parquet
 from cohort.tuning.state import known_trials
 from cohort.tuning.trials import config_of, prepared_of
-from tests.support.command import PATIENCE, here, start, steps_done, wait_until
+from tests.support.command import PATIENCE, here, left_by, start, steps_done, wait_until
 from tests.support.study_files import comparable
 
 SWEEP = "sweep.py"
@@ -181,6 +181,7 @@ def test_killed_and_interrupted_and_killed_again_it_is_the_same_study(ray_of_fou
     assert f"sweep.py {file} --resume --study-dir {folder.path}" in out
     assert "Traceback" not in out
     assert err == "stopping after this step; a second signal stops at once\n"
+    assert left_by(process) == set()
     for run_dir in prepared:
         check_went_on(run_dir, began)
     interrupted = past_a_checkpoint(folder.trials)
@@ -204,6 +205,7 @@ def test_killed_and_interrupted_and_killed_again_it_is_the_same_study(ray_of_fou
 
     code, *_ = end_by(process, signal.SIGKILL, one_finished_another_trains)
     assert code == -signal.SIGKILL
+    assert left_by(process) == set()
     killed = [r for r in past_a_checkpoint(folder.trials) if times(r)[-1] > began]
     assert killed
     finished = untouched(folder.trials)

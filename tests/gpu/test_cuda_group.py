@@ -18,9 +18,9 @@ CYCLES = 10**8
 """Of a GPU's clock, which is below 3 GHz."""
 
 
-def test_a_group_of_nccl_passes_its_check_and_its_waiting_is_measured():
+def test_a_group_of_nccl_passes_its_check_and_its_waiting_is_measured(tmp_path):
     clock = Clock.of("nccl")
-    group = PosteriorGroup(Seat(0, (1,), Messages()), new_file(), "nccl", CUDA, clock)
+    group = PosteriorGroup(Seat(0, (1,), Messages()), new_file(str(tmp_path)), "nccl", CUDA, clock)
     try:
         group.check()
         assert clock.take().waited > 0
