@@ -17,7 +17,7 @@ test-all: .venv/installed  ## Those too that start processes for half a minute a
 	$(PYTEST) -m ""
 
 soak: .venv/installed  ## Cohorts with a node cut off, if root and ip are there, and 25 runs with a fault each; minutes.
-	COHORT_TEST_NETWORKS=1 $(BIN)/python -m pytest tests/faults/test_node_cut_off.py
+	$(BIN)/python -m pytest -m slow tests/faults/test_node_cut_off.py
 	$(BIN)/python -m tests.faults.soak
 
 lint: .venv/installed

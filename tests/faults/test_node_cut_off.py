@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -43,9 +42,13 @@ FLAGS = [
     word for key, value in SMALL.items() for word in (f"--{key.replace('_', '-')}", str(value))
 ]
 
-ASKED = "COHORT_TEST_NETWORKS"
-reason = why_not() if ASKED in os.environ else f"takes minutes; make soak runs it, by {ASKED}=1"
-pytestmark = pytest.mark.skipif(bool(reason), reason=reason)
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def networks_of_their_own():
+    if reason := why_not():
+        pytest.skip(reason)
 
 
 @contextmanager
