@@ -16,14 +16,20 @@ class Departures:
         mailbox: of the workers.
         tell: sentences for the user.
         nodes: which nodes are to go.
+        settle: waits until the newest checkpoint is on disk.
     """
 
     def __init__(
-        self, mailbox: ActorProxy[Mailbox], tell: Callable[[str], None], nodes: NodeNotices
+        self,
+        mailbox: ActorProxy[Mailbox],
+        tell: Callable[[str], None],
+        nodes: NodeNotices,
+        settle: Callable[[], None],
     ) -> None:
         self._mailbox = mailbox
         self._tell = tell
         self._nodes = nodes
+        self._settle = settle
         self._leaving: set[int] = set()
 
     def look(self) -> None:
@@ -40,6 +46,7 @@ class Departures:
     def saved(self, step: int) -> None:
         """Take note of a checkpoint."""
         if self._leaving:
+            self._settle()
             numbers = ", ".join(map(str, sorted(self._leaving)))
             self._tell(f"the node of worker {numbers} is to go; checkpoint at step {step}")
             self._leaving.clear()

@@ -67,7 +67,7 @@ def run_on_ray(job: Job, recorder: Recorder, placement: Placement, beside: Besid
     others = nullcontext(job) if beside is None else beside(job, placement, common)
     with others as job, closing(NodeNotices()) as nodes, _fitting(job, common, placement) as fit:
         told = False
-        departures = Departures(mailbox, recorder.notice, nodes)
+        departures = Departures(mailbox, recorder.notice, nodes, recorder.owner.settle)
         watch = Watch(
             partial(_watched, mailbox), hang_after=job.config.hang_after, tell=recorder.notice
         )

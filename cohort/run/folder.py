@@ -71,6 +71,8 @@ class RunFolder:
         self.given = given or str(self.path)
         """How the user names it."""
         self._held: os.stat_result | None = None
+        self._file: int | None = None
+        self._saved = False
 
     def make(self) -> Self:
         """Make the folder of a new run, if need be.
@@ -128,7 +130,7 @@ class RunFolder:
         Raises:
             ConfigError: if another process does.
         """
-        directory = os.open(self.path, os.O_RDONLY)
+        directory = self._file = os.open(self.path, os.O_RDONLY)
         self._held = os.fstat(directory)
         try:
             if not lock(directory):
@@ -137,19 +139,25 @@ class RunFolder:
                 )
             yield
         finally:
-            self._held = None
+            self._held = self._file = None
             os.close(directory)
+
+    def hold(self) -> int:
+        """A file that holds the folder too until it is closed, though ``held`` may have ended before."""
+        assert self._file is not None, "nobody holds the folder"
+        return os.dup(self._file)
 
     @property
     def is_kept(self) -> bool:
-        """Whether the folder that is held is still where it was, with what the run put there first.
+        """Whether the folder that is held is still where it was, with what the run put there.
 
         A disk that does not answer is no folder that went.
         """
         assert self._held is not None, "nobody holds the folder"
         try:
             there = os.path.samestat(self.path.stat(), self._held)
-            return there and self.config.exists() and self.metrics.exists()
+            whole = self.checkpoints.exists() or not self._saved
+            return there and whole and self.config.exists() and self.metrics.exists()
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:
@@ -202,6 +210,7 @@ class RunFolder:
 
     def saved(self, checkpoint: "Checkpoint", keep: int) -> None:
         """A checkpoint is written: a folder that is copied elsewhere copies it, and keeps as many."""
+        self._saved = True
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write ``summary.json`` atomically; a number that is not finite is stored as null."""

@@ -6,7 +6,7 @@ What the storage holds counts: a run that goes on begins with what it finds ther
 import contextlib
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -123,10 +123,13 @@ class MirroredFolder(RunFolder):
 
         Raises RunError if the storage stays away.
         """
+        super().saved(checkpoint, keep)
         files = [checkpoint.path / name for name in checkpoint.files]
         self._copy(*files, self.metrics, checkpoint.path / MANIFEST)
         with self._telling():
-            self._remove_others(self._name(checkpoint.path), keep)
+            found = self._storage.files()
+            self._check_whole(found)
+            self._remove_others(found, self._name(checkpoint.path), keep)
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write ``summary.json`` as in any folder, and copy it after all that belongs to it.
@@ -149,9 +152,16 @@ class MirroredFolder(RunFolder):
         """Below the folder, here and there."""
         return path.relative_to(self.path).as_posix()
 
-    def _remove_others(self, newest: str, keep: int) -> None:
+    def _check_whole(self, found: Collection[str]) -> None:
+        """Raise RunError if what a run needs to go on is there no more."""
+        if self.config.name not in found:
+            raise RunError(
+                f"{self.given} was emptied or moved while its run was going on; all of it is in "
+                f"{self.path}: go on with that by {_to_resume(self.path)}"
+            )
+
+    def _remove_others(self, found: dict[str, Any], newest: str, keep: int) -> None:
         """All checkpoints but ``newest`` and the ``keep`` - 1 before it, and what is left of others."""
-        found = self._storage.files()
         kept = [step for step in _steps(found) if step <= newest][-keep:]
         there = {"/".join(name.split("/")[:2]) for name in found if name.startswith("checkpoints/")}
         for step in sorted(there - set(kept)):

@@ -2,9 +2,11 @@
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from functools import partial
+from threading import Event
 from typing import Any
 
 from cohort.errors import ConfigError, RunError
@@ -19,6 +21,8 @@ from cohort.run.watcher import Watcher
 
 WRITING_SECONDS = 10.0
 """How long a run that failed waits for the checkpoint that it was writing."""
+CLOSING_SECONDS = 3.0
+"""How long any run waits at its end for the thread that writes; a storage may keep it longer."""
 
 
 class Owner:
@@ -54,6 +58,7 @@ class Owner:
         self.plan = plan
         self.checkpoint = checkpoint
         self._writing: Future[Checkpoint] | None = None
+        self._closing = Event()
         self.progress = copy.deepcopy(checkpoint.progress) if checkpoint else Progress()
         self._keep = keep
         self._asked = asked
@@ -98,7 +103,8 @@ class Owner:
         self.folder.check_kept()
         progress = copy.deepcopy(self.progress)
         progress.wall_seconds = self.wall_seconds
-        self._writing = in_background(partial(self._write, step, snapshots, progress))
+        hold = self.folder.hold()
+        self._writing = in_background(partial(self._write, step, snapshots, progress, hold))
         if self._watcher is not None:
             self.settle()
 
@@ -120,25 +126,47 @@ class Owner:
     def give_up(self, seconds: float | None = WRITING_SECONDS) -> None:
         """Let the checkpoint that is being written count if it can be, and forget it if not."""
         if self._writing is not None:
-            wait([self._writing], seconds)
+            done, _ = wait([self._writing], seconds)
             with contextlib.suppress(Exception):
                 self.checkpoint = self._writing.result(timeout=0)
-            self._writing = None
+            if done:
+                self._writing = None
+
+    def close(self) -> None:
+        """Write no more, however the run ended: a checkpoint that is half written is none."""
+        self._closing.set()
+        if self._writing is not None:
+            wait([self._writing], CLOSING_SECONDS)
 
     def _write(
-        self, step: int, snapshots: Iterable[tuple[int, Files]], progress: Progress
+        self, step: int, snapshots: Iterable[tuple[int, Files]], progress: Progress, hold: int
     ) -> Checkpoint:
-        self.folder.check_kept()  # or it would be written into the folder of another run
-        checkpoint = write_checkpoint(
-            self.folder.checkpoints,
-            step,
-            snapshots,
-            progress=progress,
-            keep=self._keep,
-            settings=self._settings,
-        )
-        self.folder.saved(checkpoint, self._keep)
-        return checkpoint
+        """In a thread, which may outlive the run, and holds the folder until it has ended."""
+        try:
+            self.folder.check_kept()  # or it would be written into the folder of another run
+            checkpoint = write_checkpoint(
+                self.folder.checkpoints,
+                step,
+                self._until_closed(snapshots),
+                progress=progress,
+                keep=self._keep,
+                settings=self._settings,
+            )
+            self.folder.saved(checkpoint, self._keep)
+            return checkpoint
+        finally:
+            os.close(hold)
+
+    def _until_closed(self, snapshots: Iterable[tuple[int, Files]]) -> Iterator[tuple[int, Files]]:
+        """Snapshots, of which none is asked for any more once the students may be gone."""
+        following = iter(snapshots)
+        while True:
+            if self._closing.is_set():
+                raise InterruptedError("the run ended before its checkpoint was written")
+            try:
+                yield next(following)
+            except StopIteration:
+                return
 
     def fresh(self, student: int, files: Files) -> Files:
         """A student's files at step 0, from those of its random numbers."""

@@ -3,6 +3,7 @@
 import dataclasses
 import shlex
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -184,7 +185,8 @@ def _train(
                     start=start,
                     settings=sealed(ready.config),
                 )
-                summary = conclude(owner, ready.training(owner))
+                with closing(owner):
+                    summary = conclude(owner, ready.training(owner))
         to_resume = command.to_resume(config, folder.given)
         result = Result(folder.given, folder.path, summary, run.networks, to_resume)
         return _with_baseline(command, run, result, on_step, verbose)

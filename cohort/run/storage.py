@@ -211,7 +211,7 @@ def _check_spelling(uri: str) -> None:
         scheme, _, rest = uri.partition(":/")
         raise ConfigError(
             f"{uri} has one slash behind {scheme}:, as a Path makes of two; a storage is named by text, "
-            f"such as {scheme}://{rest}"
+            f"such as {scheme}:{'///' if scheme == 'file' else '//'}{rest}"
         )
 
 

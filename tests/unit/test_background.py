@@ -7,10 +7,11 @@ import threading
 
 import pytest
 
-from cohort import CohortConfig, SelfDistillConfig, resume, self_distill, train_cohort
+from cohort import CohortConfig, ConfigError, SelfDistillConfig, resume, self_distill, train_cohort
 from cohort.run import owner
 from cohort.run.background import in_background
 from cohort.run.checkpoint import newest_checkpoint, write_checkpoint
+from tests.support.command import wait_until
 
 SMALL = {
     "train_subset": 64,
@@ -122,6 +123,55 @@ def test_a_run_that_fails_counts_the_checkpoint_that_was_being_written(
         train("failing", on_step=fail)
     summary = json.loads((tmp_path / "failing/summary.json").read_text())
     assert (summary["status"], summary["steps"]) == ("failed", 4)
+
+
+class Cut:
+    """A writer that waits, amid the checkpoint of step 4, until the run has ended."""
+
+    def __init__(self, monkeypatch):
+        self.begun, self.ended = threading.Event(), threading.Event()
+        self.error = None
+        monkeypatch.setattr(owner, "CLOSING_SECONDS", 0.1)
+        monkeypatch.setattr(owner, "write_checkpoint", self.write)
+
+    def write(self, root, step, snapshots, **options):
+        if step != 4:
+            return write_checkpoint(root, step, snapshots, **options)
+        try:
+            return write_checkpoint(root, step, self.waiting(snapshots), **options)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def waiting(self, snapshots):
+        for number, each in enumerate(snapshots):
+            yield each
+            if number == 0:
+                self.begun.set()
+                assert self.ended.wait(60)
+
+
+def test_a_run_that_is_broken_off_asks_its_students_for_nothing_more(train, monkeypatch, tmp_path):
+    """They may be gone; and nobody goes on with the run while it is being written."""
+    cut, run_dir = Cut(monkeypatch), tmp_path / "cut"
+
+    def break_off(record):
+        if record["step"] == 5:
+            assert cut.begun.wait(60)
+            raise KeyboardInterrupt  # as a second Ctrl-C
+
+    with pytest.raises(KeyboardInterrupt):
+        train("cut", on_step=break_off)
+    with pytest.raises(ConfigError, match="another process trains this run"):
+        resume(run_dir)
+    cut.ended.set()
+    wait_until(lambda: cut.error is not None)
+    assert str(cut.error) == "the run ended before its checkpoint was written"
+    wait_until(lambda: not list((run_dir / "checkpoints").glob(".*")))
+    assert newest_checkpoint(run_dir / "checkpoints").step == 2
+    monkeypatch.undo()
+    wait_until(lambda: not any(each.name == "cohort-background" for each in threading.enumerate()))
+    assert hashes(resume(run_dir)) == hashes(train("quick"))
 
 
 def test_work_in_the_background_gives_its_result_or_its_error():

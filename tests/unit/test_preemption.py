@@ -51,7 +51,8 @@ def test_a_job_asks_for_one_checkpoint_for_each_notice_and_says_so(answered):
     mailbox = remote(places=lambda: places, want_checkpoint=lambda: wanted.append(1))
     nodes = SimpleNamespace(going={"b"}, new=lambda among: {"b"} & set(among) - told_of)
     told_of = set()
-    departures = Departures(mailbox, told.append, nodes)
+    settled = []
+    departures = Departures(mailbox, told.append, nodes, lambda: settled.append(list(told)))
     departures.saved(5)
     departures.look()
     told_of.add("b")
@@ -60,6 +61,7 @@ def test_a_job_asks_for_one_checkpoint_for_each_notice_and_says_so(answered):
     departures.saved(7)
     departures.saved(10)
     assert told == ["the node of worker 1 is to go; checkpoint at step 7"]
+    assert settled == [[]], "it is said before it is on disk"
 
 
 def test_a_worker_saves_once_for_each_notice(answered):

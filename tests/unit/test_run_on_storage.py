@@ -340,3 +340,17 @@ def test_it_is_read_from_there_as_it_is_now(memory):
 def test_a_student_alone_is_not(memory):
     with pytest.raises(ConfigError, match="load_student is 'memory://a/students/0', on a storage"):
         load_student("memory://a/students/0")
+
+
+def test_a_storage_that_is_emptied_under_a_run_ends_it(memory, here):
+    """What the mirror holds is enough to go on with."""
+
+    def empty(record):
+        if (record["step"], record["phase"], record["student"]) == (2, "train", 0):
+            memory.rm("/bucket/run", recursive=True)
+
+    with pytest.raises(
+        RunError, match=f"^{RUN} was emptied or moved while its run was going on; all of it is in"
+    ):
+        train("cohort", on_step=empty)
+    assert hashes(go_on(mirror())) == hashes(here["cohort"])

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import threading
 from dataclasses import replace
 from hashlib import sha256
 
@@ -308,8 +309,18 @@ def remove_the_config(run_dir):
     (run_dir / "config.yaml").unlink()
 
 
+def remove_the_checkpoints(run_dir):
+    shutil.rmtree(run_dir / "checkpoints")
+
+
+def nothing_is_written():
+    return not any(thread.name == "cohort-background" for thread in threading.enumerate())
+
+
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("harm", [remove, move, begin_another, remove_the_config])
+@pytest.mark.parametrize(
+    "harm", [remove, move, begin_another, remove_the_config, remove_the_checkpoints]
+)
 @pytest.mark.parametrize(("phase", "step"), [("train", 1), ("test", 2)])
 def test_a_folder_that_goes_ends_its_run_and_is_not_made_again(tmp_path, kind, harm, phase, step):
     """Amid training, and after the last step."""
@@ -318,11 +329,11 @@ def test_a_folder_that_goes_ends_its_run_and_is_not_made_again(tmp_path, kind, h
 
     def on_step(record):
         if (record["phase"], record["step"]) == (phase, step) and not left:
-            wait_until(lambda: newest_checkpoint(run_dir / "checkpoints") is not None)
+            wait_until(nothing_is_written)
             harm(run_dir)
             left.append(set(contents(tmp_path)))
 
-    # Nothing is written meanwhile but step 0, or ``left`` would be a matter of chance.
+    # But step 0, or ``left`` would be a matter of chance.
     config = replace(config, run_dir=str(run_dir), log_every=1, checkpoint_every=100)
     with pytest.raises(RunError, match="run was removed or moved while its run was going on"):
         train(config, on_step=on_step)

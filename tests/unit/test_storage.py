@@ -38,6 +38,8 @@ REFUSED = {
     "s3://bucket/run?regoin=x": "s3://bucket/run?regoin=x cannot be reached: ArrowInvalid: Unexpected",
     "s3:/bucket/run": "s3:/bucket/run has one slash behind s3:, as a Path makes of two; a storage is named "
     "by text, such as s3://bucket/run",
+    "file:/runs/a": "file:/runs/a has one slash behind file:, as a Path makes of two; a storage is named "
+    "by text, such as file:///runs/a",
     "s3://key:se/cr@et@bucket/run": "s3://key:…@… has a password, which would stand in messages",
 }
 
