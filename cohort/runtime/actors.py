@@ -145,7 +145,10 @@ class RayCohort:
             for host, actor in self._actors.items()
             for student in self._here[host]
         }
-        self._watch.get([taken for taken, _ in asked.values()], "snapshot")
+        try:
+            self._watch.get([taken for taken, _ in asked.values()], "snapshot")
+        except ray.exceptions.RayTaskError as error:
+            raise unwrapped(error) from error
         files = {student: reference for student, (_, reference) in asked.items()}
         return ((student, ray.get(files.pop(student))) for student in tuple(files))
 

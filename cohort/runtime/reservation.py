@@ -2,18 +2,23 @@
 
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from cohort.errors import ConfigError
+from cohort.run.background import in_background
 from cohort.runtime.guard import is_gone
 from cohort.runtime.placement import Division
 
 PLACEMENT_SECONDS = 60.0
 """How long other work may hold the resources that the cluster has in total."""
+REMOVAL_SECONDS = 10.0
+"""After which the places are left to the end of this process, with which Ray gives them back."""
 
 
 @dataclass(frozen=True)
@@ -49,4 +54,5 @@ def reserved(division: Division) -> Iterator[Reservation]:
         yield Reservation(group, division)
     finally:
         if not is_gone():
-            remove_placement_group(group)
+            # In a thread: should Ray end just now, this one can be told so, and does not wait for it.
+            wait([in_background(partial(remove_placement_group, group))], REMOVAL_SECONDS)

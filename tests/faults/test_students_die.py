@@ -24,6 +24,7 @@ from tests.support.local_ray import ray_with_fuse
 from tests.support.networks import OF_SURVIVORS, RECOVERING
 
 NETWORKS = "tests.support.networks"
+FAULTY = "tests.support.faulty:faulty"
 STEPS = 20
 
 
@@ -239,15 +240,20 @@ def test_a_loss_that_is_not_finite_names_student_and_step(tmp_path):
     "options",
     [
         {"k": 1, "teacher": "none", "students": f"{NETWORKS}:raising"},
+        {"k": 1, "teacher": "none", "students": FAULTY, "steps": 12, "checkpoint_every": 10},
         {"k": 2, "exchange": "in_process", "students": (f"{NETWORKS}:raising", "resnet8")},
     ],
-    ids=["on Ray", "in_process"],
+    ids=["on Ray", "on Ray, in a snapshot", "in_process"],
 )
-def test_an_error_in_the_network_ends_the_run_with_its_own_words(tmp_path, options):
-    with pytest.raises(RunError, match=r"ArithmeticError: the network of this test raises here"):
+def test_an_error_in_the_network_ends_the_run_with_its_own_words(ray_and_fuse, tmp_path, options):
+    if options["students"] == FAULTY:
+        ray_and_fuse.write_text(
+            json.dumps({"fault": "exception", "phase": "checkpoint", "step": 11})
+        )
+    with pytest.raises(RunError, match=r"^ArithmeticError: the network of this test raises here"):
         train_cohort(config(tmp_path / "run", **options))
     log = (tmp_path / "run" / "error.log").read_text()
-    assert "in act" in log
+    assert "in act" in log or "in raised" in log
     assert checkpoint_of(tmp_path / "run").step == 10
 
 
