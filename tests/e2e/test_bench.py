@@ -32,6 +32,7 @@ def here(tmp_path, monkeypatch, capsys):
     return partial(run_here, monkeypatch, capsys)
 
 
+@pytest.mark.slow
 def test_one_table_and_all_raw_times(ray_of_four, here, tmp_path):
     code, out, err = here(*SMOKE, "--output", "bench.json", script=COHORT)
     assert code == 0, err

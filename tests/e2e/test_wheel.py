@@ -77,6 +77,7 @@ def test_from_a_wheel_a_run_is_trained_interrupted_resumed_and_evaluated(folder,
     assert used() == {place / "cohort" / "__init__.py"}
 
 
+@pytest.mark.slow
 def test_a_checkout_that_was_never_installed_trains_on_ray(folder, used, tmp_path):
     """Not even its name is known to pip; Ray's processes too take the checkout's code."""
     checkout = tmp_path / "a checkout"

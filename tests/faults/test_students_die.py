@@ -132,7 +132,9 @@ def test_a_cohort_whose_students_die_equals_an_undisturbed_one(
     assert losses(tmp_path / "run") == undisturbed[1]
 
 
-@pytest.mark.parametrize("exchange", ["object_store", "collective"])
+@pytest.mark.parametrize(
+    "exchange", ["object_store", pytest.param("collective", marks=pytest.mark.slow)]
+)
 def test_a_host_that_is_stopped_is_ended_and_replaced(undisturbed, tmp_path, exchange):
     """Ray would wait for it for ever, and its peers in a group for minutes."""
     stopped = []
@@ -268,7 +270,8 @@ def test_a_death_before_the_first_step_or_after_the_last_one_is_like_any_other(
     tmp_path, monkeypatch
 ):
     options = {"k": 2, "students": "resnet8", "steps": 5}
-    undisturbed = train_cohort(config(tmp_path / "undisturbed", **options)).summary
+    here = config(tmp_path / "undisturbed", exchange="in_process", **options)
+    undisturbed = train_cohort(here).summary
     for moment in ("_begin", "_write_students"):
         with monkeypatch.context() as patch:
             patch.setattr(Coordinator, moment, deadly(getattr(Coordinator, moment)))

@@ -44,6 +44,7 @@ def deaths(monkeypatch):
     return told
 
 
+@pytest.mark.slow
 def test_trials_whose_process_dies_go_on_from_their_checkpoint_unless_it_always_does(
     fuse, deaths, tmp_path
 ):

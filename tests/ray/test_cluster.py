@@ -214,7 +214,9 @@ def test_a_feeder_on_each_node_gives_what_lies_in_memory_though_one_is_lost(
 
 
 @pytest.mark.parametrize(
-    ("visible", "own"), [(None, {0, 1}), ("5,7", {"5", "7"})], ids=["all", "two of the machine"]
+    ("visible", "own"),
+    [(None, {0, 1}), pytest.param("5,7", {"5", "7"}, marks=pytest.mark.slow)],
+    ids=["all", "two of the machine"],
 )
 def test_an_actor_with_a_gpu_sees_those_of_others_and_knows_its_own(
     cluster, joined, monkeypatch, visible, own

@@ -23,10 +23,12 @@ HERE = {"exchange: in_process": "exchange: object_store", "workers: 0": "workers
     ("address", "expected"),
     [(None, "own"), ("local", "own"), ("auto", "auto"), ("10.0.0.1:6379", "10.0.0.1:6379")],
 )
-def test_local_is_no_cluster(monkeypatch, address, expected):
+def test_local_is_no_cluster(monkeypatch, tmp_path, address, expected):
     used = []
     monkeypatch.setattr(session, "_start_local", lambda: used.append("own"))
     monkeypatch.setattr(session, "_join", used.append)
+    monkeypatch.setattr(session.private_ray, "session_folder", lambda: str(tmp_path / "session"))
+    (tmp_path / "session").mkdir()
     with session.ray_session(address):
         assert used == [expected]
 
