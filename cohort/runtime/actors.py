@@ -223,10 +223,11 @@ class RayCohort:
         Of a process that ends its peers learn at once; of a cable that is cut nobody tells them. Who is
         only slow has answered by the time after which one that hangs would be looked at.
         """
+        if not isinstance(self._exchange, CollectiveExchange):
+            return []
         every, patience = list(answers.values()), self._watch.patience("steps")
         came, late = ray.wait(every, num_returns=len(every), timeout=patience)
-        in_group = isinstance(self._exchange, CollectiveExchange)
-        if not in_group or all(_answered(answer) for answer in came):
+        if all(_answered(answer) for answer in came):
             return []
         return [h for h, answer in answers.items() if answer in late]
 
