@@ -254,6 +254,8 @@ def test_what_is_said_of_cohorts(folder):
     try_out("cohorts", "cohort train --config runs/NAME/config.yaml --seed 1")
     try_out("cohorts", "cohort train --resume runs/NAME")
     assert "ensemble" in try_out("cohorts", "cohort evaluate runs/NAME")
+    try_out("cohorts", "cohort evaluate runs/NAME runs/PLAIN --output both.csv")
+    assert "\nPLAIN,student,3," in (folder / "both.csv").read_text()
     try_out("cohorts", "cohort analyse runs/NAME runs/PLAIN --output figures", QUICK)
     exported = "cohort export runs/NAME --student 0 --format torch_export --output exported"
     assert (folder / try_out("cohorts", exported).strip()).exists()
@@ -266,6 +268,8 @@ def test_what_is_said_of_self_distillation(folder):
         try_out(page, "cohort self-distill", f"{HERE} --method none --run-dir runs/{name}")
     try_out(page, "cohort self-distill --method kd --teacher runs/TEACHER", HERE)
     assert "time" in try_out(page, "cohort evaluate runs/NAME --latency 50")
+    both = "cohort evaluate runs/NAME runs/PLAIN --latency 50 --output exits.tex"
+    assert "exits.tex" in try_out(page, both)
     shown = try_out(page, "cohort evaluate runs/NAME --ensemble-weights 0,1,2")
     assert "weighted 0,1,2" in shown
     try_out(page, "cohort analyse runs/NAME runs/PLAIN --output figures", QUICK)

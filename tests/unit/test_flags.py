@@ -35,7 +35,7 @@ FLAGS = {
     """,
     "sweep": "-h --help --smoke --resume --study-dir --address --data-root --trust-code",
     "evaluate": """-h --help
-        --data-root --ensemble-weights --latency --distance --ranking --trust-code
+        --data-root --ensemble-weights --latency --output --distance --ranking --trust-code
     """,
     "analyse": """-h --help
         --output --data-root --analyses --sigmas --relative --no-relative --draws --eta --tau
