@@ -2,15 +2,18 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
 from cohort.learning.plan import TrainingPlan
+from cohort.learning.schedule import learning_rate
 from cohort.learning.windows import Means
 from cohort.reporting.chronometer import Chronometer
 from cohort.reporting.progress import Progress
 from cohort.reporting.records import MetricsLog, Phase, Record, Sink, make_record
 from cohort.reporting.tensorboard import TensorBoardSink
 from cohort.run.folder import RunFolder
+from cohort.run.interruption import Interruption
 
 OnStep = Callable[[Record], None]
 
@@ -25,6 +28,8 @@ class Journal:
         tensorboard: whether to write TensorBoard files too.
         on_step: called with each record.
         verbose: whether to show progress on the terminal.
+        interruption: what may stop the run, to be shown.
+        before: lines that were printed already.
     """
 
     def __init__(
@@ -36,6 +41,8 @@ class Journal:
         tensorboard: bool = False,
         on_step: OnStep | None = None,
         verbose: bool = False,
+        interruption: Interruption | None = None,
+        before: Sequence[str] = (),
     ) -> None:
         self._folder = folder
         self._plan = plan
@@ -43,11 +50,8 @@ class Journal:
         self._tensorboard = tensorboard
         self._on_step = on_step
         self._chronometer = Chronometer()
-        self._progress = (
-            Progress(plan.total_steps, plan.steps_per_epoch, chronometer=self._chronometer)
-            if verbose
-            else None
-        )
+        self._interruption = interruption or Interruption()
+        self._progress = self._shown(before) if verbose else None
         self._sinks: list[Sink] = []
         self._newest: dict[int, Means] = {}
         self._students: Sequence[int] = ()
@@ -56,9 +60,11 @@ class Journal:
         self._open(resumed_at=None)
         if self._progress:
             self._progress.start()
+            self._interruption.is_shown = self._progress.is_live
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._interruption.is_shown = False
         if self._progress:
             self._progress.finish()
         self._close()
@@ -67,6 +73,9 @@ class Journal:
         """These students begin to train, at ``step`` steps done."""
         self._chronometer.start(step)
         self._students = students
+        if self._progress:
+            rows = [{"student": k, "model": self._names[k]} for k in sorted(students)]
+            self._progress.begin(step, rows)
 
     def rewind(self, step: int, students: Sequence[int]) -> None:
         """Forget what was recorded after ``step``: these students will train it again."""
@@ -145,6 +154,16 @@ class Journal:
                     for k, measured in sorted(self._newest.items())
                 ],
             )
+
+    def _shown(self, before: Sequence[str]) -> Progress:
+        return Progress(
+            self._plan.total_steps,
+            self._plan.steps_per_epoch,
+            chronometer=self._chronometer,
+            learning_rate=partial(learning_rate, self._plan),
+            asked=self._interruption.words,
+            before=before,
+        )
 
     def _open(self, resumed_at: int | None) -> None:
         self._sinks = [MetricsLog(self._folder.metrics)]

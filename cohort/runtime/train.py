@@ -29,6 +29,7 @@ from cohort.runtime.cohort import Cohort
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.config import resolve as resolve
 from cohort.runtime.coordinator import Coordinator
+from cohort.runtime.own_ray import ray_to_start
 from cohort.runtime.recovery import RecoveryPolicy
 
 
@@ -68,6 +69,10 @@ class CohortRun(Ingredients, Run):
     def check_fits_here(self) -> None:
         """Raise ConfigError for networks that this machine has no memory for, if it is to train them."""
         check_fits_here(self)
+
+    def ray_to_start(self) -> str | None:
+        """A Ray of the run's own, or the cluster that it joins."""
+        return None if self.config.in_this_process else ray_to_start(self.config.address)
 
     def session(self) -> AbstractContextManager[None]:
         """The Ray of students that are actors."""
