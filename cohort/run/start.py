@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from cohort.config import RunConfig, flag
-from cohort.config_file import load_config, plain, sealed, to_yaml
+from cohort.config_file import load_config, plain, plain_values, sealed, to_yaml
 from cohort.errors import ConfigError
 from cohort.files import atomic_write
 from cohort.invocation import as_argument
@@ -174,7 +174,8 @@ def _train(
                     folder,
                     run.plan,
                     run.names,
-                    tensorboard=config.tensorboard,
+                    trackers=config.trackers,
+                    config=plain_values(dataclasses.replace(ready.config, run_dir=None)),
                     on_step=on_step,
                     verbose=beginning.verbose,
                     interruption=interruption,
@@ -201,6 +202,7 @@ def _train(
                 )
                 with closing(owner):
                     summary = conclude(owner, ready.training(owner))
+                journal.concluded(summary)
         to_resume = command.to_resume(config, folder.given)
         result = Result(folder.given, folder.path, summary, run.networks, to_resume)
         return _with_baseline(command, run, result, on_step, beginning.verbose)

@@ -18,7 +18,6 @@ from cohort.learning.measuring import Measuring, check_measurable
 from cohort.learning.plan import check_batch, plan_training
 from cohort.models.normalised import Normalised
 from cohort.objectives.mutual import MutualLearning
-from cohort.reporting.tensorboard import summary_writer
 from cohort.run.checkpoint import Checkpoint
 from cohort.run.owner import Owner
 from cohort.run.ready import Ready, Run
@@ -117,8 +116,6 @@ class CohortRun(Ingredients, Run):
 
 def prepare(config: CohortConfig, dataset: ImageDataset | None = None) -> CohortRun:
     """Read the data and try out the networks of a resolved config; see ``Command.prepare``."""
-    if config.tensorboard:
-        summary_writer()
     if config.in_this_process:
         check_here(config)
     dataset = dataset or load_dataset(config, config.seed)

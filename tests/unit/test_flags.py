@@ -17,7 +17,8 @@ SHARED = """
 TRAINS = f"""{SHARED}
     --epochs --steps --batch-size --lr --weight-decay --decay-on --optimizer --lr-schedule
     --warmup-epochs --label-smoothing --clip-grad-norm --seed --precision --capture --compile --no-compile
-    --pretrained --checkpoint-every --keep --eval-every --log-every --tensorboard --no-tensorboard --run-dir
+    --pretrained --checkpoint-every --keep --eval-every --log-every --log-to --tensorboard
+    --no-tensorboard --run-dir
     --config --resume --trust-code --no-trust-code
     --threads --gpus --max-failures --address --hang-after
 """
