@@ -25,8 +25,8 @@ from tests.support.storages import memory as memory
 PAGES = {path.stem: path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 RESULTS = ROOT / "scripts" / "results" / "README.md"
-NOT_OURS = {"--head", "--generate"}
-"""Flags of Ray's."""
+NOT_OURS = {"--head", "--generate", "--backend-store-uri"}
+"""Flags of Ray's and MLflow's."""
 STANDS_FOR = {
     "$teacher": "none",
     "TEACHER": "peers",
@@ -259,6 +259,8 @@ def test_what_is_said_of_cohorts(folder):
     try_out("cohorts", "cohort analyse runs/NAME runs/PLAIN --output figures", QUICK)
     exported = "cohort export runs/NAME --student 0 --format torch_export --output exported"
     assert (folder / try_out("cohorts", exported).strip()).exists()
+    shared = "cohort share runs/NAME --to shared --license apache-2.0"
+    assert try_out("sharing", shared) == "shared\n"
 
 
 def test_what_is_said_of_self_distillation(folder):

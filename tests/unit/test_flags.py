@@ -43,6 +43,7 @@ FLAGS = {
         --norm --examples --trust-code --no-trust-code
     """,
     "export": "-h --help --exit --format --output --student --trust-code",
+    "share": "-h --help --to --to-hub --public --student --license --trust-code",
     "bench exchange": f"""{SHARED} {BENCHMARK}
         --k --per-process --students --teacher --schedule --aggregate --wire --latency
         --warmup-rounds --steps-per-round --startup --no-startup

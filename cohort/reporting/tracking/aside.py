@@ -15,6 +15,8 @@ MOST = 100_000
 AT_ONCE = 2000
 CLOSE_SECONDS = 30.0
 """Within which a tracker takes what is left when the run has ended."""
+SOON_SECONDS = 2.0
+"""After which it is said that a tracker is waited for."""
 
 Work = Callable[[Tracker], None]
 
@@ -57,7 +59,10 @@ class Aside:
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Let the tracker take what is left, for so long; nothing is written afterwards."""
         self._put(None)
-        self._thread.join(seconds)
+        self._thread.join(min(seconds, SOON_SECONDS))
+        if self._thread.is_alive() and seconds > SOON_SECONDS:
+            self._tell(f"waiting up to {seconds:.0f} s for {self._name}")
+            self._thread.join(seconds - SOON_SECONDS)
         if self._thread.is_alive():
             self._complain(f"did not take everything within {seconds:.0f} s of the run's end")
 
@@ -105,5 +110,5 @@ class Aside:
         if not self._complained:
             self._complained = True
             self._tell(
-                f"--log-to {self._name} {what}; the run goes on, and metrics.jsonl has it all"
+                f"--log-to {self._name} {what}; nothing else is affected, and metrics.jsonl has it all"
             )

@@ -37,8 +37,8 @@ class MLflow:
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
 
-        for chatty in ("mlflow", "alembic"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
+        for chatty in ("mlflow", "alembic", "urllib3"):  # which tells of every try
+            logging.getLogger(chatty).setLevel(logging.ERROR)
         uri, artifacts = os.environ.get("MLFLOW_TRACKING_URI"), None
         if not uri:
             folder = (about.folder / "mlflow").absolute()
