@@ -26,6 +26,8 @@ OdsNorm = Literal["rms", "l2"]
 LOCAL = "local"
 """The address that joins no running cluster."""
 SIDES = re.compile(r"(?P<height>0*[1-9][0-9]{0,5})([xX](?P<width>0*[1-9][0-9]{0,5}))?")
+TRACKERS = ("tensorboard", "mlflow", "wandb")
+"""What may be told of a run as it goes."""
 LARGEST = 2**63 - 1
 """Of whole numbers: more would overflow wherever they are counted with in 64 bits."""
 
@@ -163,6 +165,7 @@ class RunConfig(DataConfig, TrainingConfig):
         "data_root",
         "feed",
         "decoders",
+        "log_to",
         "tensorboard",
         "capture",
         "compile",
@@ -183,8 +186,12 @@ class RunConfig(DataConfig, TrainingConfig):
     """Steps between evaluations on the test split. Default: one epoch."""
     log_every: int = 10
     """Steps averaged into one line of metrics.jsonl per student."""
+    log_to: str | None = None
+    """Trackers that are sent what metrics.jsonl has, with commas between: tensorboard, mlflow, wandb (each
+    an extra: pip install 'cohort[mlflow]'). They write into the run folder, MLflow where MLFLOW_TRACKING_URI
+    says, if it does, and W&B online if WANDB_MODE says so. Default: none."""
     tensorboard: bool = False
-    """Also write TensorBoard files into the run folder (needs the extra: pip install 'cohort[track]')."""
+    """The same as --log-to tensorboard."""
     hang_after: float | None = None
     """Seconds without an answer after which processes are looked at: one that was stopped, or all that
     are stuck, are ended like those that die; a slow one is waited for. Default: 30, or ten times the
@@ -207,7 +214,7 @@ class RunConfig(DataConfig, TrainingConfig):
                 f"--hang-after is {self.hang_after:g}, but this process trains by itself and waits for no "
                 "other; leave it out"
             )
-        _ = self.pretrained_files  # refuses what are none
+        _ = self.pretrained_files, self.trackers  # refuses what are none
 
     @property
     def pretrained_files(self) -> tuple[str | None, ...]:
@@ -221,6 +228,17 @@ class RunConfig(DataConfig, TrainingConfig):
                 "with commas between, - for a student that starts anew"
             )
         return tuple(None if name == "-" else name for name in names)
+
+    @property
+    def trackers(self) -> tuple[str, ...]:
+        """The trackers that are told of the run, each once."""
+        names = [] if self.log_to is None else [name.strip() for name in self.log_to.split(",")]
+        if unknown := [name for name in names if name not in TRACKERS]:
+            raise ConfigError(
+                f"--log-to has {unknown[0]!r}; it must be one or more of {', '.join(TRACKERS)}, with "
+                "commas between"
+            )
+        return tuple(dict.fromkeys([*names, *["tensorboard"] * self.tensorboard]))
 
     @property
     def in_this_process(self) -> bool:

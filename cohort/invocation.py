@@ -13,6 +13,7 @@ SCRIPTS = {
     "evaluate": "evaluate.py",
     "analyse": "analyse.py",
     "export": "export.py",
+    "share": "share.py",
     "bench exchange": "bench_cohort.py",
     "bench self-distill": "bench_self_distill.py",
     "bench ods": "bench_ods.py",

@@ -1,9 +1,8 @@
-"""What an answer at each exit costs: parameters, multiply-adds, and time.
+"""What an answer at each exit costs: parameters and multiply-adds.
 
 "Be Your Own Teacher" (ICCV 2019, arXiv 1905.08094), Table 5, gives the acceleration of each exit.
 """
 
-import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -30,16 +29,6 @@ class ExitCost:
     own_parameters: int
     """Those of the branch and the classifier; the deepest exit has no branch."""
     own_multiply_adds: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Latency:
-    """Time for one batch at one exit: median and quartiles over the rounds, in milliseconds."""
-
-    exit: int
-    median_ms: float
-    low_ms: float
-    high_ms: float
 
 
 def exit_costs(student: MultiExitStudent, image_shape: ImageShape) -> list[ExitCost]:
@@ -88,30 +77,6 @@ def multiply_adds(network: nn.Module, image_1CHW: Tensor) -> int:
     return flops // 2
 
 
-@torch.no_grad()
-def exit_latencies(
-    student: MultiExitStudent, image_shape: ImageShape, batch_size: int, rounds: int
-) -> list[Latency]:
-    """Measured time of every exit on its own for a batch, shallowest first.
-
-    Each round times every exit once, so that whatever else the machine does meets all alike. A
-    round before the first is not counted.
-    """
-    assert rounds > 0
-    device = _device_of(student)
-    images = torch.rand(batch_size, *image_shape, generator=torch.Generator().manual_seed(0))
-    images = images.to(device)
-    alone = [student.exit_alone(exit) for exit in range(1, student.network.num_exits + 1)]
-    with evaluating(nn.ModuleList([student, *alone])):
-        times_RE = [[_milliseconds(exit, images) for exit in alone] for _ in range(rounds + 1)]
-    counted_RE = torch.tensor(times_RE[1:], dtype=torch.float64)
-    quartiles_3E = counted_RE.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64), dim=0)
-    return [
-        Latency(exit=exit, median_ms=median, low_ms=low, high_ms=high)
-        for exit, (low, median, high) in enumerate(quartiles_3E.T.tolist(), start=1)
-    ]
-
-
 def _multiply_adds_of_heads(
     student: MultiExitStudent, heads: Sequence[nn.ModuleList], image_1CHW: Tensor
 ) -> list[int]:
@@ -139,16 +104,3 @@ def _multiply_adds_of_heads(
 
 def _device_of(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
-
-
-def _milliseconds(network: nn.Module, images: Tensor) -> float:
-    _wait(images.device)
-    start = time.perf_counter()
-    network(images)
-    _wait(images.device)
-    return 1000 * (time.perf_counter() - start)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":  # a call returns before its kernels have run
-        torch.cuda.synchronize(device)

@@ -1,6 +1,6 @@
 """Measure the students of a finished run again, on this machine, without Ray."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cohort.analysis.cost import ExitCost, Latency, exit_costs, exit_latencies
+from cohort.analysis.cost import ExitCost, ImageShape, exit_costs
 from cohort.analysis.ensembles import (
     Posteriors,
     add_equivalents,
@@ -17,6 +17,7 @@ from cohort.analysis.ensembles import (
     member_lines,
 )
 from cohort.analysis.exits import ExitsReport, exit_lines, report_exits
+from cohort.analysis.latency import Latency
 from cohort.analysis.people import evaluate_people
 from cohort.analysis.ranking import check_file
 from cohort.config import Distance
@@ -43,7 +44,7 @@ class ExitsEvaluation:
     costs: Sequence[ExitCost]
     places: tuple[str, ...]
     """After which module each exit but the deepest stands."""
-    latencies: Sequence[Latency] | None
+    latencies: Sequence[Latency] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +53,11 @@ class RunEvaluation:
 
     summary: dict[str, Any]
     """Students and ensemble, in the layout of summary.json."""
-    exits: dict[int, ExitsEvaluation]
+    exits: Mapping[int, ExitsEvaluation]
     """By student, of those that have some."""
+    networks: Mapping[int, nn.Module]
+    """The students, by number."""
+    image_shape: ImageShape
     notes: Sequence[str] = ()
     """What a reader of the measurements should know, such as what could not be measured, and why."""
 
@@ -64,7 +68,7 @@ def evaluate_run(
     *,
     data_root: str | None = None,
     weights: Sequence[float] | None = None,
-    latency_rounds: int = 0,
+    timed: bool = False,
     distance: Distance | None = None,
     ranking: str | None = None,
     trust_code: bool = False,
@@ -75,7 +79,7 @@ def evaluate_run(
         run_dir: the run's folder.
         data_root: where the data lie now, if not where they lay.
         weights: of the exits in an ensemble of one's own; see ``report_exits``.
-        latency_rounds: how often each exit is timed, on one image at a time; 0 for not at all.
+        timed: somebody will time the students, which is refused of those who find people again.
         distance: between features, where people are found again; by default the run's own.
         ranking: file of a picture of whom they find, if there is to be one.
         trust_code: run the code that files of the run, and of its teachers', name.
@@ -85,19 +89,24 @@ def evaluate_run(
     """
     file = None if ranking is None else check_file(ranking)
     students, dataset = load_students(run_dir, data_root, trust_code=trust_code)
+    networks = {number: module for number, _, module in students}
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if isinstance(dataset.test, Search):
-        _refuse_flags_of_classes(run_dir, weights, latency_rounds)
+        _refuse_flags_of_classes(run_dir, weights, timed)
         used = distance or read_run_data(to_read(run_dir), None).distance
         summary = evaluate_people(students, dataset, used, device, file)
         told = [f"distances between features are {used}"]
         told += [] if file is None else [f"{file} shows whom the students find together"]
         return RunEvaluation(
-            summary=summary, exits={}, notes=(*told, *_notes_on_data(run_dir, dataset))
+            summary=summary,
+            exits={},
+            networks=networks,
+            image_shape=dataset.image_shape,
+            notes=(*told, *_notes_on_data(run_dir, dataset)),
         )
     _refuse_flags_of_people(run_dir, distance, ranking)
-    if not any(isinstance(module, MultiExitStudent) for _, _, module in students):
-        _refuse_flags_of_exits(run_dir, weights, latency_rounds)
+    if not any(isinstance(module, MultiExitStudent) for module in networks.values()):
+        _refuse_flags_of_exits(run_dir, weights)
     labels_N = torch.from_numpy(dataset.test.labels)
     rows, answers, exits = [], [], {}
     for number, network, module in students:
@@ -110,9 +119,6 @@ def evaluate_run(
                 report=report_exits(posteriors.test, labels_N, weights),
                 costs=exit_costs(student, dataset.image_shape),
                 places=student.network.places,
-                latencies=exit_latencies(student, dataset.image_shape, 1, latency_rounds)
-                if latency_rounds
-                else None,
             )
             row["exits"] = exit_lines(found.report.exits, found.costs, found.places)
         rows.append(row)
@@ -126,7 +132,11 @@ def evaluate_run(
     add_equivalents(rows, of_teachers)
     summary = {"students": rows, "ensemble": prefixed(ensemble), **of_teachers}
     return RunEvaluation(
-        summary=summary, exits=exits, notes=(*_notes_on_data(run_dir, dataset), *notes)
+        summary=summary,
+        exits=exits,
+        networks=networks,
+        image_shape=dataset.image_shape,
+        notes=(*_notes_on_data(run_dir, dataset), *notes),
     )
 
 
@@ -135,26 +145,22 @@ def _notes_on_data(run_dir: str | Path, dataset: ImageDataset) -> tuple[str, ...
     return dataset.notes + changes(to_read(run_dir), dataset)
 
 
-def _refuse_flags_of_exits(
-    run_dir: str | Path, weights: Sequence[float] | None, latency_rounds: int
-) -> None:
-    if given := _given(weights, latency_rounds):
-        raise ConfigError(f"{given[0]} was given, but no student of {run_dir} has exits")
+def _refuse_flags_of_exits(run_dir: str | Path, weights: Sequence[float] | None) -> None:
+    if weights is not None:
+        raise ConfigError(
+            f"--ensemble-weights was given, but no student of {run_dir} has exits; leave it out"
+        )
 
 
 def _refuse_flags_of_classes(
-    run_dir: str | Path, weights: Sequence[float] | None, latency_rounds: int
+    run_dir: str | Path, weights: Sequence[float] | None, timed: bool
 ) -> None:
-    if given := _given(weights, latency_rounds):
+    flags = {"--ensemble-weights": weights is not None, "--latency": timed}
+    if given := [flag for flag, is_given in flags.items() if is_given]:
         raise ConfigError(
             f"{given[0]} was given, but the students of {run_dir} find people again, by the features of "
             "the whole network; leave it out"
         )
-
-
-def _given(weights: Sequence[float] | None, latency_rounds: int) -> list[str]:
-    flags = {"--ensemble-weights": weights is not None, "--latency": latency_rounds > 0}
-    return [flag for flag, is_given in flags.items() if is_given]
 
 
 def _refuse_flags_of_people(

@@ -6,9 +6,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from cohort.analysis.cost import ExitCost, Latency, cost_together
+from cohort.analysis.cost import ExitCost, cost_together
 from cohort.analysis.evaluate import ExitsEvaluation
 from cohort.analysis.exits import DEEPEST, ExitsReport
+from cohort.analysis.latency import Latency
 from cohort.reporting.display import console_for, explain
 from cohort.reporting.formatting import DASH, number, percent
 from cohort.reporting.table import SCORES
@@ -20,7 +21,7 @@ MEANINGS = {
     "parameters, multiply-adds": "what answering one image takes, shared sections counted once",
     "acceleration": "multiply-adds of the deepest exit over the row's own",
     **SCORES,
-    "time ms": "measured for one image, the median",
+    "time ms [quartiles]": "measured for one image, the median of all rounds",
 }
 
 
@@ -37,7 +38,7 @@ def exits_table(
         costs: one per exit. Acceleration is the deepest exit's multiply-adds, which are those of
             the network without exits, over the row's own.
         places: after which module each exit but the deepest stands.
-        latencies: one per exit if measured; adds a column of medians.
+        latencies: one per exit if measured; adds a column.
     """
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     table.add_column("exit", min_width=8)
@@ -45,14 +46,14 @@ def exits_table(
     for heading in COLUMNS:
         table.add_column(heading, justify="right", no_wrap=True)
     if latencies is not None:
-        table.add_column("time\nms", justify="right", no_wrap=True)
+        table.add_column("time ms\n[quartiles]", justify="right", no_wrap=True)
     for index, measured in enumerate(report.exits):
         place = (*places, LAST)[index]
         cells = _cells(measured, costs, [index + 1])
-        time = [] if latencies is None else [number(latencies[index].median_ms, ".2f")]
+        time = [] if latencies is None else [str(latencies[index])]
         table.add_row(str(index + 1), place, *cells, *time)
     table.add_section()
-    for who, exits, scores in _ensembles(report):
+    for who, exits, scores in ensembles_of_exits(report):
         time = [] if latencies is None else [DASH]
         table.add_row(who, _listed(exits), *_cells(scores, costs, exits), *time)
     explain(table, MEANINGS)
@@ -66,7 +67,8 @@ def print_exits(console: Console, student: int, exits: ExitsEvaluation) -> None:
     console_for(console).print(table)
 
 
-def _ensembles(report: ExitsReport) -> list[tuple[str, list[int], Mapping[str, float]]]:
+def ensembles_of_exits(report: ExitsReport) -> list[tuple[str, list[int], Mapping[str, float]]]:
+    """What an ensemble is called, its exits, and its measurements; those that are the same once."""
     every = list(range(1, len(report.exits) + 1))
     rows: list[tuple[str, list[int], Mapping[str, float]]] = [
         ("ensemble of all", every, report.ensemble)

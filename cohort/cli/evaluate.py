@@ -1,30 +1,41 @@
-"""``cohort evaluate``: a finished run measured again on its data, its exits and ensembles too."""
+"""``cohort evaluate``: finished runs measured again on their data, their exits and ensembles too."""
 
-from collections.abc import Sequence
-from typing import get_args
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, get_args
 
 from cohort.analysis.options import numbers
 from cohort.cli.parser import Parser, add_trust
 from cohort.config import Distance
 from cohort.errors import SUCCESS, ConfigError
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cohort.analysis.evaluate import RunEvaluation
+
 
 def evaluate(argv: Sequence[str]) -> int:
-    """Measure the trained students of a run, their exits and their ensemble."""
+    """Measure the trained students of runs, their exits and their ensembles."""
     given = _parser().parse_args(argv)
     weights = given.ensemble_weights
     weights = None if weights is None else numbers("--ensemble-weights", weights)
     if given.latency < 0:
         raise ConfigError(f"--latency is {given.latency}; it must be 0 or greater")
 
+    if given.ranking is not None and len(given.runs) > 1:
+        raise ConfigError(
+            f"--ranking is {given.ranking}, a picture of one run's students; give one RUN_DIR with it"
+        )
+
     from rich.console import Console
 
-    from cohort.analysis.evaluate import evaluate_run
-    from cohort.analysis.exits_table import print_exits
-    from cohort.reporting.table import print_table
+    from cohort.analysis.evaluate_runs import evaluate_runs
+    from cohort.analysis.evaluation_rows import COLUMNS, rows_of
+    from cohort.reporting.table_files import check_file, write_table
 
-    evaluation = evaluate_run(
-        given.run_dir,
+    file = None if given.output is None else check_file(given.output)
+    evaluations = evaluate_runs(
+        given.runs,
         data_root=given.data_root,
         weights=weights,
         latency_rounds=given.latency,
@@ -32,18 +43,38 @@ def evaluate(argv: Sequence[str]) -> int:
         ranking=given.ranking,
         trust_code=given.trust_code,
     )
-    console = Console()
-    print_table(console, evaluation.summary)
-    for note in evaluation.notes:
-        print(f"note: {note}")
-    for student, exits in evaluation.exits.items():
-        print_exits(console, student, exits)
+    _show(Console(), evaluations)
+    if file is not None:
+        rows = [row for name, each in evaluations.items() for row in rows_of(name, each)]
+        notes = dict.fromkeys(note for each in evaluations.values() for note in each.notes)
+        write_table(file, rows, COLUMNS, list(notes))
+        print(file)
     return SUCCESS
 
 
+def _show(console: "Console", evaluations: "Mapping[str, RunEvaluation]") -> None:
+    """The tables of each run, under its name if there are several."""
+    from cohort.analysis.exits_table import print_exits
+    from cohort.reporting.table import print_table
+
+    for name, evaluation in evaluations.items():
+        if len(evaluations) > 1:
+            print(f"{name}:")
+        print_table(console, evaluation.summary)
+        for note in evaluation.notes:
+            print(f"note: {note}")
+        for student, exits in evaluation.exits.items():
+            print_exits(console, student, exits)
+
+
 def _parser() -> Parser:
-    parser = Parser("evaluate", evaluate.__doc__, "runs/mine --latency 100")
-    parser.add_argument("run_dir", metavar="RUN_DIR", help="Folder of a finished run, or its URI.")
+    parser = Parser("evaluate", evaluate.__doc__, "runs/mine runs/other --output table.csv")
+    parser.add_argument(
+        "runs",
+        metavar="RUN_DIR",
+        nargs="+",
+        help="Folders of finished runs of any kind, or their URIs.",
+    )
     parser.add_argument(
         "--data-root", metavar="DIR", help="Where the data lie now. Default: as then."
     )
@@ -57,7 +88,14 @@ def _parser() -> Parser:
         metavar="ROUNDS",
         type=int,
         default=0,
-        help="Time each exit on one image so often, in turn. Default: not at all.",
+        help="Time each student and exit on one image, all of all runs taking turns in so many rounds. "
+        "Default: not at all.",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help="Write a row for each student, exit, member and ensemble: a new .csv or .json with all that "
+        "was measured, .md or .tex (booktabs) as it is shown.",
     )
     parser.add_argument(
         "--distance",

@@ -14,6 +14,7 @@ from cohort.cli.analyse import analyse
 from cohort.cli.evaluate import evaluate
 from cohort.cli.export import export
 from cohort.cli.parser import Parser
+from cohort.cli.share import share
 from cohort.cli.sweep import sweep
 from cohort.cli.terminal import forgive
 from cohort.errors import FAILED, INTERRUPTED, USAGE, ConfigError, RunError
@@ -29,6 +30,7 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "evaluate": evaluate,
     "analyse": analyse,
     "export": export,
+    "share": share,
     "bench exchange": bench.exchange,
     "bench self-distill": bench.self_distill,
     "bench ods": bench.ods,

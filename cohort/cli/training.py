@@ -1,5 +1,6 @@
 """``cohort train``, ``self-distill``, ``ods-distill``: a run from flags, new or gone on with."""
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,8 @@ def _run(
         command.config, description, argv, command=command.name, title=title, example=example
     )
 
+    if sys.stdout.isatty():
+        print("loading PyTorch", flush=True)
     from cohort.run.start import resume_run, start_run  # torch, which --help does without
 
     if asked.resume is not None:

@@ -32,7 +32,7 @@ from cohort.run.ending import prefixed, write_student
 from cohort.run.owner import Owner
 from cohort.run.ready import Ready, Run
 from cohort.run.restoring import check_restores
-from cohort.runtime.own_ray import check_sockets, starts_ray
+from cohort.runtime.own_ray import check_sockets, ray_to_start, starts_ray
 from cohort.runtime.placement import Node, check_threads, this_machine
 
 if TYPE_CHECKING:  # it knows Ray
@@ -85,6 +85,10 @@ class JobRun(Run):
     def check_fits_here(self) -> None:
         """Raise ConfigError for what this machine does not have, if the job is to run on it."""
         check_here(self.config, self.job.places_beside)
+
+    def ray_to_start(self) -> str | None:
+        """A Ray of the job's own, or the cluster that it joins."""
+        return None if self.config.in_this_process else ray_to_start(self.config.address)
 
     def session(self) -> AbstractContextManager[None]:
         """The Ray of workers that are actors."""

@@ -26,7 +26,8 @@ class Chronometer:
         self._paused_seconds = 0.0
         self._pause_began: float | None = None
         self._warm_at = step + self._warmup_steps
-        self._last_step, self._last_seconds = step, 0.0
+        self._first_step = self._last_step = step
+        self._last_seconds = 0.0
         self._counted_steps, self._counted_seconds = 0, 0.0
 
     def tick(self, step: int) -> None:
@@ -67,10 +68,17 @@ class Chronometer:
 
     @property
     def steps_per_second(self) -> float | None:
-        """Speed after the warm-up; None until it was measured."""
-        return self._counted_steps / self._counted_seconds if self._counted_seconds > 0 else None
+        """Speed after the warm-up; of a run that has not come so far, of all its steps; else None."""
+        if self._counted_seconds > 0:
+            return self._counted_steps / self._counted_seconds
+        done = self._last_step - self._first_step
+        return done / self._last_seconds if done > 0 and self._last_seconds > 0 else None
 
     def eta(self, step: int, total: int) -> float | None:
-        """Training seconds from a step to the last one; None until the speed was measured."""
-        speed = self.steps_per_second
-        return (total - step) / speed if speed else None
+        """Training seconds from a step to the last one; None until the speed was measured.
+
+        That of the warm-up, which may be ten times slower, is good enough for what is no longer than it.
+        """
+        rest, speed = total - step, self.steps_per_second
+        is_warm = self._counted_seconds > 0
+        return rest / speed if speed and (is_warm or rest <= step - self._first_step) else None

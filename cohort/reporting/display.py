@@ -1,13 +1,14 @@
 """Tables and progress, shown: how wide, with what said of their columns, live on a terminal or in lines."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
+
+from cohort.reporting.live import Fitting, LiveFoot
 
 NARROWEST = 160
 """Characters that keep every row on one line where no terminal says how wide it is."""
@@ -52,27 +53,38 @@ class Display(ABC):
         console: where to write; standard output by default.
         interval: least seconds between two plain lines.
         now: seconds that only go forward.
+        before: lines that were printed already, and are to stay where the screen is drawn anew.
     """
 
-    def __init__(self, console: Console | None, interval: float, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        console: Console | None,
+        interval: float,
+        now: Callable[[], float],
+        before: Sequence[str] = (),
+    ) -> None:
         self._console = console or Console()
         self._interval = interval
         self._now = now
-        self._live: Live | None = None
+        self._before = before
+        self._live: LiveFoot | None = None
         self._shown_at: float | None = None
         self._pending = False
 
     def start(self) -> None:
         """Open the live table, if there is a terminal to draw it on."""
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
             # Drawn by a function, so that the elapsed time moves on between two updates.
-            self._live = Live(console=self._console, get_renderable=self._table)
+            self._live = LiveFoot(self._console, self._table, self._before)
             self._live.start()
 
-    def notice(self, text: str) -> None:
-        """One plain line, above the table if there is one."""
-        # soft_wrap would also let the table run over the edge of the terminal.
-        self._console.print(text, markup=False, highlight=False, soft_wrap=self._live is None)
+    def notice(self, line: str | Fitting) -> None:
+        """One plain line, above the table if there is one; elsewhere, all that it says."""
+        if self._live is not None:
+            self._live.print(line)
+        else:
+            text = line.texts[0] if isinstance(line, Fitting) else line
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def finish(self) -> None:
         """Leave the last state on the screen."""
@@ -82,6 +94,11 @@ class Display(ABC):
         elif self._pending:
             self._show_line()
         self._pending = False
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a table is drawn all the time."""
+        return self._live is not None
 
     def __enter__(self) -> Self:
         self.start()

@@ -5,23 +5,13 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 from cohort.errors import ConfigError
 from cohort.files import atomic_write, to_json
 
 Record = dict[str, Any]
 Phase = Literal["train", "validation", "test"]
-
-
-class Sink(Protocol):
-    """Whatever takes records as they come."""
-
-    def write(self, record: Record) -> None:
-        """Take one record."""
-
-    def close(self) -> None:
-        """Put away what is held open; nothing is written afterwards."""
 
 
 def make_record(
@@ -33,7 +23,7 @@ def make_record(
 
 
 class MetricsLog:
-    """A sink that appends each record to ``metrics.jsonl`` and flushes it.
+    """Appends each record to ``metrics.jsonl`` and flushes it.
 
     To go on with a run that was killed, ``rewind`` the file before opening it.
     """

@@ -1,15 +1,16 @@
 """The result of a run as a table: its students, their ensemble, and what being alone gave."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from cohort.reporting.display import console_for, explain
+from cohort.reporting.display import NARROWEST, console_for, explain
 from cohort.reporting.formatting import DASH, duration, number, percent
 from cohort.reporting.scores import MAP, headline
 from cohort.reporting.waits import delay_of
@@ -36,6 +37,7 @@ MEANINGS = (
         "DEE": "deep-ensemble equivalent: so many teachers (DE-…) together have this cNLL",
         "KL": "mean divergence (nat) between the posteriors of two members: their diversity",
         "waits s": "seconds an epoch in which a student's process waited for the others'",
+        "time ms": "measured for one image, the median; of a network with exits, of the deepest",
         "vs alone": "points of accuracy, or mAP, gained on the same row of students alone",
     }
 )
@@ -56,11 +58,15 @@ RETRIEVED: Mapping[str, tuple[str, Cell]] = {
     "rank\n1 %": ("test_rank1", percent),
 }
 """Of runs that find people again, as many as a terminal has room for; those that no row has are left out."""
+DISPENSABLE = ("parameters", "train\nentropy", "cBrier", "cECE")
+"""Columns that a window too narrow for all of them goes without, the first of them first."""
 CALIBRATED = {"cNLL": "test_cnll", "cBrier": "test_cbrier", "cECE": "test_cece"}
 """Columns of runs with a validation split, on which a temperature is fitted."""
 
 
-def summary_table(summary: Summary, baseline: Summary | None = None) -> Table:
+def summary_table(
+    summary: Summary, baseline: Summary | None = None, without: Collection[str] = ()
+) -> Table:
     """Test measurements of each student and of the ensemble.
 
     Args:
@@ -68,6 +74,7 @@ def summary_table(summary: Summary, baseline: Summary | None = None) -> Table:
         baseline: of a run of the same networks that did not teach each other. Its rows are added,
             labelled "alone", and a column with the difference of accuracy in points, student by
             student.
+        without: columns for which there is no room, of those that are ``DISPENSABLE``.
     """
     # As tight as rich can: with a baseline it has to fit a terminal of 80 columns.
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
@@ -75,17 +82,24 @@ def summary_table(summary: Summary, baseline: Summary | None = None) -> Table:
         table.add_column(heading, min_width=8)
     rows, alone = dict(_rows(summary)), dict(_rows(baseline or {}))
     measures, more = _measures(rows), _further_columns(rows)
-    for heading in ("parameters", *measures, "train\nentropy", *more):
+    own: dict[str, tuple[str, Cell]] = {
+        "parameters": ("parameters", partial(number, form=",d")),
+        **measures,
+        "train\nentropy": ("train_entropy", number),
+    }
+    own = {heading: measure for heading, measure in own.items() if heading not in without}
+    more = {heading: cell for heading, cell in more.items() if heading not in without}
+    for heading in (*own, *more):
         table.add_column(heading, justify="right", no_wrap=True)
     if baseline is not None:
         table.add_column("vs\nalone", justify="right", no_wrap=True)
     for who, row in rows.items():
         further = [cell(row) for cell in more.values()]
         gain = () if baseline is None else (_points(row, alone.get(who)),)
-        table.add_row(*_cells(who, row, measures), *further, *gain)
+        table.add_row(*_cells(who, row, own), *further, *gain)
     table.add_section()
     for who, row in alone.items():
-        table.add_row(*_cells(f"{who} alone", row, measures))
+        table.add_row(*_cells(f"{who} alone", row, own))
     explain(table, MEANINGS)
     return table
 
@@ -97,8 +111,21 @@ def print_summary(console: Console, summary: Summary, baseline: Summary | None =
 
 
 def print_table(console: Console, summary: Summary, baseline: Summary | None = None) -> None:
-    """Print the table of a run without how it ended."""
-    console_for(console).print(summary_table(summary, baseline))
+    """Print the table of a run without how it ended; in a narrow window, without some columns."""
+    console, without = console_for(console), 0
+    table = summary_table(summary, baseline)
+    while without < len(DISPENSABLE) and not _fits(table, console):
+        without += 1
+        table = summary_table(summary, baseline, DISPENSABLE[:without])
+    console.print(table)
+
+
+def _fits(table: Table, console: Console) -> bool:
+    """Whether the table's columns have room, which rich would cut off at the right."""
+    return (
+        Measurement.get(console, console.options.update(width=NARROWEST), table).minimum
+        <= console.width
+    )
 
 
 def _rows(summary: Summary) -> Iterator[tuple[str, Summary]]:
@@ -133,6 +160,8 @@ def _further_columns(rows: Mapping[str, Summary]) -> dict[str, Callable[[Summary
         columns["DEE"] = partial(_equivalent, most)
     if any("test_diversity" in row for row in rows.values()):
         columns["KL"] = partial(_measured, "test_diversity")
+    if any("latency_ms" in row for row in rows.values()):
+        columns["time\nms"] = lambda row: number(row.get("latency_ms"), ".2f")
     if any("waits" in row for row in rows.values()):
         columns["waits\ns"] = lambda row: number(row.get("waits"), ".1f")
     return columns
@@ -170,13 +199,11 @@ def _measures(rows: Mapping[str, Summary]) -> Mapping[str, tuple[str, Cell]]:
     }
 
 
-def _cells(who: str, row: Summary, measures: Mapping[str, tuple[str, Cell]]) -> tuple[str, ...]:
+def _cells(who: str, row: Summary, columns: Mapping[str, tuple[str, Cell]]) -> tuple[str, ...]:
     return (
         who,
         str(row.get("model") or DASH),
-        number(row.get("parameters"), ",d"),
-        *(written(row.get(key)) for key, written in measures.values()),
-        number(row.get("train_entropy")),
+        *(written(row.get(key)) for key, written in columns.values()),
     )
 
 

@@ -11,6 +11,7 @@ from cohort.config import RunConfig
 from cohort.config_file import ONLY, plain_values, read_config
 from cohort.errors import ConfigError
 from cohort.invocation import as_argument, command_line
+from cohort.reporting.tracking.trackers import check_installed
 from cohort.trust import names_code
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Command(Generic[Config]):
         ``dataset`` stands in for the data that the config names, which are then not read. Raises
         ConfigError for whatever does not fit.
         """
+        check_installed(config.trackers)
         run: Run = self._module().prepare(config, dataset)
         return run
 

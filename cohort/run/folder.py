@@ -21,6 +21,7 @@ from cohort.cards import read_fields
 from cohort.errors import ConfigError, RunError
 from cohort.files import atomic_write, lock, to_json
 from cohort.invocation import as_argument
+from cohort.reporting.tracking.tracker import MEMORY
 
 if TYPE_CHECKING:  # it imports torch
     from cohort.run.checkpoint import Checkpoint
@@ -185,6 +186,11 @@ class RunFolder:
     def pretrained(self) -> Path:
         """What students were given to start from; see ``cohort.run.pretrained``."""
         return self.path / "pretrained.json"
+
+    @property
+    def trackers(self) -> Path:
+        """What trackers need to go on; see ``cohort.reporting.tracking.tracker``."""
+        return self.path / MEMORY
 
     @property
     def metrics(self) -> Path:

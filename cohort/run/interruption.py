@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-WORDS = b"stopping after this step; a second signal stops at once\n"
+WORDS = "stopping after this step; a second signal stops at once"
 
 
 def heeded() -> list[signal.Signals]:
@@ -25,6 +25,12 @@ class Interruption:
 
     def __init__(self) -> None:
         self._requested = False
+        self.is_shown = False
+        """Whether somebody shows that it was asked for, so that nothing is written here."""
+
+    def words(self) -> str:
+        """What to show: that somebody asked, or nothing."""
+        return WORDS if self._requested else ""
 
     def requested(self) -> bool:
         """Whether somebody asked the run to stop."""
@@ -47,8 +53,10 @@ class Interruption:
         if self._requested:
             raise KeyboardInterrupt
         self._requested = True
+        if self.is_shown and number != signal.SIGHUP:
+            return
         try:
-            os.write(2, WORDS)  # print may be at work
+            os.write(2, f"{WORDS}\n".encode())  # print may be at work
         except OSError:
             _write_nowhere()
 

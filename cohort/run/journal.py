@@ -1,18 +1,26 @@
-"""Everything a run says, to everyone who listens: metrics.jsonl, TensorBoard, a callback, a person."""
+"""Everything a run says, to everyone who listens: metrics.jsonl, trackers, a callback, a person."""
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Self
 
 from cohort.learning.plan import TrainingPlan
+from cohort.learning.schedule import learning_rate
 from cohort.learning.windows import Means
 from cohort.reporting.chronometer import Chronometer
 from cohort.reporting.progress import Progress
-from cohort.reporting.records import MetricsLog, Phase, Record, Sink, make_record
-from cohort.reporting.tensorboard import TensorBoardSink
+from cohort.reporting.records import MetricsLog, Phase, Record, make_record
+from cohort.reporting.tracking.aside import Aside
+from cohort.reporting.tracking.tracker import About
+from cohort.reporting.tracking.trackers import open_trackers
 from cohort.run.folder import RunFolder
+from cohort.run.interruption import Interruption
 
 OnStep = Callable[[Record], None]
+HURRIED_SECONDS = 2.0
+"""For trackers, where a second signal stops the run at once."""
 
 
 class Journal:
@@ -22,9 +30,12 @@ class Journal:
         folder: the run's folder.
         plan: to tell epochs from steps.
         names: the network of each student.
-        tensorboard: whether to write TensorBoard files too.
+        trackers: names of those that are told too.
+        config: what they are told of the run.
         on_step: called with each record.
         verbose: whether to show progress on the terminal.
+        interruption: what may stop the run, to be shown.
+        before: lines that were printed already.
     """
 
     def __init__(
@@ -33,40 +44,52 @@ class Journal:
         plan: TrainingPlan,
         names: Mapping[int, str],
         *,
-        tensorboard: bool = False,
+        trackers: Sequence[str] = (),
+        config: Mapping[str, Any] | None = None,
         on_step: OnStep | None = None,
         verbose: bool = False,
+        interruption: Interruption | None = None,
+        before: Sequence[str] = (),
     ) -> None:
         self._folder = folder
         self._plan = plan
         self._names = names
-        self._tensorboard = tensorboard
+        self._names_of_trackers = trackers
+        self._config = config or {}
         self._on_step = on_step
         self._chronometer = Chronometer()
-        self._progress = (
-            Progress(plan.total_steps, plan.steps_per_epoch, chronometer=self._chronometer)
-            if verbose
-            else None
-        )
-        self._sinks: list[Sink] = []
+        self._interruption = interruption or Interruption()
+        self._progress = self._shown(before) if verbose else None
+        self._log: MetricsLog | None = None
+        self._trackers: list[Aside] = []
         self._newest: dict[int, Means] = {}
         self._students: Sequence[int] = ()
 
     def __enter__(self) -> Self:
-        self._open(resumed_at=None)
+        self._log = MetricsLog(self._folder.metrics)
+        about = About(self._folder.path, self._folder.path.resolve().name, self._config)
+        self._trackers = open_trackers(self._names_of_trackers, about, self._complain)
         if self._progress:
             self._progress.start()
+            self._interruption.is_shown = self._progress.is_live
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._interruption.is_shown = False
         if self._progress:
             self._progress.finish()
+        in_a_hurry = kind is not None and not issubclass(kind, Exception)
+        for tracker in self._trackers:
+            tracker.close(*(HURRIED_SECONDS,) * in_a_hurry)
         self._close()
 
     def start(self, step: int, students: Sequence[int]) -> None:
         """These students begin to train, at ``step`` steps done."""
         self._chronometer.start(step)
         self._students = students
+        if self._progress:
+            rows = [{"student": k, "model": self._names[k]} for k in sorted(students)]
+            self._progress.begin(step, rows)
 
     def rewind(self, step: int, students: Sequence[int]) -> None:
         """Forget what was recorded after ``step``: these students will train it again."""
@@ -76,7 +99,9 @@ class Journal:
             ended = step == self._plan.total_steps
             MetricsLog.rewind(self._folder.metrics, step, ended=ended)
         self._newest.clear()
-        self._open(resumed_at=step)
+        self._log = MetricsLog(self._folder.metrics)
+        for tracker in self._trackers:
+            tracker.rewind(step)
 
     def trained(self, student: int, records: Sequence[Means]) -> None:
         """Training measurements of one student, each with the step it was made at."""
@@ -95,6 +120,11 @@ class Journal:
         if self._progress:
             rows = [{"student": k, **v} for k, v in results.items()]
             self._progress.evaluated(step, rows, phase)
+
+    def concluded(self, summary: Mapping[str, Any]) -> None:
+        """The run has ended, and wrote this."""
+        for tracker in self._trackers:
+            tracker.conclude(summary)
 
     def notice(self, text: str) -> None:
         """One line for the person who watches."""
@@ -125,8 +155,10 @@ class Journal:
         record = make_record(
             phase=phase, step=step, epoch=epoch, student=student, measurements=measurements
         )
-        for sink in self._sinks:
-            sink.write(record)
+        assert self._log is not None, "the journal is not open"
+        self._log.write(record)
+        for tracker in self._trackers:
+            tracker.write(record)
         if self._on_step:
             self._on_step(record)
 
@@ -146,12 +178,23 @@ class Journal:
                 ],
             )
 
-    def _open(self, resumed_at: int | None) -> None:
-        self._sinks = [MetricsLog(self._folder.metrics)]
-        if self._tensorboard:
-            self._sinks.append(TensorBoardSink(self._folder.path / "tensorboard", resumed_at))
+    def _shown(self, before: Sequence[str]) -> Progress:
+        return Progress(
+            self._plan.total_steps,
+            self._plan.steps_per_epoch,
+            chronometer=self._chronometer,
+            learning_rate=partial(learning_rate, self._plan),
+            asked=self._interruption.words,
+            before=before,
+        )
+
+    def _complain(self, text: str) -> None:
+        if self._progress:
+            self._progress.notice(text)
+        else:
+            logging.getLogger(__name__).warning(text)
 
     def _close(self) -> None:
-        for sink in self._sinks:
-            sink.close()
-        self._sinks = []
+        if self._log is not None:
+            self._log.close()
+            self._log = None

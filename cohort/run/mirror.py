@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Self
 
+from cohort.config import TRACKERS
 from cohort.errors import ConfigError, RunError
 from cohort.files import is_uri
 from cohort.invocation import as_argument
@@ -79,7 +80,8 @@ class MirroredFolder(RunFolder):
         return self
 
     def _fetch(self, found: dict[str, Any]) -> None:
-        files = (self.config, self.data, self.pretrained, self.metrics, self.summary)
+        described = (self.config, self.data, self.pretrained, self.trackers)
+        files = (*described, self.metrics, self.summary)
         names = [file.name for file in files if file.name in found]
         for step in reversed(_steps(found)):
             fetch(
@@ -103,7 +105,8 @@ class MirroredFolder(RunFolder):
         """As of any folder, on this machine; afterwards, what was written to the end is copied."""
         with super().held():
             yield
-            self._copy(*_files(self.path / "tensorboard"))
+            for tracker in TRACKERS:
+                self._copy(*_files(self.path / tracker))
 
     def check_kept(self) -> None:
         """Raise RunError if the mirror was removed under the run, or moved."""
@@ -125,7 +128,8 @@ class MirroredFolder(RunFolder):
         """
         super().saved(checkpoint, keep)
         files = [checkpoint.path / name for name in checkpoint.files]
-        self._copy(*files, self.metrics, checkpoint.path / MANIFEST)
+        memory = [self.trackers] if self.trackers.exists() else []
+        self._copy(*files, *memory, self.metrics, checkpoint.path / MANIFEST)
         with self._telling():
             found = self._storage.files()
             self._check_whole(found)

@@ -73,6 +73,10 @@ class Run(ABC):
     def check_fits_here(self) -> None:
         """Raise ConfigError for what this machine does not hold, if it is known that it is to train."""
 
+    def ray_to_start(self) -> str | None:
+        """What is said of the Ray that ``session`` waits for; None where it waits for none."""
+        return None
+
     @abstractmethod
     def session(self) -> AbstractContextManager[None]:
         """Inside is the Ray that the run needs, if it needs one."""

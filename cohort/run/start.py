@@ -11,12 +11,13 @@ from typing import Any
 from torch import nn
 
 from cohort.config import RunConfig, flag
-from cohort.config_file import load_config, plain, sealed, to_yaml
+from cohort.config_file import load_config, plain, plain_values, sealed, to_yaml
 from cohort.errors import ConfigError
 from cohort.files import atomic_write
 from cohort.invocation import as_argument
 from cohort.learning.student_files import load_student, own_factory
 from cohort.models.spec import Network
+from cohort.run.beginning import Beginning
 from cohort.run.checkpoint import Checkpoint, newest_checkpoint
 from cohort.run.command import Command, Config
 from cohort.run.data_card import check_unchanged, write_data_card
@@ -93,7 +94,10 @@ def start_run(
     if folder is not None:
         folder.check_free()
     command.check_here(config)
-    return _train(command, command.prepare(config), folder, None, on_step, verbose, watcher, places)
+    beginning = Beginning(verbose)
+    beginning.reads(config)
+    run = command.prepare(config)
+    return _train(command, run, folder, None, on_step, beginning, watcher, places)
 
 
 def resume_run(
@@ -128,12 +132,14 @@ def resume_run(
     # Resolved once more: it may be the teachers that were given anew.
     config = command.resolve(config)
     command.check_here(config)
+    beginning = Beginning(verbose)
+    beginning.reads(config)
     run = command.prepare(config)
     run = with_its_classes(command, run, folder)
     check_unchanged(folder, run.dataset)
     _check_extends(checkpoint, run)
     run.check_restores(checkpoint)
-    return _train(command, run, folder, checkpoint, on_step, verbose, watcher, places)
+    return _train(command, run, folder, checkpoint, on_step, beginning, watcher, places)
 
 
 def _train(
@@ -142,18 +148,24 @@ def _train(
     folder: RunFolder | None,
     checkpoint: Checkpoint | None,
     on_step: OnStep | None,
-    verbose: bool,
+    beginning: Beginning,
     watcher: Watcher | None,
     places: Any,
 ) -> Result:
     config = run.config
-    _check_beforehand(run, folder, checkpoint)
+    named = folder is not None
+    folder = folder or _unnamed(run)
+    folder.check_writable("--resume" if checkpoint else "--run-dir")
+    run.check_fits_here()
     start = {} if checkpoint else run.start()
-    if verbose:
-        print(run.greeting, flush=True)  # it takes seconds
+    beginning.goes_into(folder)
+    beginning.starts_ray(run.ray_to_start())
     with run.session(), Interruption().listening() as interruption:
+        beginning.starts(run)
         with run.placed(places) as ready:
-            folder = folder or _unnamed(run)
+            if not named and folder.is_taken:  # by a run that began in the same second
+                folder = _unnamed(run)
+                beginning.goes_into(folder)
             if checkpoint is None:
                 folder.make()
             with (
@@ -162,9 +174,12 @@ def _train(
                     folder,
                     run.plan,
                     run.names,
-                    tensorboard=config.tensorboard,
+                    trackers=config.trackers,
+                    config=plain_values(dataclasses.replace(ready.config, run_dir=None)),
                     on_step=on_step,
-                    verbose=verbose,
+                    verbose=beginning.verbose,
+                    interruption=interruption,
+                    before=beginning.said,
                 ) as journal,
             ):
                 write_config(folder, ready.config)
@@ -187,15 +202,10 @@ def _train(
                 )
                 with closing(owner):
                     summary = conclude(owner, ready.training(owner))
+                journal.concluded(summary)
         to_resume = command.to_resume(config, folder.given)
         result = Result(folder.given, folder.path, summary, run.networks, to_resume)
-        return _with_baseline(command, run, result, on_step, verbose)
-
-
-def _check_beforehand(run: Run, folder: RunFolder | None, checkpoint: Checkpoint | None) -> None:
-    """Raise ConfigError for a folder that cannot be written, or what this machine does not have."""
-    (folder or _unnamed(run)).check_writable("--resume" if checkpoint else "--run-dir")
-    run.check_fits_here()
+        return _with_baseline(command, run, result, on_step, beginning.verbose)
 
 
 def _unnamed(run: Run) -> RunFolder:

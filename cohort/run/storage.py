@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cohort.config import TRACKERS
 from cohort.errors import ConfigError
 from cohort.files import atomic_write, is_uri
 from cohort.imports import one_line
@@ -29,7 +30,7 @@ LONGEST_REASON = 300
 GOOGLE = re.compile("gc?s://")
 PATIENCE = "retry_limit_seconds=10"
 """Of Google's library, which else tries for a quarter of an hour."""
-NOT_READ = (".", "checkpoints/", "tensorboard/", "alone/")
+NOT_READ = (".", "checkpoints/", "alone/", *(f"{tracker}/" for tracker in TRACKERS))
 """How names begin of what is in the folder of a run, but not read from there."""
 
 

@@ -15,6 +15,13 @@ def starts_ray(address: str | None) -> bool:
     return address in (None, LOCAL) and not (ray is not None and ray.is_initialized())
 
 
+def ray_to_start(address: str | None) -> str | None:
+    """What is said of the Ray that a run with this address waits for; None if it is there already."""
+    if starts_ray(address):
+        return "starting Ray on this machine"
+    return None if address in (None, LOCAL) else f"joining the Ray cluster at {address}"
+
+
 def check_sockets() -> None:
     """Raise ConfigError for a temporary folder whose name is too long for the sockets of Ray's processes."""
     name = next((name for name in TEMPORARY if name in os.environ), None)

@@ -18,7 +18,6 @@ from cohort.learning.measuring import Measuring, check_measurable
 from cohort.learning.plan import check_batch, plan_training
 from cohort.models.normalised import Normalised
 from cohort.objectives.mutual import MutualLearning
-from cohort.reporting.tensorboard import summary_writer
 from cohort.run.checkpoint import Checkpoint
 from cohort.run.owner import Owner
 from cohort.run.ready import Ready, Run
@@ -29,6 +28,7 @@ from cohort.runtime.cohort import Cohort
 from cohort.runtime.config import CohortConfig
 from cohort.runtime.config import resolve as resolve
 from cohort.runtime.coordinator import Coordinator
+from cohort.runtime.own_ray import ray_to_start
 from cohort.runtime.recovery import RecoveryPolicy
 
 
@@ -68,6 +68,10 @@ class CohortRun(Ingredients, Run):
     def check_fits_here(self) -> None:
         """Raise ConfigError for networks that this machine has no memory for, if it is to train them."""
         check_fits_here(self)
+
+    def ray_to_start(self) -> str | None:
+        """A Ray of the run's own, or the cluster that it joins."""
+        return None if self.config.in_this_process else ray_to_start(self.config.address)
 
     def session(self) -> AbstractContextManager[None]:
         """The Ray of students that are actors."""
@@ -112,8 +116,6 @@ class CohortRun(Ingredients, Run):
 
 def prepare(config: CohortConfig, dataset: ImageDataset | None = None) -> CohortRun:
     """Read the data and try out the networks of a resolved config; see ``Command.prepare``."""
-    if config.tensorboard:
-        summary_writer()
     if config.in_this_process:
         check_here(config)
     dataset = dataset or load_dataset(config, config.seed)

@@ -124,9 +124,12 @@ def test_numbers_that_contradict(refused, flags, words):
     check_says(refused(*flags), *words)
 
 
-def test_tensorboard_that_is_not_installed(refused, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    check_says(refused("--tensorboard"), "--tensorboard", "pip install 'cohort[track]'")
+def test_trackers_that_are_not_installed_or_not_known(refused, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    check_says(refused("--tensorboard"), "tensorboard", "pip install 'cohort[tensorboard]'")
+    check_says(refused("--log-to", "mlflow"), "--log-to mlflow", "pip install 'cohort[mlflow]'")
+    check_says(refused("--log-to", "mlflow,neptune"), "--log-to has 'neptune'", "mlflow, wandb")
 
 
 def test_what_the_machine_cannot_capture_or_compile(refused, monkeypatch):

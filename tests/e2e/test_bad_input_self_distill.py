@@ -271,7 +271,11 @@ def test_resuming_what_is_no_run(resuming_refused, here):
         (["byot", "--ensemble-weights=-1,1,1"], ["--ensemble-weights is -1,1,1", "0 or greater"]),
         (["byot", "--ensemble-weights", "0,0,0"], ["is 0,0,0", "not all 0"]),
         (["plain", "--ensemble-weights", "1"], ["--ensemble-weights", "plain", "exits"]),
-        (["plain", "--latency", 5], ["--latency was given", "no student of plain has exits"]),
+        (["byot", "--output", "table.xlsx"], ["--output is table.xlsx", ".csv, .json, .md or .tex"]),
+        (["byot", "--output", "no/table.csv"], ["--output is no/table.csv", "folder that is there"]),
+        (["byot", "--output", "plain/metrics.csv/x.csv"], ["--output is", "folder that is there"]),
+        (["byot", "./byot"], ["RUN_DIR ./byot is given twice"]),
+        (["byot", "plain", "--ranking", "a.png"], ["--ranking is a.png", "one RUN_DIR"]),
         (["byot/students/0"], ["byot/students/0 is not the folder of a run"]),
     ],
 )  # fmt: skip

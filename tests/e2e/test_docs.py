@@ -25,8 +25,8 @@ from tests.support.storages import memory as memory
 PAGES = {path.stem: path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 RESULTS = ROOT / "scripts" / "results" / "README.md"
-NOT_OURS = {"--head", "--generate"}
-"""Flags of Ray's."""
+NOT_OURS = {"--head", "--generate", "--backend-store-uri"}
+"""Flags of Ray's and MLflow's."""
 STANDS_FOR = {
     "$teacher": "none",
     "TEACHER": "peers",
@@ -254,9 +254,13 @@ def test_what_is_said_of_cohorts(folder):
     try_out("cohorts", "cohort train --config runs/NAME/config.yaml --seed 1")
     try_out("cohorts", "cohort train --resume runs/NAME")
     assert "ensemble" in try_out("cohorts", "cohort evaluate runs/NAME")
+    try_out("cohorts", "cohort evaluate runs/NAME runs/PLAIN --output both.csv")
+    assert "\nPLAIN,student,3," in (folder / "both.csv").read_text()
     try_out("cohorts", "cohort analyse runs/NAME runs/PLAIN --output figures", QUICK)
     exported = "cohort export runs/NAME --student 0 --format torch_export --output exported"
     assert (folder / try_out("cohorts", exported).strip()).exists()
+    shared = "cohort share runs/NAME --to shared --license apache-2.0"
+    assert try_out("sharing", shared) == "shared\n"
 
 
 def test_what_is_said_of_self_distillation(folder):
@@ -266,6 +270,8 @@ def test_what_is_said_of_self_distillation(folder):
         try_out(page, "cohort self-distill", f"{HERE} --method none --run-dir runs/{name}")
     try_out(page, "cohort self-distill --method kd --teacher runs/TEACHER", HERE)
     assert "time" in try_out(page, "cohort evaluate runs/NAME --latency 50")
+    both = "cohort evaluate runs/NAME runs/PLAIN --latency 50 --output exits.tex"
+    assert "exits.tex" in try_out(page, both)
     shown = try_out(page, "cohort evaluate runs/NAME --ensemble-weights 0,1,2")
     assert "weighted 0,1,2" in shown
     try_out(page, "cohort analyse runs/NAME runs/PLAIN --output figures", QUICK)

@@ -1,6 +1,6 @@
 """`evaluate.py` finds what the run found."""
 
-import re
+import json
 import runpy
 import sys
 
@@ -83,13 +83,33 @@ def test_exits_are_shown_with_their_ensembles_and_times(tmp_path, monkeypatch, c
     assert [isinstance(student, MultiExitStudent) for student in loaded] == [True, False]
     again = evaluate_run(tmp_path / "run").summary
     assert again["ensemble"] == summary["ensemble"]
-    flags = ("--latency", 2, "--ensemble-weights", "0,1,1")
+    table = tmp_path / "table.json"
+    flags = ("--latency", 2, "--ensemble-weights", "0,1,1", "--output", table)
     assert run_script(monkeypatch, tmp_path / "run", *flags) == 0
     shown = capsys.readouterr().out
     for words in ("resnet8+exits=stages.0/stages.1", "exits of student 0", "weighted 0,1,1"):
         assert words in shown, shown
     assert "exits of student 1" not in shown
-    assert re.search(r"time\s+exit", shown)
+    assert "[quartiles]" in shown
+    check_rows(json.loads(table.read_text())["rows"], again)
+    assert run_script(monkeypatch, tmp_path / "run", "--output", table) == 2  # it holds something
+    assert f"--output {table} exists already" in capsys.readouterr().err
+
+
+def check_rows(rows, again):
+    assert {row["run"] for row in rows} == {"run"}
+    assert [(row["row"], row.get("student"), row.get("exit")) for row in rows] == [
+        ("student", 0, None), ("exit", 0, 1), ("exit", 0, 2), ("exit", 0, 3),
+        ("exits", 0, None), ("exits", 0, None), ("student", 1, None), ("ensemble", None, None),
+    ]  # fmt: skip
+    assert [row.get("exits") for row in rows[4:6]] == ["1,2,3", "2,3"]
+    assert rows[5]["weights"] == "0,1,1"
+    timed = [row["latency_ms"] for row in rows if row["row"] in ("student", "exit")]
+    assert len(timed) == 5
+    assert timed[0] == timed[3]  # the deepest exit is what the student answers with
+    accuracies = [row["test_accuracy"] for row in rows if row["row"] == "student"]
+    assert accuracies == [line["test_accuracy"] for line in again["students"]]
+    assert rows[-1]["test_nll"] == again["ensemble"]["test_nll"]
 
 
 def test_a_folder_without_students_is_refused(tmp_path, monkeypatch, capsys):

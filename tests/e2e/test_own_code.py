@@ -352,31 +352,6 @@ def test_one_s_own_network_with_exits_in_a_cohort(own):
     assert [("exits" in r) for r in records] == [r["student"] == 0 for r in records]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of tensorboard's own protobuf
-def test_tensorboard_files_tell_what_metrics_jsonl_tells(tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    config = CohortConfig(
-        exchange="in_process",
-        train_subset=64,
-        test_subset=16,
-        batch_size=16,
-        epochs=2,
-        log_every=1,
-        tensorboard=True,
-        run_dir=str(tmp_path / "run"),
-    )
-    records = []
-    train_cohort(config, on_step=records.append)
-    written = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
-    written.Reload()
-    for student in (0, 1):
-        losses = [r["loss"] for r in records if (r["phase"], r["student"]) == ("train", student)]
-        scalars = written.Scalars(f"train/loss/student_{student}")
-        assert [point.step for point in scalars] == list(range(1, 9))
-        assert [point.value for point in scalars] == pytest.approx(losses)
-
-
 def test_an_extended_run_extends_its_baseline(tmp_path):
     config = CohortConfig(
         exchange="in_process",

@@ -5,11 +5,11 @@ import doctest
 import pytest
 import torch
 
+from cohort.analysis.turns import time_rounds
 from cohort.benchmark import report
 from cohort.benchmark.self_distill.config import METHODS, StepBenchConfig
 from cohort.benchmark.self_distill.measure import build_learners
 from cohort.benchmark.self_distill.results import TWO_STEP, rows
-from cohort.benchmark.turns import time_rounds
 from cohort.errors import ConfigError
 from cohort.learning.beside_teacher import AllExits, BesideFrozenTeacher
 from cohort.models.normalised import Normalised

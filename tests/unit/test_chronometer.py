@@ -32,13 +32,21 @@ def test_chronometer_leaves_out_warm_up_and_pauses():
     assert chronometer.training_seconds == 96
 
 
-def test_chronometer_knows_nothing_before_it_measured():
+def test_of_a_short_run_the_warm_up_counts_and_tells_nothing_of_a_long_one():
     clock = Clock()
     chronometer = Chronometer(warmup_steps=5, clock=clock)
-    clock.now += 10
-    chronometer.tick(10)
+    clock.now += 5
     assert chronometer.steps_per_second is None
-    assert chronometer.eta(10, 20) is None
+    assert chronometer.eta(0, 20) is None
+    clock.now += 15
+    chronometer.tick(10)
+    assert chronometer.steps_per_second == pytest.approx(0.5)
+    assert chronometer.eta(10, 20) == pytest.approx(20)
+    assert chronometer.eta(10, 21) is None
+    clock.now += 1
+    chronometer.tick(12)
+    assert chronometer.steps_per_second == pytest.approx(2)
+    assert chronometer.eta(12, 1012) == pytest.approx(500)
 
 
 def test_chronometer_of_a_resumed_run_warms_up_again():

@@ -17,7 +17,8 @@ SHARED = """
 TRAINS = f"""{SHARED}
     --epochs --steps --batch-size --lr --weight-decay --decay-on --optimizer --lr-schedule
     --warmup-epochs --label-smoothing --clip-grad-norm --seed --precision --capture --compile --no-compile
-    --pretrained --checkpoint-every --keep --eval-every --log-every --tensorboard --no-tensorboard --run-dir
+    --pretrained --checkpoint-every --keep --eval-every --log-every --log-to --tensorboard
+    --no-tensorboard --run-dir
     --config --resume --trust-code --no-trust-code
     --threads --gpus --max-failures --address --hang-after
 """
@@ -35,13 +36,14 @@ FLAGS = {
     """,
     "sweep": "-h --help --smoke --resume --study-dir --address --data-root --trust-code",
     "evaluate": """-h --help
-        --data-root --ensemble-weights --latency --distance --ranking --trust-code
+        --data-root --ensemble-weights --latency --output --distance --ranking --trust-code
     """,
     "analyse": """-h --help
         --output --data-root --analyses --sigmas --relative --no-relative --draws --eta --tau
         --norm --examples --trust-code --no-trust-code
     """,
     "export": "-h --help --exit --format --output --student --trust-code",
+    "share": "-h --help --to --to-hub --public --student --license --trust-code",
     "bench exchange": f"""{SHARED} {BENCHMARK}
         --k --per-process --students --teacher --schedule --aggregate --wire --latency
         --warmup-rounds --steps-per-round --startup --no-startup

@@ -42,10 +42,11 @@ def plain(total=100, clock=None, **options):
     return out, Progress(total, 10, chronometer=chronometer, console=console, **options)
 
 
-def live(total=100):
+def live(total=100, width=100, **options):
     out = io.StringIO()
-    console = Console(file=out, force_terminal=True, width=100, height=30, legacy_windows=False)
-    return out, Progress(total, 10, chronometer=Chronometer(clock=Clock()), console=console)
+    console = Console(file=out, force_terminal=True, width=width, height=30, legacy_windows=False)
+    chronometer = Chronometer(clock=Clock())
+    return out, Progress(total, 10, chronometer=chronometer, console=console, **options)
 
 
 def test_plain_line():
@@ -128,7 +129,7 @@ def test_evaluations_are_shown_with_the_ensemble():
     assert out.getvalue() == expected
 
 
-def test_an_evaluation_on_another_split_says_so_and_leaves_the_column_of_the_test_alone():
+def test_an_evaluation_on_another_split_says_so_and_has_a_column_of_its_own():
     out, progress = plain()
     progress.evaluated(40, [{"student": 0, "accuracy": 0.9, "nll": 0.3456}], "validation")
     assert out.getvalue() == "step 40 validation  student 0: acc 90.0 % nll 0.346\n"
@@ -137,23 +138,104 @@ def test_an_evaluation_on_another_split_says_so_and_leaves_the_column_of_the_tes
         progress.update(25, rows(students=(0,)))
         progress.evaluated(25, [{"student": 0, "accuracy": 0.875}])
         progress.evaluated(25, [{"student": 0, "accuracy": 0.5}], "validation")
-    assert last_frame(out.getvalue())[1].endswith("87.5")
+    _, heading, row, *_ = last_frame(out.getvalue())
+    assert heading.split("train %")[1].split() == ["val", "%", "test", "%", "images/s"]
+    assert row.split()[-3:] == ["50.0", "87.5", "412"]
 
 
-def test_live_table_has_a_row_per_student_and_a_foot():
-    out, progress = live()
+def test_live_table_has_a_head_and_a_row_for_each_student_and_the_ensemble():
+    out, progress = live(learning_rate=lambda step: step / 1000)
     with progress:
         progress.update(25, rows())
-        progress.evaluated(25, [{"student": 1, "accuracy": 0.875}])
+        progress.evaluated(
+            25, [{"student": 1, "accuracy": 0.875}, {"student": "ensemble", "accuracy": 0.9}]
+        )
     assert "\x1b[" in out.getvalue()
-    _, first, second, *meanings, foot = last_frame(out.getvalue())
+    head, _, first, second, ensemble, *meanings = last_frame(out.getvalue())
     assert meanings == [
         "CE, KL: the loss by labels and by teachers; mean of --log-every steps",
+        "train %: accuracy on the images of these steps",
         "test %: accuracy at the newest evaluation",
     ]
-    assert " ".join(first.split()) == "0 resnet8 25 1.234 1.100 0.134 61.2 412 –"
-    assert " ".join(second.split()) == "1 resnet8 25 1.234 1.100 0.134 61.2 412 87.5"
-    assert foot.split("elapsed")[0].strip() == "step 25/100 (25 %)  epoch 2.5"
+    assert " ".join(first.split()) == "0 resnet8 1.234 1.100 0.134 61.2 – 412"
+    assert " ".join(second.split()) == "1 resnet8 1.234 1.100 0.134 61.2 87.5 412"
+    assert " ".join(ensemble.split()) == "ensemble – – – – – 90.0 –"
+    assert head.split("elapsed")[0].strip() == "step 25/100 (25 %)  epoch 2.5  lr 0.024"
+
+
+@pytest.mark.parametrize(
+    ("width", "heading"),
+    [
+        (81, "student network loss CE KL train % val % test % images/s"),
+        (73, "student loss CE KL train % val % test % images/s"),
+        (60, "student loss CE KL train % val % test %"),
+        (40, "student train % val % test %"),
+    ],
+)
+def test_a_narrow_window_has_fewer_columns_and_no_line_that_is_broken(width, heading):
+    out, progress = live(width=width, learning_rate=lambda step: 0.1)
+    measured = [{"student": k, "accuracy": 0.9, "nll": 0.5} for k in (0, 1, "ensemble")]
+    with progress:
+        progress.update(25, rows())
+        progress.evaluated(25, measured, "validation")
+        progress.evaluated(25, measured)
+    frame = last_frame(out.getvalue())
+    assert heading in [" ".join(line.split()) for line in frame]
+    assert not any("…" in line for line in frame)
+    printed = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue()).splitlines()
+    assert max(map(len, printed)) <= width
+    tested = [line.strip() for line in printed if "25 test" in line]
+    assert tested == [  # one line, of as many words as there is room for
+        "step 25 test  student 0: acc 90.0 % nll 0.500 | student 1: acc 90.0 % nll 0.500 | ensemble: "
+        "acc 90.0 % nll 0.500"
+        if width > 120
+        else "step 25 test  0: 90.0 | 1: 90.0 | ensemble: 90.0 %"
+        if width >= 50
+        else "step 25 test  ensemble: acc 90.0 % nll …"
+    ]
+
+
+class Window:
+    """A terminal of which every sign is known, as wide as told."""
+
+    def __init__(self, monkeypatch, width):
+        self.out = io.StringIO()
+        self.console = Console(file=self.out, force_terminal=True, legacy_windows=False)
+        self.monkeypatch = monkeypatch
+        self.resize(width)
+
+    def resize(self, width):
+        self.monkeypatch.setenv("COLUMNS", str(width))
+        self.monkeypatch.setenv("LINES", "20")
+        self.console._width = width
+        self.console._height = 20
+
+
+def test_a_resized_window_is_drawn_anew_with_what_was_said(monkeypatch):
+    window = Window(monkeypatch, 100)
+    progress = Progress(
+        100, 10, chronometer=Chronometer(clock=Clock()), console=window.console, before=["reading"]
+    )
+    with progress:
+        progress.update(25, rows())
+        progress.notice("student 1 restarted")
+        window.resize(60)
+        progress.notice("and goes on")
+    anew = window.out.getvalue().rpartition("\x1b[2J")[2]  # everything before is erased
+    words = [line.strip() for line in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", anew).splitlines()]
+    assert words[:3] == ["reading", "student 1 restarted", "and goes on"]
+    assert words[3].startswith("step 25/100")
+
+
+def test_that_somebody_asked_to_stop_is_shown_until_it_has_stopped():
+    asked = []
+    out, progress = live(asked=lambda: "".join(asked))
+    with progress:
+        progress.update(25, rows())
+        asked.append("stopping after this step")
+        progress.notice("x")
+    assert "stopping after this step" in out.getvalue()
+    assert "stopping" not in "".join(last_frame(out.getvalue()))
 
 
 def test_live_notices_stand_above_the_table():
@@ -164,7 +246,7 @@ def test_live_notices_stand_above_the_table():
     lines = last_frame(out.getvalue())
     assert "student 1 restarted" in out.getvalue()
     assert not any("restarted" in line for line in lines)
-    assert lines[-1].startswith("step 25/100")
+    assert lines[0].startswith("step 25/100")
 
 
 def test_live_table_follows_a_cohort_that_shrank():
@@ -173,13 +255,13 @@ def test_live_table_follows_a_cohort_that_shrank():
         progress.update(25, rows())
         progress.update(26, rows(students=(1,)))
     frame = last_frame(out.getvalue())
-    assert [line.split()[0] for line in frame] == ["student", "1", "CE,", "test", "step"]
+    assert [line.split()[0] for line in frame] == ["step", "student", "1", "CE,", "train", "test"]
 
 
 def last_frame(text):
     """The lines of the table drawn last, without the terminal's control codes."""
     written = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", text)
-    frame = written[written.rindex("student  network") :]
+    frame = written[written.rindex("step ", 0, written.rindex("student  ")) :]
     return [line.strip() for line in frame.splitlines() if line.strip()]
 
 
@@ -193,6 +275,6 @@ def test_people_found_again_are_shown_by_map():
     with progress:
         progress.update(10, rows(students=(0,)))
         progress.evaluated(10, [{"student": 0, "map": 0.4567}])
-    assert "mAP %" in out.getvalue()
-    assert "45.7" in out.getvalue()
-    assert "test %" not in out.getvalue().rpartition("mAP %")[2]
+    frame = last_frame(out.getvalue())
+    assert "test mAP %" in frame[1]
+    assert "45.7" in frame[2]

@@ -1,15 +1,13 @@
-"""Records on disk: whole lines, torn lines, and the same numbers in TensorBoard."""
+"""Records on disk: whole lines, torn lines."""
 
 import contextlib
 import math
-import sys
 from pathlib import Path
 
 import pytest
 
 from cohort.errors import ConfigError
 from cohort.reporting.records import MetricsLog, make_record, read_metrics
-from cohort.reporting.tensorboard import TensorBoardSink
 
 
 def record(step, student=0, phase="train", **measurements):
@@ -133,49 +131,3 @@ def test_rewind_to_the_beginning_leaves_an_empty_file(tmp_path):
     write(tmp_path / "m", record(1))
     MetricsLog.rewind(tmp_path / "m", 0)
     assert (tmp_path / "m").read_bytes() == b""
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_tensorboard_has_the_same_numbers(tmp_path):
-    sink = TensorBoardSink(tmp_path)
-    sink.write(record(10, loss=1.5, nothing=None, note="text"))
-    sink.write(record(20, loss=1.25))
-    sink.write(record(20, student=1, phase="test", exits={"ce": [0.5, 0.75]}))
-    sink.write(record(20, student="ensemble", phase="test", accuracy=1.0))
-    sink.write(record(20, student="ensemble", phase="validation", accuracy=0.5))
-    sink.close()
-    events = read_events(tmp_path)
-    assert events == {
-        "train/loss/student_0": [(10, 1.5), (20, 1.25)],
-        "test/exits/ce/1/student_1": [(20, 0.5)],
-        "test/exits/ce/2/student_1": [(20, 0.75)],
-        "test/accuracy/ensemble": [(20, 1.0)],
-        "validation/accuracy/ensemble": [(20, 0.5)],
-    }
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_tensorboard_hides_what_a_resumed_run_repeats(tmp_path):
-    for resumed_at, steps in ((None, (1, 2, 3)), (2, (3, 4))):
-        sink = TensorBoardSink(tmp_path, resumed_at)
-        for step in steps:
-            sink.write(record(step, loss=float(step)))
-        sink.close()
-    steps = [step for step, _ in read_events(tmp_path)["train/loss/student_0"]]
-    assert steps == [1, 2, 3, 4]
-
-
-def read_events(folder):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(folder))
-    events.Reload()
-    tags = events.Tags()["scalars"]
-    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in tags}
-
-
-def test_without_tensorboard_the_message_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ConfigError, match=r"--tensorboard needs .*pip install 'cohort\[track\]'"):
-        TensorBoardSink(tmp_path / "tensorboard")
-    assert not (tmp_path / "tensorboard").exists()

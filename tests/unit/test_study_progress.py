@@ -183,5 +183,5 @@ def test_plain_text_has_no_escapes_wrapping_or_markup():
 def head(out):
     """The lines drawn last, without the terminal's control codes."""
     written = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", out.getvalue())
-    start = [match.start() for match in re.finditer(r"\d+ finished  \d+ stopped", written)][-1]
+    start = [match.start() for match in re.finditer(r"\d finished  \d+ stopped", written)][-1]
     return [line.strip() for line in written[start:].splitlines() if line.strip()]

@@ -13,10 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from cohort.analysis.turns import seconds_of, time_rounds
 from cohort.benchmark.against.config import AUTOCAST, IMAGES, OURS, PACKAGES, AgainstConfig, Package
 from cohort.benchmark.against.packages import BUILD, TakeSteps, check_installed, quietly
+from cohort.benchmark.device import gpus_for
 from cohort.benchmark.exchange.measure import time_steps
-from cohort.benchmark.turns import gpus_for, seconds_of, time_rounds
 from cohort.data.dataset import Augmentation, ImageDataset, Split
 from cohort.errors import RunError
 from cohort.learning.build import student_for

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from cohort.analysis.turns import time_rounds
 from cohort.benchmark.exchange.config import BenchConfig
-from cohort.benchmark.turns import time_rounds
 from cohort.errors import ConfigError
 from cohort.runtime.exchange import Exchange, NoExchange, choose_exchange
 from cohort.runtime.idle import IdleHosts

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import torch
 
+from cohort.analysis.turns import seconds_of, time_rounds
+from cohort.benchmark.device import gpus_for
 from cohort.benchmark.exchange.config import MODES, BenchConfig, Mode
-from cohort.benchmark.turns import gpus_for, seconds_of, time_rounds
 from cohort.config import check_precision
 from cohort.config_file import to_yaml
 from cohort.errors import ConfigError, RunError

@@ -10,9 +10,10 @@ from typing import NamedTuple, Self
 
 import torch
 
+from cohort.analysis.turns import seconds_of, time_rounds
+from cohort.benchmark.device import gpus_for
 from cohort.benchmark.feed.config import CLASSES, MODES, FeedBenchConfig, Mode
 from cohort.benchmark.feed.pictures import make_folder
-from cohort.benchmark.turns import gpus_for, seconds_of, time_rounds
 from cohort.config import check_precision, height_and_width
 from cohort.data.dataset import ImageDataset
 from cohort.data.fed import Batch, with_feed

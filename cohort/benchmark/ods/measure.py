@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.flop_counter import FlopCounterMode
 
+from cohort.analysis.turns import seconds_of, time_rounds, wait
+from cohort.benchmark.device import device_for
 from cohort.benchmark.ods.config import METHODS, PARTS, OdsBenchConfig, OdsMethod
-from cohort.benchmark.turns import device_for, seconds_of, time_rounds, wait
 from cohort.config import Perturbation
 from cohort.learning.optimizers import build_optimizer
 from cohort.learning.plan import TrainingPlan

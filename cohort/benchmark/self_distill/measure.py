@@ -5,8 +5,9 @@ from pathlib import Path
 
 import torch
 
+from cohort.analysis.turns import seconds_of, time_rounds
+from cohort.benchmark.device import device_for
 from cohort.benchmark.self_distill.config import METHODS, StepBenchConfig
-from cohort.benchmark.turns import device_for, seconds_of, time_rounds
 from cohort.errors import ConfigError
 from cohort.jobs.self_distill.config import WITH_TEACHER, Method
 from cohort.jobs.self_distill.job import SelfDistillJob

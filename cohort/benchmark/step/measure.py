@@ -5,8 +5,9 @@ from functools import partial
 
 import torch
 
+from cohort.analysis.turns import seconds_of, time_rounds
+from cohort.benchmark.device import device_for
 from cohort.benchmark.step.config import CohortStepBenchConfig, Way
-from cohort.benchmark.turns import device_for, seconds_of, time_rounds
 from cohort.learning.compiling import check_machine
 from cohort.learning.host import Host
 from cohort.runtime.train import prepare

@@ -26,7 +26,6 @@ from cohort.models.members import MembersStudent
 from cohort.models.members_apart import check_members_apart
 from cohort.models.modules import count_parameters
 from cohort.models.spec import WithMembers
-from cohort.reporting.tensorboard import summary_writer
 
 if TYPE_CHECKING:  # it knows Ray
     from cohort.jobs.common import Common
@@ -54,8 +53,6 @@ def prepare_job(config: OdsConfig, dataset: ImageDataset | None = None) -> OdsJo
     ``dataset`` stands in for the teachers' data, which are then not read. Raises ConfigError for
     whatever does not fit.
     """
-    if config.tensorboard:
-        summary_writer()
     if config.in_this_process:
         check_here(config)
     dataset = dataset or load_dataset(config, config.seed)

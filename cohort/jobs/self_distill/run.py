@@ -18,7 +18,6 @@ from cohort.models.early_exit import MultiExitStudent
 from cohort.models.modules import count_parameters
 from cohort.models.normalised import Normalised
 from cohort.models.spec import WithExits
-from cohort.reporting.tensorboard import summary_writer
 
 
 def prepare(config: SelfDistillConfig, dataset: ImageDataset | None = None) -> JobRun:
@@ -38,8 +37,6 @@ def prepare_job(
     then not read. Raises ConfigError for whatever does not fit.
     """
     assert config.model is not None, "the config is not resolved"
-    if config.tensorboard:
-        summary_writer()
     if config.in_this_process:
         check_here(config)
     dataset = dataset or load_dataset(config, config.seed)

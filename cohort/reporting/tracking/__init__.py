@@ -1,0 +1,1 @@
+"""Trackers that are sent what ``metrics.jsonl`` has, under the same names: a file each."""
