@@ -1,9 +1,9 @@
 """Runs that differ in their seed alone, which are analysed as one: the groups of a figure."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any
 
 from torch import nn
@@ -23,6 +23,10 @@ HOW_AND_WHERE = {
 } | {*("on_failure", "max_failures", "baseline", "checkpoint_every", "eval_every", "log_every")}
 """Keys of configs that change no student, but for how far training goes."""
 IGNORED = HOW_AND_WHERE - {"epochs", "steps"} | {"seed", "run_dir"}
+BETWEEN = "_. ,-"
+"""What stands between the parts of a name."""
+SEEDED, LAST = re.compile(f"[{BETWEEN}]*seed[-_.= ]*[0-9]+"), re.compile(f"[{BETWEEN}]*[0-9]+$")
+"""In the name of a run: its seed, and any number at the end."""
 ALL, ENSEMBLE = "all", "ensemble"
 """Of rows that are about all students of a run together, and about what they answer as one."""
 
@@ -70,19 +74,19 @@ def grouped(runs: Sequence[LoadedRun]) -> list[Subject]:
 
 
 def group_name(names: Sequence[str], taken: set[str] | None = None) -> str:
-    """What the names of a group's runs have in common; the first and how many more if that is taken.
+    """The name of a group's runs without their seeds; the first, and how many more, if there is none.
 
     Example:
-        >>> group_name(["peers-seed10", "peers-seed11"]), group_name(["a0", "b1", "c2"])
-        ('peers', 'a0+2')
+        >>> group_name(["peers-seed10", "peers-seed11"]), group_name(["one", "other", "third"])
+        ('peers', 'one+2')
     """
     if len(names) == 1:
         return names[0]
-    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
-    common = "".join(letter for letter, *_ in same).rstrip("0123456789")  # or a number would be cut
-    common = common.rstrip("-_. ").removesuffix("seed").rstrip("-_. ")
-    fallback = f"{names[0]}+{len(names) - 1}"
-    return common if common and common not in (taken or ()) else fallback
+    number = SEEDED if all(map(SEEDED.search, names)) else LAST
+    without = {number.sub("", name).strip(BETWEEN) for name in names}
+    common = without.pop()
+    fits = common and not without and common not in (taken or ())
+    return common if fits else f"{names[0]}+{len(names) - 1}"
 
 
 def _short(networks: Sequence[str]) -> list[str]:

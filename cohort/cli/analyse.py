@@ -36,7 +36,7 @@ def _read(argv: Sequence[str]) -> AnalyseOptions:
 
 
 def _parser() -> Parser:
-    example = "runs/mine"
+    example = "runs/mine runs/other --output analysed"
     parser = Parser("analyse", analyse.__doc__, example, argument_default=argparse.SUPPRESS)
     helps, types = field_helps(AnalyseOptions), get_type_hints(AnalyseOptions)
     parser.add_argument("runs", metavar="RUN_DIR", nargs="+", help=helps.pop("runs"))
