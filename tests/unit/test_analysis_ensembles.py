@@ -54,6 +54,16 @@ def make_run(folder, specs, **more):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def drawings(monkeypatch):
+    """Figures are drawn, but not written, which takes longer than all else: see test_analysis_figures."""
+
+    def name(figure, path):
+        return [path.with_name(f"{path.name}.{suffix}") for suffix in ("svg", "png")]
+
+    monkeypatch.setattr("cohort.analysis.analyse.save", name)
+
+
 @pytest.fixture(scope="module")
 def teachers(tmp_path_factory):
     return make_run(tmp_path_factory.mktemp("runs") / "teachers", ["resnet8"] * 3)

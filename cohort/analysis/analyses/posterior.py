@@ -69,7 +69,7 @@ def posterior_figure(rows: Sequence[Row]) -> Figure:
     figure, (left, right) = axes_grid(1, 2, width=9, height=height)
     for (group,), points in lines.items():
         banded(left, points, group, numbers[group])
-    left.set(xlabel="rank of the class", ylabel="mean posterior")
+    left.set(xlabel="rank of the class", ylabel="mean posterior", ylim=(0, None))
     left.set_xticks(sorted({rank for points in lines.values() for rank in points}))
     names, once = [], [row for row in rows if row["rank"] == 1]
     for (group,), (mean, low, high) in pooled(once, "mean_entropy", "group").items():
