@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope
 test: .venv/installed  ## All tests but the slow ones; those that need a GPU or CIFAR-100 skip where there is none.
 	$(PYTEST)
 
-test-all: .venv/installed  ## Those too that start processes for half a minute and more.
+test-all: .venv/installed  ## Those too that start many processes, and have a quicker sibling.
 	$(PYTEST) -m ""
 
 soak: .venv/installed  ## Cohorts with a node cut off, if root and ip are there, and 25 runs with a fault each; minutes.

@@ -4,7 +4,6 @@ import dataclasses
 import datetime
 import os
 import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +15,7 @@ from rich.table import Table
 from cohort.files import atomic_write, to_json
 from cohort.reporting.display import explain
 from cohort.reporting.formatting import number
-from cohort.version import versions
+from cohort.version import commit, versions
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -101,7 +100,7 @@ def write_json(path: str | Path, config: "DataclassInstance", measured: Mapping[
     """What was asked for and measured, with date, commit, hardware and versions."""
     values = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": _commit(),
+        "commit": commit(),
         "hardware": hardware(),
         "versions": versions(),
         "config": {k: v for k, v in dataclasses.asdict(config).items() if k != "output"},
@@ -121,14 +120,3 @@ def _cpu_model() -> str:
     lines = info.read_text("utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
-
-
-def _commit() -> str | None:
-    """The commit of the code that ran, marked if it was changed since."""
-    here = Path(__file__).parent
-    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    try:
-        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.strip()

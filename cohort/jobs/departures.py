@@ -1,8 +1,8 @@
 """Nodes of a job's workers that are to go: the workers write a checkpoint first."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
-import ray
 from ray.actor import ActorProxy
 
 from cohort.jobs.mailbox import Mailbox, Place
@@ -14,6 +14,7 @@ class Departures:
 
     Args:
         mailbox: of the workers.
+        ask: waits for what it answers.
         tell: sentences for the user.
         nodes: which nodes are to go.
         settle: waits until the newest checkpoint is on disk.
@@ -22,11 +23,13 @@ class Departures:
     def __init__(
         self,
         mailbox: ActorProxy[Mailbox],
+        ask: Callable[[Any], Any],
         tell: Callable[[str], None],
         nodes: NodeNotices,
         settle: Callable[[], None],
     ) -> None:
         self._mailbox = mailbox
+        self._ask = ask
         self._tell = tell
         self._nodes = nodes
         self._settle = settle
@@ -36,12 +39,12 @@ class Departures:
         """Ask for a checkpoint if nodes of workers are to go."""
         if not self._nodes.going:
             return
-        places: Mapping[int, Place] = ray.get(self._mailbox.places.remote())
+        places: Mapping[int, Place] = self._ask(self._mailbox.places.remote())
         nodes = self._nodes.new(place.node for place in places.values())
         leaving = {rank for rank, place in places.items() if place.node in nodes}
         if leaving:
             self._leaving |= leaving
-            ray.get(self._mailbox.want_checkpoint.remote())
+            self._ask(self._mailbox.want_checkpoint.remote())
 
     def saved(self, step: int) -> None:
         """Take note of a checkpoint."""

@@ -8,7 +8,8 @@ from ray.actor import ActorProxy
 
 from cohort.data.fed import in_files, with_feed
 from cohort.data.feeder import free_cores
-from cohort.jobs.mailbox import AnyJob, Mailbox
+from cohort.jobs.common import AnyJob
+from cohort.jobs.mailbox import Mailbox
 from cohort.runtime.feeding import NodeFeed, cores_of
 
 if TYPE_CHECKING:

@@ -7,47 +7,17 @@ every call, and its checkpoints need storage that all nodes share; this one need
 import asyncio
 import os
 import pickle
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ray
 from ray.actor import ActorProxy
 
-from cohort.data.dataset import ImageDataset
-from cohort.errors import RunError
 from cohort.runtime.node_feeder import NodeFeeder, kill, new_feeder
 
 if TYPE_CHECKING:  # the actor imports no torch, and so starts in a second
-    from cohort.jobs.job import Job
-    from cohort.jobs.placement import Placement
-    from cohort.jobs.worker import Final
     from cohort.learning.learner import Files
-    from cohort.learning.windows import Means
-    from cohort.reporting.records import Phase
 
-
-class WorkerFailedError(RunError):
-    """A process of the job failed: one sentence, and that process's traceback as ``details``."""
-
-    def __init__(self, reason: str, details: str) -> None:
-        super().__init__(reason, details)
-        self.reason = reason
-        self.details = details
-
-    def __str__(self) -> str:
-        return self.reason
-
-    @classmethod
-    def because_of(cls, error: Exception, reason: str) -> Self:
-        """The failure for ``reason``, with the traceback of ``error`` as its details."""
-        return cls(reason, "".join(traceback.format_exception(error)))
-
-
-Message = tuple[str, tuple[Any, ...], dict[str, Any]]
-"""Name, arguments and keywords of a call of the ``Channel``."""
 Beginning = tuple[int, "Files | None"]
 
 
@@ -93,6 +63,11 @@ class Mailbox:
         self._feeders: dict[str, ActorProxy[NodeFeeder]] = {}
         self._places: dict[int, Place] = {}
         self._beside: dict[str, Place] = {}
+
+    @ray.method
+    async def place(self) -> Place:
+        """Where this actor itself lives."""
+        return own_place()
 
     @ray.method
     async def enter(self, who: str, place: Place) -> None:
@@ -206,76 +181,9 @@ class Mailbox:
         return place in self._places.values()
 
 
-class Post:
-    """A ``Channel`` from a worker to the driver, over a mailbox."""
-
-    def __init__(self, mailbox: ActorProxy[Mailbox], beginning: Beginning, own: Place) -> None:
-        self._mailbox = mailbox
-        self._beginning = beginning
-        self._own = own
-        self._answer = mailbox.wishes.remote(own)
-        self._wishes = Wishes()
-        self._saved = 0
-
-    def begin(self) -> Beginning:
-        """The step from which to go on, and the files to restore, as the mailbox said."""
-        return self._beginning
-
-    def trained(self, records: "Sequence[Means]") -> None:
-        """Measurements that became due."""
-        self._tell("trained", records)
-
-    def notice(self, text: str) -> None:
-        """Send a sentence for the person who watches."""
-        self._tell("notice", text)
-
-    def pause(self, *, pausing: bool) -> None:
-        """Send word that what follows is not training, or is again."""
-        self._tell("pause", pausing=pausing)
-
-    def evaluated(
-        self, step: int, results: Mapping[int | str, Mapping[str, Any]], phase: "Phase"
-    ) -> None:
-        """Send measurements of the student, and of ensembles of its exits or members, on a split."""
-        self._tell("evaluated", step, results, phase)
-
-    def save(self, step: int, files: "Files") -> None:
-        """Send a checkpoint and wait for its arrival: only what has arrived can be gone back to."""
-        ray.get(self._mailbox.save.remote(step, files, self._own))
-        self._saved = self._wishes.checkpoints
-
-    def finished(self, final: "Final") -> None:
-        """Send what is left of the student and wait for its arrival: this process ends after it."""
-        ray.get(self._mailbox.tell.remote(packed("finished", final), self._own))
-
-    def failed(self, error: Exception) -> None:
-        """Tell the driver of an error of the program in this process, and wait until it has arrived."""
-        ray.get(self._mailbox.fail.remote(packed("failed", error), self._own))
-
-    def stopping(self) -> bool:
-        """Whether to stop, by the newest answer; the next is asked for, not waited for."""
-        if ray.wait([self._answer], timeout=0)[0]:
-            self._wishes = ray.get(self._answer)
-            self._answer = self._mailbox.wishes.remote(self._own)
-        return self._wishes.stopping
-
-    def saving(self) -> bool:
-        """Whether a checkpoint is wanted that has not been sent, by the same answer."""
-        return self._wishes.checkpoints > self._saved
-
-    def _tell(self, name: str, *args: Any, **kwargs: Any) -> None:
-        self._mailbox.tell.remote(packed(name, *args, **kwargs), self._own)
-
-
 def packed(name: str, *args: Any, **kwargs: Any) -> bytes:
     """A call of the ``Channel`` as bytes, which the mailbox need not understand."""
     return pickle.dumps((name, args, kwargs))
-
-
-def messages(mailbox: ActorProxy[Mailbox], seconds: float) -> Iterator[Message]:
-    """The messages that have come, oldest first, after waiting for one so long."""
-    for message in ray.get(mailbox.take.remote(seconds)):
-        yield pickle.loads(message)  # from our own workers, by the way on which Ray pickles too
 
 
 def new_mailbox(beginning: Beginning, name: str | None = None) -> ActorProxy[Mailbox]:
@@ -286,40 +194,3 @@ def new_mailbox(beginning: Beginning, name: str | None = None) -> ActorProxy[Mai
         ray.remote(Mailbox).options(num_cpus=0, name=name, scheduling_strategy=here).remote
     )
     return create(*beginning)
-
-
-AnyJob = TypeVar("AnyJob", bound="Job")
-
-
-@dataclass(frozen=True)
-class StoredJob(Generic[AnyJob]):
-    """A job in the object store, apart from its data, which lie there once for all that take it."""
-
-    job: "ray.ObjectRef[AnyJob]"
-    dataset: "ray.ObjectRef[ImageDataset]"
-
-    def take(self) -> AnyJob:
-        """The whole job; its data are read without a copy."""
-        return replace(ray.get(self.job), dataset=ray.get(self.dataset))
-
-
-class Common(NamedTuple):
-    """What the processes of a job have in common: a mailbox to the driver, and the data."""
-
-    mailbox: ActorProxy[Mailbox]
-    name: str
-    """The mailbox's name, by which other processes find it."""
-    dataset: "ray.ObjectRef[ImageDataset]"
-
-    def store(self, job: AnyJob) -> StoredJob[AnyJob]:
-        """Put a job of these data into the object store, for other processes."""
-        return StoredJob(ray.put(replace(job, dataset=_without_images(job.dataset))), self.dataset)
-
-
-def _without_images(dataset: ImageDataset) -> ImageDataset:
-    none = dataset.train.part(slice(0))
-    return replace(dataset, train=none, test=none, validation=None)
-
-
-Beside = Callable[["Job", "Placement", Common], AbstractContextManager["Job"]]
-"""Inside, actors run beside a job's workers, and the job that is given back knows of them."""

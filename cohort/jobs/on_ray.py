@@ -24,23 +24,14 @@ from ray.train.torch import TorchTrainer, get_device
 
 from cohort.errors import RunError
 from cohort.imports import one_line
+from cohort.jobs.common import Beside, Common, StoredJob
 from cohort.jobs.departures import Departures
 from cohort.jobs.feeding import fed
 from cohort.jobs.group import GroupConfig
 from cohort.jobs.job import Job
-from cohort.jobs.mailbox import (
-    Beside,
-    Common,
-    Mailbox,
-    Place,
-    Post,
-    StoredJob,
-    WorkerFailedError,
-    messages,
-    new_mailbox,
-    own_place,
-)
+from cohort.jobs.mailbox import Mailbox, Place, new_mailbox, own_place
 from cohort.jobs.placement import Placement
+from cohort.jobs.post import Inbox, Post, WorkerFailedError
 from cohort.jobs.recorder import Recorder
 from cohort.jobs.worker import work
 from cohort.learning.data_parallel import Workers
@@ -67,14 +58,17 @@ def run_on_ray(job: Job, recorder: Recorder, placement: Placement, beside: Besid
     others = nullcontext(job) if beside is None else beside(job, placement, common)
     with others as job, closing(NodeNotices()) as nodes, _fitting(job, common, placement) as fit:
         told = False
-        departures = Departures(mailbox, recorder.notice, nodes, recorder.owner.settle)
+        inbox = Inbox(mailbox, job.config.hang_after, recorder.notice)
+        departures = Departures(mailbox, inbox.ask, recorder.notice, nodes, recorder.owner.settle)
         watch = Watch(
-            partial(_watched, mailbox), hang_after=job.config.hang_after, tell=recorder.notice
+            partial(_watched, mailbox, inbox),
+            hang_after=job.config.hang_after,
+            tell=recorder.notice,
         )
         silence = watch.begin("message")
         # The last messages may come between a look into the mailbox and the end of the fit.
-        while fit.running or ray.get(mailbox.waiting.remote()):
-            news = list(messages(mailbox, POLL_SECONDS))
+        while fit.running or inbox.ask(mailbox.waiting.remote()):
+            news = list(inbox.messages(POLL_SECONDS))
             if news:
                 if news[0][0] != "begin":  # or workers were started, which takes longer
                     silence.over()
@@ -90,7 +84,7 @@ def run_on_ray(job: Job, recorder: Recorder, placement: Placement, beside: Besid
                     departures.saved(args[0])
             departures.look()
             if recorder.stopping() and not told:
-                ray.get(mailbox.stop.remote())
+                inbox.ask(mailbox.stop.remote())
                 told = True
     if failures:
         raise failures[0]
@@ -98,9 +92,9 @@ def run_on_ray(job: Job, recorder: Recorder, placement: Placement, beside: Besid
         raise _explained(fit.error, job.config.max_failures) from fit.error
 
 
-def _watched(mailbox: ActorProxy[Mailbox]) -> list[Watched]:
+def _watched(mailbox: ActorProxy[Mailbox], inbox: Inbox) -> list[Watched]:
     """The processes of workers, and of those that teach them."""
-    processes: Mapping[str, Place] = ray.get(mailbox.processes.remote())
+    processes: Mapping[str, Place] = inbox.ask(mailbox.processes.remote())
     return [Watched(who, at.node, at.pid) for who, at in processes.items()]
 
 

@@ -36,7 +36,7 @@ from cohort.runtime.own_ray import check_sockets, starts_ray
 from cohort.runtime.placement import Node, check_threads, this_machine
 
 if TYPE_CHECKING:  # it knows Ray
-    from cohort.jobs.mailbox import Beside
+    from cohort.jobs.common import Beside
 
 BEST_FOLDER = "best"
 """Below the student's own folder, which has the last weights."""

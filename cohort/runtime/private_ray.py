@@ -191,6 +191,24 @@ def _agree_on_mode(address: str, seconds: float) -> None:
     _set_auth_mode("token")
 
 
+def is_there(address: str, seconds: float) -> bool:
+    """Whether a cluster's GCS at host:port answers within so many seconds, be it with a refusal."""
+    try:
+        _answers(address, {}, seconds)
+    except ConnectionError:
+        return False
+    return True
+
+
+def raylet_socket() -> str:
+    """Of the raylet that serves this process."""
+    import ray
+
+    node: Any = ray._private.worker.global_worker.node
+    socket: str = node.raylet_socket_name
+    return socket
+
+
 def _answers(address: str, headers: Mapping[str, str], seconds: float) -> bool:
     """Whether a cluster at host:port takes these headers. Raises ConnectionError if there is none."""
     import grpc

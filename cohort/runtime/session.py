@@ -47,7 +47,7 @@ def ray_session(address: str | None = None) -> Iterator[None]:
             private_ray.environment(private_ray.UNREAD, "1"),
             outlived() if own else nullcontext(),
             _ending(),
-            guarded() if own else nullcontext(),
+            guarded(None if own else ray.get_runtime_context().gcs_address),
         ):
             yield
 

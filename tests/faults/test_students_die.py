@@ -266,6 +266,7 @@ def checkpoint_of(run_dir):
     return checkpoint
 
 
+@pytest.mark.slow
 def test_a_death_before_the_first_step_or_after_the_last_one_is_like_any_other(
     tmp_path, monkeypatch
 ):

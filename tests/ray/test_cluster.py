@@ -96,6 +96,7 @@ def nodes_of(kind, *states):
     return {actor["Address"]["NodeID"] for actor in every if actor["ActorClassName"] == kind}
 
 
+@pytest.mark.slow
 def test_the_command_joins_a_running_cluster_and_refuses_a_small_one(
     cluster, on_one_node, tmp_path, monkeypatch, capsys
 ):

@@ -102,6 +102,7 @@ def none_is_left():
     wait_until(lambda: all(a["State"] == "DEAD" for a in feeders(kind="Decoder")))
 
 
+@pytest.mark.slow
 def test_students_learn_the_same_from_memory_and_from_the_node_though_its_feeder_dies(cohort):
     here = cohort("here", exchange="in_process")
     assert cohort("memory", exchange="in_process", feed="memory") == here
@@ -134,6 +135,7 @@ def test_as_few_processes_as_may_be_share_the_threads_evenly():
     assert [ahead_of(n) for n in (1, 3, 6, 7, 14)] == [4, 4, 4, 6, 10]
 
 
+@pytest.mark.slow
 def test_cut_outs_of_the_files_are_the_same_for_all(cohort):
     """They are never in memory."""
     options = {"crop": "resized", "cutout": 4}
@@ -142,6 +144,7 @@ def test_cut_outs_of_the_files_are_the_same_for_all(cohort):
     )
 
 
+@pytest.mark.slow
 def test_a_run_of_actors_that_stops_and_goes_on_is_the_same(cohort, tmp_path):
     def fail(record):
         if record["step"] == 9:
@@ -153,7 +156,7 @@ def test_a_run_of_actors_that_stops_and_goes_on_is_the_same(cohort, tmp_path):
     assert going_on.summary["students"] == cohort("here", exchange="in_process", teacher="none")
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("split", [pytest.param("train", marks=pytest.mark.slow), "test"])
 def test_what_cannot_be_decoded_amid_training_is_named_with_its_node(cohort, pictures, split):
     broken = pictures / split / "class2" / "0003.jpg"
     good = broken.read_bytes()

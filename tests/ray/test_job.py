@@ -139,6 +139,7 @@ def test_a_worker_that_is_stopped_is_ended_and_replaced(tmp_path):
     assert run.summary["students"] == undisturbed.summary["students"]
 
 
+@pytest.mark.slow
 def test_one_worker_ends_what_two_began_bit_for_bit_as_no_ray_does(failed, tmp_path):
     places = {workers: tmp_path / str(workers) for workers in (0, 1)}
     for place in places.values():
@@ -159,7 +160,10 @@ def test_one_worker_ends_what_two_began_bit_for_bit_as_no_ray_does(failed, tmp_p
     ("network", "sentence", "workers"),
     [
         ("diverging", "^student 0: the loss is not finite at step 11", 0),
-        ("raising", "^ArithmeticError: the network of this test raises here .details in", 1),
+        pytest.param(
+            *("raising", "^ArithmeticError: the network of this test raises here .details in", 1),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_what_the_program_does_wrong_is_not_tried_again(tmp_path, network, sentence, workers):

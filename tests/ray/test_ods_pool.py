@@ -12,8 +12,8 @@ import torch
 from cohort import ConfigError, OdsConfig, RunError, ods_distill
 from cohort.data.dataset import ImageDataset
 from cohort.data.source import BatchSource
+from cohort.jobs.common import Common
 from cohort.jobs.job import Job
-from cohort.jobs.mailbox import Common
 from cohort.jobs.ods.pool import TeacherActor, TeacherPool
 from cohort.jobs.ods.resolve import resolve
 from cohort.jobs.ods.run import prepare_job as prepare
@@ -65,6 +65,7 @@ def stored(monkeypatch):
     return values
 
 
+@pytest.mark.slow
 def test_a_pool_teaches_the_same_though_an_actor_dies_and_the_worker(
     teachers, tmp_path, fuse, stored, capfd
 ):

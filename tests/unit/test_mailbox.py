@@ -2,10 +2,16 @@
 
 import asyncio
 import pickle
+from types import SimpleNamespace
 
 import pytest
+import ray
 
+from cohort import RunError
 from cohort.jobs.mailbox import Mailbox, Place, packed
+from cohort.jobs.post import Inbox
+from cohort.runtime import watch
+from cohort.runtime.liveness import Sight
 
 OLD = [Place("here", 1, "a"), Place("there", 1, "b")]
 NEW = [Place("here", 1, "c"), Place("here", 2, "d")]
@@ -93,3 +99,33 @@ def test_whoever_may_hang_is_known():
         }
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("last", [7, ray.exceptions.ActorDiedError()])
+def test_one_that_hangs_is_looked_at_and_if_it_was_stopped_ended(monkeypatch, last):
+    """Who waits for it is told of its death; one that answers in the end is believed."""
+    answers = iter([Place("here", 5, "m"), ray.exceptions.GetTimeoutError(), last])
+    stopped = isinstance(last, Exception)
+    told, ended = [], []
+
+    def answer(asked, timeout=None):
+        found = next(answers)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(ray, "get", answer)
+    monkeypatch.setattr(watch, "look_at", lambda those: dict.fromkeys(those, Sight(stopped, 1.0)))
+    monkeypatch.setattr(watch, "end", lambda those: ended.extend(each.pid for each in those))
+    asked = SimpleNamespace(remote=lambda: None)
+    inbox = Inbox(SimpleNamespace(place=asked, waiting=asked), 3.0, told.append)
+    if stopped:
+        with pytest.raises(
+            RunError, match=r"^the process that keeps .* messages died; --resume the"
+        ):
+            inbox.ask(None)
+        assert ended == [5]
+        assert "messages was stopped and silent" in told[0]
+    else:
+        assert inbox.ask(None) == 7
+        assert (ended, len(told)) == ([], 1)

@@ -7,7 +7,8 @@ import pytest
 import ray
 
 from cohort.jobs.departures import Departures
-from cohort.jobs.mailbox import Place, Post, Wishes
+from cohort.jobs.mailbox import Place, Wishes
+from cohort.jobs.post import Post
 from cohort.runtime import preemption
 from cohort.runtime.preemption import NodeNotices
 from tests.support.command import wait_until
@@ -52,7 +53,9 @@ def test_a_job_asks_for_one_checkpoint_for_each_notice_and_says_so(answered):
     nodes = SimpleNamespace(going={"b"}, new=lambda among: {"b"} & set(among) - told_of)
     told_of = set()
     settled = []
-    departures = Departures(mailbox, told.append, nodes, lambda: settled.append(list(told)))
+    departures = Departures(
+        mailbox, ray.get, told.append, nodes, lambda: settled.append(list(told))
+    )
     departures.saved(5)
     departures.look()
     told_of.add("b")

@@ -102,6 +102,10 @@ def test_where_the_files_of_a_session_lie(monkeypatch):
     assert private_ray.session_folder() == "/tmp/ray/session_1"
 
 
+def test_a_node_knows_the_socket_of_its_raylet():
+    assert isinstance(node.Node.raylet_socket_name, property)
+
+
 def test_nodes_that_are_to_go(monkeypatch):
     """By number, with their deadlines; tests/ray/test_cluster.py has one go."""
     accessor = SimpleNamespace(get_draining_nodes=lambda: {"a": 0, "b": 7})

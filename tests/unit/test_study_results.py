@@ -264,7 +264,7 @@ def test_printed(all_finished):
     # k, teacher, n; accuracies in percent and points. The second table has a quarter of them in nats.
     assert "2 – 2 18.75 ± 6.25 -37.50 [-196.33, +121.33]" in rows
     assert rows.index("1 none 2 56.25 ± 6.25 –") < rows.index("ensemble test NLL / nat")
-    assert rows.index("1 none 2 0.1406 ± 0.016 –") > rows.index("ensemble test NLL / nat")
+    assert rows.index("1 none 2 0.141 ± 0.016 –") > rows.index("ensemble test NLL / nat")
     meant = "difference [95 %]: this row minus the row with k 1, teacher none and all else alike"
     assert meant in " ".join(rows)
     assert rows[-1] == f"{all_finished.figure}.png"

@@ -22,8 +22,14 @@ NAMES = (
     "market_cohort_size",
     "market_peers_vs_ensemble",
     "minima",
+    "mutual_learning_cpu",
+    "mutual_learning_gpu",
+    "ods_cpu",
     "ods_eta_tau",
+    "ods_gpu",
     "peers_vs_ensemble",
+    "self_distillation_cpu",
+    "self_distillation_gpu",
 )
 MOST_SMOKE_TRIALS = 12
 OPTIONAL = ("steps", "clip_grad_norm", "threads", "warmup_epochs")
@@ -130,7 +136,7 @@ def test_what_is_compared_is_trained_alike(name, smoke):
 @each_size
 def test_settings_are_chosen_without_the_test_split(name, smoke):
     study = load(name, smoke)
-    tunes = name in ("byot_loss_weights", "ods_eta_tau")
+    tunes = name == "byot_loss_weights" or name.startswith("ods_")
     assert study.metric.startswith("validation_") == tunes
     held_out = {c.validation for c in configs(study) if c.dataset != "teachers"}
     assert held_out.isdisjoint({None}) == tunes

@@ -3,13 +3,46 @@
 import importlib.metadata
 import json
 import platform
+import subprocess
 import sys
+from functools import partial
 
 import numpy
+import pytest
 import torch
 
 import cohort.version
-from cohort.version import versions
+from cohort.version import commit, versions
+
+
+@pytest.fixture(autouse=True)
+def no_checkout(monkeypatch):
+    monkeypatch.setattr(cohort.version, "commit", lambda: None)
+
+
+def test_a_checkout_knows_its_commit(tmp_path, monkeypatch):
+    """And a package that merely lies in a folder of another checkout knows none."""
+    known = commit.__wrapped__
+    git = partial(subprocess.run, check=True, cwd=tmp_path, capture_output=True, text=True)
+    git(["git", "init", "-q"])
+    (tmp_path / "cohort").mkdir()
+    module = tmp_path / "cohort" / "version.py"
+    module.write_text("")
+    monkeypatch.setattr(cohort.version, "__file__", str(module))
+    assert known() is None, "there is none yet"
+    git(["git", "add", "-A"])
+    who = ["-c", "user.name=a", "-c", "user.email=b@c"]
+    git(["git", *who, "commit", "-qm", "first", "--no-gpg-sign"])
+    expected = git(["git", "rev-parse", "HEAD"]).stdout.strip()
+    assert known() == expected
+    module.write_text("x = 1")
+    assert known() == f"{expected}-dirty"
+    monkeypatch.setattr(
+        cohort.version, "__file__", str(tmp_path / "venv" / "cohort" / "version.py")
+    )
+    assert known() is None
+    monkeypatch.setattr(cohort.version, "commit", lambda: expected)
+    assert versions()["commit"] == expected
 
 
 def test_installed_packages_are_known_by_their_metadata():

@@ -30,11 +30,13 @@ from cohort.data.fed import FedPictures, source_of, through
 from cohort.data.source import Source, as_tensor
 from cohort.data.transfer import to_device
 from cohort.errors import RunError
+from cohort.jobs.common import Common, StoredJob
 from cohort.jobs.feeding import fed
 from cohort.jobs.job import Job
-from cohort.jobs.mailbox import Common, Mailbox, StoredJob, WorkerFailedError, own_place, packed
+from cohort.jobs.mailbox import Mailbox, own_place, packed
 from cohort.jobs.ods.job import OdsJob
 from cohort.jobs.placement import Placement
+from cohort.jobs.post import WorkerFailedError
 from cohort.learning.inputs import Drawn
 from cohort.learning.precision import autocast
 from cohort.learning.process import own_process

@@ -29,7 +29,7 @@ from cohort.models.spec import WithMembers
 from cohort.reporting.tensorboard import summary_writer
 
 if TYPE_CHECKING:  # it knows Ray
-    from cohort.jobs.mailbox import Common
+    from cohort.jobs.common import Common
 
 
 def prepare(config: OdsConfig, dataset: ImageDataset | None = None) -> JobRun:

@@ -57,7 +57,7 @@ def summary_table(study: Study, summary: pd.DataFrame, metric: str) -> Table:
     for row in summary.to_dict("records"):
         count = str(row["n"]) if row["n"] == row["trials"] else f"{row['n']} of {row['trials']}"
         labels = (value_text(row[name]) for name in names)
-        table.add_row(*map(Text, labels), count, *map(Text, _cells(study, metric, row)))
+        table.add_row(*map(Text, labels), count, *map(Text, cells(study, metric, row)))
     explain(table, _meanings(study))
     return table
 
@@ -99,14 +99,26 @@ def _by_seed(rows: pd.DataFrame, metric: str) -> dict[int, float]:
     return dict(zip(rows["seed"].tolist(), values, strict=True))
 
 
-def _cells(study: Study, metric: str, row: Mapping[str, Any]) -> list[str]:
-    form, rough = (".2f", ".2f") if is_share(metric) else (".4g", ".2g")
+def cells(study: Study, metric: str, row: Mapping[str, Any]) -> list[str]:
+    """A metric of a row of the summary, for people.
+
+    Mean ± standard error and, if the study has a baseline, the difference and its interval; a dash for
+    what is missing. Shares have two digits of a percent, others as many as their error makes sense of.
+    """
     mean, error = (scale_of(metric) * row[f"{metric}_{part}"] for part in ("mean", "se"))
-    cells = [DASH if math.isnan(mean) else f"{number(mean, form)} ± {number(error, rough)}"]
+    form = ".2f" if is_share(metric) else _form(error)
+    shown = [DASH if math.isnan(mean) else f"{number(mean, form)} ± {number(error, form)}"]
     if study.report.baseline is not None:
         parts = ("diff", "diff_low", "diff_high")
         middle, low, high = (scale_of(metric) * row[f"{metric}_{part}"] for part in parts)
-        interval = f"[{number(low, f'+{rough}')}, {number(high, f'+{rough}')}]"
-        shown = f"{number(middle, f'+{rough}')} {DASH if math.isnan(low) else interval}"
-        cells.append(DASH if math.isnan(middle) else shown)
-    return cells
+        form = f"+{'.2f' if is_share(metric) else _form((high - low) / 2)}"
+        interval = DASH if math.isnan(low) else f"[{number(low, form)}, {number(high, form)}]"
+        shown.append(DASH if math.isnan(middle) else f"{number(middle, form)} {interval}")
+    return shown
+
+
+def _form(error: float) -> str:
+    """Of a number whose error has two digits."""
+    if not math.isfinite(error) or error == 0:
+        return ".4g"
+    return f".{max(0, 1 - math.floor(math.log10(error)))}f"
