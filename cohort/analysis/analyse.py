@@ -1,49 +1,69 @@
 """The analyses of finished runs, written into a folder."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import pandas as pd
 import torch
 
+from cohort.analysis.analyses import (
+    agreement,
+    diversity,
+    early_exit,
+    gradients,
+    jacobian,
+    noise,
+    posterior,
+    ranking,
+    reliability,
+    separability,
+    transfer,
+)
 from cohort.analysis.drawing import save
 from cohort.analysis.findings import Findings
+from cohort.analysis.groups import grouped
+from cohort.analysis.index import INDEX, Entry, add_to_index, read_index
 from cohort.analysis.members import count_members
-from cohort.analysis.ods import analyse_diversity, analyse_jacobian, analyse_transfer
 from cohort.analysis.options import (
     ANALYSES,
     EXITS,
     KNOWN,
     PAIR,
     SCATTER,
+    SEARCH,
+    TOLD,
     TRIO,
     AnalyseOptions,
     distinct_names,
     note_unable,
+    refuse_idle,
     refuse_unable,
 )
-from cohort.analysis.self_distillation import (
-    analyse_early_exit,
-    analyse_gradients,
-    analyse_separability,
-)
-from cohort.analysis.weight_noise import analyse_noise
 from cohort.data.dataset import Search
 from cohort.errors import ConfigError
 from cohort.learning.precision import in_precision
 from cohort.models.early_exit import MultiExitStudent
 from cohort.run.finished import LoadedRun, load_run, load_teachers
+from cohort.run.folder import check_writable
 
-BY_NAME: dict[str, Callable[[Sequence[LoadedRun], AnalyseOptions, torch.device], Findings]] = {
-    "noise": analyse_noise,
-    "gradients": analyse_gradients,
-    "separability": analyse_separability,
-    "early_exit": analyse_early_exit,
-    "diversity": analyse_diversity,
-    "transfer": analyse_transfer,
-    "jacobian": analyse_jacobian,
+BY_NAME: dict[str, ModuleType] = {
+    "noise": noise,
+    "posterior": posterior,
+    "gradients": gradients,
+    "separability": separability,
+    "early_exit": early_exit,
+    "agreement": agreement,
+    "reliability": reliability,
+    "diversity": diversity,
+    "transfer": transfer,
+    "jacobian": jacobian,
+    "ranking": ranking,
 }
+
+
+OF_CLASSES = ("separability", "early_exit", "agreement", "reliability", "diversity")
+"""Analyses that look at test images by their classes."""
 
 
 class Written(NamedTuple):
@@ -55,33 +75,43 @@ class Written(NamedTuple):
 
 @in_precision("fp32")
 def analyse(options: AnalyseOptions) -> Written:
-    """Carry out the analyses and write figures and tables into ``options.output``.
+    """Carry out the analyses and write figures, tables and their index into ``options.folder``.
 
+    What other analyses wrote there stays.
     Raises ConfigError, before anything is computed, if a run cannot take part in an analysis that
     was asked for. If none was asked for, each run takes part in those that it can.
     """
-    runs, notes = _load(options), []
+    subjects, notes = grouped(_load(options)), []
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    wants = {run.name: lacking(run) for run in runs}
-    for run in runs:
+    wants = {subject.run.name: lacking(subject.run) for subject in subjects}
+    for name, lacks in wants.items():
         if options.analyses is not None:
-            refuse_unable(run.name, options.analyses, wants[run.name])
-        elif wants[run.name]:
-            notes.append(note_unable(run.name, wants[run.name]))
-        for student in run.students:
-            student.to(device)
-    folder, files = _made(options.output), []
-    for analysis in dict.fromkeys(options.analyses or ANALYSES):
-        able = [run for run in runs if analysis not in wants[run.name]]
-        if able:
-            files += _write(folder, analysis, BY_NAME[analysis](able, options, device))
-    return Written(files, notes)
+            refuse_unable(name, options.analyses, lacks)
+        elif told := {analysis: need for analysis, need in lacks.items() if need != SEARCH}:
+            notes.append(note_unable(name, told))
+    students = [student for subject in subjects for student in subject.run.students]
+    able = {
+        analysis: [subject for subject in subjects if analysis not in wants[subject.run.name]]
+        for analysis in dict.fromkeys(options.analyses or ANALYSES)
+    }
+    done = [analysis for analysis, of in able.items() if of]
+    refuse_idle(options, done, exits=any(isinstance(s, MultiExitStudent) for s in students))
+    folder = _made(options)
+    read_index(folder)  # before anything is computed, for one that is damaged is refused
+    for student in students:
+        student.to(device)
+    files: list[Path] = []
+    for analysis in done:
+        module = BY_NAME[analysis]
+        found: Findings = module.analyse(able[analysis], options, device)
+        files += _write(folder, analysis, module.TITLE, found)
+    return Written([*files, folder / INDEX], notes)
 
 
 def lacking(run: LoadedRun) -> dict[str, str]:
     """The analyses that a run can have no part in, each with what it lacks for it."""
     wants: dict[str, str] = {}
-    if not isinstance(run.student, MultiExitStudent):
+    if not any(isinstance(student, MultiExitStudent) for student in run.students):
         wants |= {"separability": EXITS, "early_exit": EXITS}
     elif len(run.dataset.test) < 2:
         wants["separability"] = SCATTER
@@ -90,8 +120,12 @@ def lacking(run: LoadedRun) -> dict[str, str]:
         wants["diversity"] = PAIR
     if members < 3:
         wants["transfer"] = TRIO
+    if not agreement.told(run):
+        wants["agreement"] = TOLD
     if isinstance(run.dataset.test, Search):
-        wants |= dict.fromkeys(("separability", "early_exit", "diversity"), KNOWN)
+        wants |= dict.fromkeys(OF_CLASSES, KNOWN)
+    else:
+        wants["ranking"] = SEARCH
     try:
         load_teachers(run.folder, trust_code=run.trust_code)
     except ConfigError as error:
@@ -106,19 +140,25 @@ def _load(options: AnalyseOptions) -> list[LoadedRun]:
     return [run._replace(name=name) for run, name in zip(runs, names, strict=True)]
 
 
-def _made(output: str) -> Path:
-    folder = Path(output)
+def _made(options: AnalyseOptions) -> Path:
+    folder = options.folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        check_writable(folder, "--output")
     except OSError as error:
-        raise ConfigError(f"--output {output} cannot be written: {error.strerror}") from error
+        raise ConfigError(f"--output {folder} cannot be written: {error.strerror}") from error
     return folder
 
 
-def _write(folder: Path, analysis: str, findings: Findings) -> list[Path]:
+def _write(folder: Path, analysis: str, title: str, findings: Findings) -> list[Path]:
     files = [
-        file for name, figure in findings.figures.items() for file in save(figure, folder / name)
+        file
+        for name, (figure, _) in findings.figures.items()
+        for file in save(figure, folder / name)
     ]
     table = folder / f"{analysis}.csv"
     pd.DataFrame(findings.rows).convert_dtypes().to_csv(table, index=False)
+    captions = {name: caption for name, (_, caption) in findings.figures.items()}
+    entry = Entry(title=title, table=table.name, figures=captions)
+    add_to_index(folder, {analysis: entry})
     return [*files, table]

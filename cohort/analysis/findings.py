@@ -1,39 +1,58 @@
 """What every analysis of finished runs returns, and the examples it looks at."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
+from cohort.analysis.drawing import note
+from cohort.analysis.groups import Row, Subject
+from cohort.analysis.pooling import band_note
 from cohort.data.dataset import Split
 from cohort.data.subset import subset
-from cohort.run.finished import LoadedRun
 
 SEED = 0
 """Decides which examples are looked at, and every random number of an analysis."""
 
-Row = dict[str, Any]
+
+class Captioned(NamedTuple):
+    """A figure, and what it shows, its bands included."""
+
+    figure: Figure
+    caption: str
 
 
 class Findings(NamedTuple):
     """Figures by name, of which each is written as SVG and PNG, and the rows of the CSV."""
 
-    figures: Mapping[str, Figure]
+    figures: Mapping[str, Captioned]
     rows: list[Row]
 
 
-def by_run(
+def captioned(
+    figure: Figure, shows: str, rows: Sequence[Row], *, single: str = "no band"
+) -> Captioned:
+    """A figure of pooled rows, which says itself what its bands are, and so does its caption."""
+    bands = band_note(rows, single)
+    note(figure, bands)
+    return Captioned(figure, f"{shows} {bands}")
+
+
+def by_group(
     analysis: str,
-    runs: Sequence[LoadedRun],
-    analyse: Callable[[LoadedRun], tuple[Figure, list[Row]]],
+    subjects: Sequence[Subject],
+    measure: Callable[[Subject], list[Row]],
+    draw: Callable[[list[Row]], Captioned],
 ) -> Findings:
-    """An analysis that draws each run by itself; a figure has its run's name if there are several."""
-    figures: dict[str, Figure] = {}
-    rows: list[Row] = []
-    for run in runs:
-        figure, found = analyse(run)
-        figures[analysis if len(runs) == 1 else f"{analysis}-{run.name}"] = figure
-        rows += found
+    """An analysis with a figure for each group, which has its group's name if there are several."""
+    rows = [row for subject in subjects for row in measure(subject)]
+    groups = list(dict.fromkeys(subject.group for subject in subjects))
+    figures = {
+        analysis if len(groups) == 1 else f"{analysis}-{group}": draw(
+            [row for row in rows if row["group"] == group]
+        )
+        for group in groups
+    }
     return Findings(figures, rows)
 
 

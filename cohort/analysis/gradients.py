@@ -116,12 +116,12 @@ def backbone_of(student: nn.Module) -> set[nn.Module]:
     return modules - {module for head in heads for module in head.modules()}
 
 
-def losses_of(student: nn.Module) -> dict[str, Loss]:
-    """The training losses whose gradients are compared, by name."""
+def losses_of(student: nn.Module, objective: SelfDistillation) -> dict[str, Loss]:
+    """The training losses whose gradients are compared, by name; ``objective`` is that of the exits."""
     if not isinstance(student, MultiExitStudent):
         return {"labels": last_exit_loss}
     return {
-        "self-distillation": loss_of_exits(SelfDistillation()),
+        "self-distillation": loss_of_exits(objective),
         "labels at every exit": loss_of_exits(DEEP_SUPERVISION),
         "labels at the last exit": last_exit_loss,
     }

@@ -5,24 +5,17 @@ grows. Both papers show it on training images: "Deep Mutual Learning" (CVPR 2018
 in Figure 3b, the loss; "Be Your Own Teacher" (ICCV 2019, arXiv 1905.08094) in section 5, the accuracy.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Self
 
-import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from cohort.analysis.drawing import RUNS, axes_grid, curve
-from cohort.analysis.findings import SEED, Findings, sample
-from cohort.analysis.options import AnalyseOptions
 from cohort.data.dataset import Split
 from cohort.learning.evaluation import log_posterior_over
 from cohort.metrics.classification import accuracy, negative_log_likelihood
-from cohort.run.finished import LoadedRun
 from cohort.seeding import generator
 
 
@@ -110,52 +103,6 @@ def noisy(
         with torch.no_grad():
             for parameter, value in zip(parameters, kept, strict=True):
                 parameter.copy_(value)
-
-
-def analyse_noise(
-    runs: Sequence[LoadedRun], options: AnalyseOptions, device: torch.device
-) -> Findings:
-    """The curves of all runs' first students on training images, in one figure."""
-    curves = {
-        run.name: weight_noise_curve(
-            run.student,
-            sample(run.dataset.train, options.examples),
-            options.sigmas,
-            options.draws,
-            SEED,
-            device,
-            relative=options.relative,
-        )
-        for run in runs
-    }
-    rows = [{"run": name, **asdict(p)} for name, points in curves.items() for p in points]
-    return Findings({"noise": noise_figure(curves, relative=options.relative)}, rows)
-
-
-def noise_figure(curves: Mapping[str, Sequence[NoisePoint]], *, relative: bool = False) -> Figure:
-    """Accuracy and loss against the strength of the noise; bands are one standard deviation."""
-    figure, (left, right) = axes_grid(1, 2, width=8.5, height=3.4)
-    for number, (run, points) in enumerate(curves.items()):
-        points = sorted(points, key=lambda point: point.sigma)
-        sigma = [point.sigma for point in points]
-        percent = [(100 * p.accuracy_mean, 100 * p.accuracy_std) for p in points]
-        _band(left, sigma, percent, run, number)
-        _band(right, sigma, [(p.loss_mean, p.loss_std) for p in points], run, number)
-    unit = " / root mean square of the layer" if relative else ""
-    for axes, label in ((left, "accuracy / %"), (right, "cross-entropy / nat")):
-        axes.set(xlabel=f"σ of the weight noise{unit}", ylabel=label)
-    left.legend()
-    return figure
-
-
-def _band(
-    axes: Axes, x: Sequence[float], values: Sequence[tuple[float, float]], label: str, number: int
-) -> None:
-    mean, std = np.array(values).T
-    std = np.nan_to_num(std)  # a single draw has none
-    curve(axes, x, mean.tolist(), label, number)
-    colour = RUNS[number % len(RUNS)]
-    axes.fill_between(x, mean - std, mean + std, color=colour, alpha=0.2, linewidth=0)
 
 
 def _mean_and_std(values: Sequence[float]) -> tuple[float, float]:

@@ -40,7 +40,7 @@ def _parser() -> Parser:
     parser = Parser("analyse", analyse.__doc__, example, argument_default=argparse.SUPPRESS)
     helps, types = field_helps(AnalyseOptions), get_type_hints(AnalyseOptions)
     parser.add_argument("runs", metavar="RUN_DIR", nargs="+", help=helps.pop("runs"))
-    parser.add_argument("--output", metavar="DIR", required=True, help=helps.pop("output"))
+    parser.add_argument("--output", metavar="DIR", help=helps.pop("output"))
     for field in fields(AnalyseOptions):
         if field.name in helps:
             add_flag(parser, field, types[field.name], helps[field.name])

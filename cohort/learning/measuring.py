@@ -16,6 +16,7 @@ from cohort.config import Distance
 from cohort.data.dataset import GALLERY, MORE, QUERY, ImageDataset, Search, Split
 from cohort.data.source import as_tensor
 from cohort.errors import ConfigError, RunError
+from cohort.metrics.agreement import agreement, mean_pairwise_kl
 from cohort.metrics.classification import evaluate_posterior, mean_posterior
 from cohort.metrics.retrieval import Pictures, pooled, retrieval
 from cohort.models.normalised import Normalised
@@ -75,6 +76,17 @@ def together(split: Split, answers: Sequence[Tensor]) -> Tensor:
     if isinstance(split, Search):
         return torch.cat(list(answers), dim=1)
     return mean_posterior(answers)
+
+
+def alikeness(split: Split, answers: Sequence[Tensor]) -> dict[str, float]:
+    """How alike the answers of networks are: ``agreement`` and ``pairwise_kl``, each a mean over pairs.
+
+    The share of examples on which two of them give the same class, and the KL divergence between two
+    of their posteriors, in nats. Of a ``Search``, or of one network, there is nothing to say.
+    """
+    if isinstance(split, Search) or len(answers) < 2:
+        return {}
+    return {"agreement": agreement(answers), "pairwise_kl": mean_pairwise_kl(answers)}
 
 
 def check_measurable(

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -46,11 +46,17 @@ class LoadedRun(NamedTuple):
     folder: RunFolder
     trust_code: bool
     """Whether the code that its files name may be run."""
+    numbers: tuple[int, ...]
+    """Of the students; some are missing where students were dropped."""
+    networks: tuple[str, ...]
+    """Of the students, as their model.json names them."""
+    settings: Mapping[str, Any]
+    """The keys and values of its config.yaml."""
 
     @property
-    def student(self) -> nn.Module:
-        """Student 0, for what looks at one network."""
-        return self.students[0]
+    def seed(self) -> int:
+        """What all random numbers of the run came from."""
+        return int(self.settings.get("seed", 0))
 
 
 def load_run(
@@ -58,9 +64,18 @@ def load_run(
 ) -> LoadedRun:
     """Read the students and the data of a finished run; raises as ``load_students`` does."""
     students, dataset = load_students(run_dir, data_root, trust_code=trust_code)
-    modules = tuple(module for _, _, module in students)
+    numbers, networks, modules = zip(*students, strict=True)
     folder = to_read(run_dir)
-    return LoadedRun(modules, dataset, folder.path.resolve().name, folder, trust_code)
+    return LoadedRun(
+        students=modules,
+        dataset=dataset,
+        name=folder.path.resolve().name,
+        folder=folder,
+        trust_code=trust_code,
+        numbers=numbers,
+        networks=networks,
+        settings=read_config(folder.config),
+    )
 
 
 def load_students(

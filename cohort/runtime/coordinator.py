@@ -7,7 +7,7 @@ from cohort.data.dataset import ImageDataset, Split
 from cohort.errors import RunError
 from cohort.imports import written_name
 from cohort.learning.learner import WEIGHTS_FILE, Files
-from cohort.learning.measuring import Measuring, together
+from cohort.learning.measuring import Measuring, alikeness, together
 from cohort.learning.student_files import ModelCard
 from cohort.models.registry import with_places
 from cohort.models.spec import Network
@@ -96,11 +96,9 @@ class Coordinator:
 
         Measured on the validation split too, if there is one, for whoever chooses by it.
         """
-        self.evaluation, self.evaluated_at = self._measure("test", self.dataset.test), step
-        self.journal.evaluated(step, self.evaluation)
+        self.evaluation, self.evaluated_at = self._measure("test", self.dataset.test, step), step
         if self.dataset.validation is not None:
-            validation = self._measure("validation", self.dataset.validation)
-            self.journal.evaluated(step, validation, "validation")
+            self._measure("validation", self.dataset.validation, step)
         return self.evaluation
 
     def finish(self) -> dict[str, Any]:
@@ -212,11 +210,14 @@ class Coordinator:
         self.cohort.flush_records(self.journal.trained)
         self.owner.save(step, self.cohort.snapshots())
 
-    def _measure(self, name: HeldOut, split: Split) -> Evaluation:
+    def _measure(self, name: HeldOut, split: Split, step: int) -> Evaluation:
+        """Measure and put on record; the ensemble's record has also how alike its students are."""
         answers = self.cohort.answers(name)
         result: Evaluation = {k: self.measuring.of(split, each) for k, each in answers.items()}
-        ensemble = together(split, list(answers.values()))
-        result["ensemble"] = self.measuring.of(split, ensemble)
+        of_all = list(answers.values())
+        result["ensemble"] = self.measuring.of(split, together(split, of_all))
+        told = result["ensemble"] | alikeness(split, of_all)
+        self.journal.evaluated(step, {**result, "ensemble": told}, name)
         return result
 
     def _recover(self, error: Exception) -> int:

@@ -1,5 +1,6 @@
 """`analyse.py` on finished runs: files, numbers, and refusals in one sentence."""
 
+import json
 import runpy
 import shutil
 import sys
@@ -8,11 +9,14 @@ import pandas as pd
 import pytest
 import torch
 
-from cohort import CohortConfig, SelfDistillConfig, self_distill
+from cohort import CohortConfig, SelfDistillConfig, self_distill, train_cohort
+from cohort.analysis.analyses import agreement
 from cohort.config_file import to_yaml
 from cohort.data.registry import load_dataset
+from cohort.learning.evaluation import log_posterior_over
 from cohort.learning.learner import WEIGHTS_FILE, weights_bytes
 from cohort.learning.student_files import CARD_FILE, ModelCard
+from cohort.metrics.diversity import diversity
 from cohort.models.registry import build_student
 from cohort.run import finished as runs
 from tests.support.command import ROOT
@@ -68,15 +72,22 @@ def test_plain_runs_take_part_in_noise_and_gradients(tmp_path, monkeypatch, caps
     assert notes[0] == (
         "note: one has no part in separability and early_exit, for want of a student with exits; "
         "diversity, for want of two students, or a student with two members; transfer, for want of "
-        "three students, or a student with three members; jacobian, for want of teachers "
+        "three students, or a student with three members; agreement, for want of a cohort's records of "
+        "how alike its students are; jacobian, for want of teachers "
         f"({one / 'config.yaml'} names no teachers)"
     )
     expected = [
-        out / f"{name}.{end}" for name in ("noise", "gradients") for end in ("svg", "png", "csv")
+        out / f"{name}.{end}"
+        for name in ("noise", "posterior", "gradients", "reliability")
+        for end in ("svg", "png", "csv")
     ]
+    expected.append(out / "index.json")
     assert files == [str(file) for file in expected]
     assert sorted(out.iterdir()) == sorted(expected)
     noise = pd.read_csv(out / "noise.csv")
+    assert noise["group"].unique().tolist() == ["one+1"]  # they differ in seed alone
+    assert noise["seed"].tolist() == [0, 0, 1, 1]
+    assert noise["student"].tolist() == [0] * 4
     assert noise["run"].tolist() == ["one", "one", "other", "other"]
     assert noise["sigma"].tolist() == [0, 0.1, 0, 0.1]
     assert noise["loss_std"].tolist()[::2] == [0, 0]
@@ -91,9 +102,19 @@ def test_a_run_with_exits_takes_part_in_all(tmp_path, monkeypatch, capsys, byot)
     out = tmp_path / "out"
     code, lines, _ = analyse(monkeypatch, capsys, byot, plain, "--output", out, *QUICK)
     assert code == 0
-    assert len(lines) == 2 + 4 * 3
+    assert lines.count(str(out / "index.json")) == 1
+    analysed = json.loads((out / "index.json").read_text())["analyses"]
+    assert list(analysed) == [
+        "noise", "posterior", "gradients", "separability", "early_exit", "reliability"
+    ]  # fmt: skip
+    for entry in analysed.values():
+        assert str(out / entry["table"]) in lines
+        for name, caption in entry["figures"].items():
+            assert {str(out / f"{name}.{end}") for end in ("svg", "png")} <= set(lines)
+            assert "no band" in caption or "deviation" in caption
     shares = pd.read_csv(out / "early_exit.csv")
     assert shares["run"].unique().tolist() == ["byot"]
+    shares = shares[shares["exit"].isna()]
     total = shares[["share_exit_1", "share_exit_2", "share_exit_3"]].sum(axis=1)
     assert total.tolist() == pytest.approx([1] * len(shares))
     separability = pd.read_csv(out / "separability.csv")
@@ -129,15 +150,49 @@ def test_analyses_of_ones_choice(tmp_path, monkeypatch, capsys, byot):
         monkeypatch, capsys, one, two, "--output", out, "--analyses", "separability", *QUICK
     )
     assert code == 0
-    endings = ("-x.svg", "-x.png", "-y.svg", "-y.png", ".csv")
-    assert lines == [str(out / f"separability{end}") for end in endings]
+    features = [f"-features-{run}.{end}" for run in "xy" for end in ("svg", "png")]
+    endings = (".svg", ".png", *features, ".csv")
+    written = [str(out / f"separability{end}") for end in endings]
+    assert lines == [*written, str(out / "index.json")]
+    # Runs that differ in nothing are a group, whose band is none.
+    table = pd.read_csv(out / "separability.csv")
+    assert table["group"].unique().tolist() == ["x+1"]
+    assert table["run"].tolist() == ["x"] * 3 + ["y"] * 3
+
+
+def test_beside_a_cohort_and_again_for_more(tmp_path, monkeypatch, capsys):
+    """How alike the students are is on record from training, and other analyses stay in the index."""
+    run_dir = tmp_path / "pair"
+    small = {"train_subset": 64, "test_subset": 40, "validation": 20, "epochs": 2, "batch_size": 32}
+    train_cohort(CohortConfig(k=2, exchange="in_process", threads=1, run_dir=str(run_dir), **small))
+    run = runs.load_run(run_dir)
+    assert [r["step"] for r in agreement.told(run)] == [2, 4]
+    split = run.dataset.test
+    answers = [log_posterior_over(student, split, torch.device("cpu")) for student in run.students]
+    last = agreement.told(run)[-1]
+    assert last["agreement"] == (answers[0].argmax(1) == answers[1].argmax(1)).double().mean()
+    assert last["pairwise_kl"] == pytest.approx(diversity(torch.stack(answers)), rel=1e-4)
+    for names in ("agreement,reliability", "posterior"):
+        assert analyse(monkeypatch, capsys, run_dir, "--analyses", names, *QUICK)[0] == 0
+    beside = run_dir / "analysis"
+    index = json.loads((beside / "index.json").read_text())
+    assert list(index["analyses"]) == ["agreement", "reliability", "posterior"]
+    assert pd.read_csv(beside / "agreement.csv")["epoch"].tolist() == [1, 2]
+    posterior = pd.read_csv(beside / "posterior.csv")
+    assert posterior["student"].tolist() == [0] * 5 + [1] * 5
+    summary = json.loads((run_dir / "summary.json").read_text())
+    table = pd.read_csv(beside / "reliability.csv")
+    trained = table[table["posterior"] == "as trained"].groupby("student")["ece"].first()
+    assert trained["0"] == pytest.approx(summary["students"][0]["test_ece"], abs=1e-5)
+    assert trained["ensemble"] == pytest.approx(summary["ensemble"]["test_ece"], abs=1e-5)
+    assert (beside / "posterior.svg").exists()
 
 
 def test_the_same_again_gives_the_same_files(tmp_path, monkeypatch, capsys):
     run = make_run(tmp_path / "run")
     outs = [tmp_path / "a", tmp_path / "b"]
     for out in outs:
-        arguments = (run, "--output", out, "--analyses", "noise,gradients", "--relative", *QUICK)
+        arguments = (run, "--output", out, "--analyses", "noise", "--relative", *QUICK)
         assert analyse(monkeypatch, capsys, *arguments)[0] == 0
     for file in outs[0].iterdir():
         assert file.read_bytes() == (outs[1] / file.name).read_bytes(), file.name
@@ -169,7 +224,12 @@ def test_refused_in_one_sentence(tmp_path, monkeypatch, capsys):
     assert "is not the folder of a run" in refused(tmp_path, *out)
     assert "given twice" in refused(run, run, *out)
     assert "--draws" in refused(run, *out, "--draws", "many")
-    assert "--output" in refused(run)
+    assert "--output is missing: 2 runs" in refused(run, tmp_path / "other")
+    assert "--alpha is 0.5, which is for" in refused(run, *out, "--alpha", 0.5)
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "index.json").write_text("{")
+    damaged = refused(run, "--output", tmp_path / "damaged", "--analyses", "noise")
+    assert "index.json does not describe analyses" in damaged
     (tmp_path / "file").touch()
     assert "cannot be written" in refused(run, "--output", tmp_path / "file")
     assert "--data-root" in refused(run, *out, "--data-root")

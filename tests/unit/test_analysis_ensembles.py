@@ -11,6 +11,8 @@ from torch import nn
 
 from cohort import CohortConfig
 from cohort.analysis.analyse import analyse
+from cohort.analysis.analyses.diversity import analyse as analyse_diversity
+from cohort.analysis.groups import grouped
 from cohort.analysis.jacobians import jacobian_match, projections
 from cohort.analysis.members import (
     count_members,
@@ -19,7 +21,6 @@ from cohort.analysis.members import (
     member_log_posteriors,
     members_of,
 )
-from cohort.analysis.ods import analyse_diversity
 from cohort.analysis.options import AnalyseOptions
 from cohort.config_file import to_yaml
 from cohort.data.dataset import Split
@@ -51,6 +52,16 @@ def make_run(folder, specs, **more):
         (files / CARD_FILE).write_text(card.to_json())
     (folder / "config.yaml").write_text(to_yaml(CONFIG) + yaml.safe_dump(more) * bool(more))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def drawings(monkeypatch):
+    """Figures are drawn, but not written, which takes longer than all else: see test_analysis_figures."""
+
+    def name(figure, path):
+        return [path.with_name(f"{path.name}.{suffix}") for suffix in ("svg", "png")]
+
+    monkeypatch.setattr("cohort.analysis.analyse.save", name)
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +216,7 @@ def test_members_of_a_batch_ensemble(taught):
     images = torch.rand(3, *run.dataset.image_shape)
     members = members_of(run.students)
     assert not any(module.training for member in members for module in member.modules())
-    together = run.student.of_members(images)
+    together = run.students[0].of_members(images)
     apart = torch.stack([member(images) for member in members])
     torch.testing.assert_close(apart, together, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(together[0], together[1], atol=1e-2)
@@ -242,7 +253,9 @@ def test_teachers_that_are_not_there(tmp_path, teachers, more, words):
 def test_diversity_of_a_run(tmp_path, teachers):
     files, notes = analyse(options_for(tmp_path, teachers, analyses=("diversity",)))
     assert notes == []
-    assert [file.name for file in files] == ["diversity.svg", "diversity.png", "diversity.csv"]
+    assert [file.name for file in files] == [
+        "diversity.svg", "diversity.png", "diversity.csv", "index.json"
+    ]  # fmt: skip
     table = pd.read_csv(tmp_path / "diversity.csv")
     assert len(table) == 2 * 4 * (1 + 15)
     for (split, inputs), rows in table.groupby(["split", "inputs"], sort=False):
@@ -264,7 +277,7 @@ def test_eta_tau_and_norm_reach_the_perturbation(teachers):
     run = load_run(teachers)
 
     def found(**more):
-        rows = analyse_diversity([run], options_for("nowhere", teachers, **more), CPU).rows
+        rows = analyse_diversity(grouped([run]), options_for("nowhere", teachers, **more), CPU).rows
         table = pd.DataFrame(rows)
         return table[table["bin"].isna()].set_index(["split", "inputs"])["diversity"]["test"]
 
@@ -280,7 +293,9 @@ def test_eta_tau_and_norm_reach_the_perturbation(teachers):
 
 def test_transfer_of_a_run(tmp_path, teachers, taught):
     files, _ = analyse(options_for(tmp_path, teachers, analyses=("transfer",)))
-    assert [file.name for file in files] == ["transfer.svg", "transfer.png", "transfer.csv"]
+    assert [file.name for file in files] == [
+        "transfer.svg", "transfer.png", "transfer.csv", "index.json"
+    ]  # fmt: skip
     table = pd.read_csv(tmp_path / "transfer.csv")
     assert table["inputs"].tolist() == ["clean", "gaussian", "ods", "ods", "ods"]
     assert table["source"].tolist()[2:] == [0, 1, 2]
@@ -297,7 +312,9 @@ def test_transfer_of_a_run(tmp_path, teachers, taught):
 
 def test_jacobians_of_a_run(tmp_path, taught):
     files, _ = analyse(options_for(tmp_path, taught, analyses=("jacobian",)))
-    assert [file.name for file in files] == ["jacobian.svg", "jacobian.png", "jacobian.csv"]
+    assert [file.name for file in files] == [
+        "jacobian.svg", "jacobian.png", "jacobian.csv", "index.json"
+    ]  # fmt: skip
     table = pd.read_csv(tmp_path / "jacobian.csv")
     assert list(zip(table["member"], table["teacher"], strict=True)) == [
         (0, 0), (0, 1), (1, 0), (1, 1)
@@ -310,7 +327,9 @@ def test_jacobians_of_a_run(tmp_path, taught):
 def test_without_a_choice_each_run_has_its_part(tmp_path, teachers, taught):
     files, notes = analyse(options_for(tmp_path, teachers, taught, sigmas=(0.0,)))
     tables = [file.stem for file in files if file.suffix == ".csv"]
-    assert tables == ["noise", "gradients", "diversity", "transfer", "jacobian"]
+    assert tables == [
+        "noise", "posterior", "gradients", "reliability", "diversity", "transfer", "jacobian"
+    ]  # fmt: skip
     assert [note.split(" has no part in ")[0] for note in notes] == ["teachers", "ods"]
     assert "jacobian, for want of teachers" in notes[0]
     assert "jacobian" not in notes[1]

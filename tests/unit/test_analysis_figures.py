@@ -1,38 +1,74 @@
 """Figures show the numbers given, with units, and are saved as the same bytes every time."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.axis import Tick
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
+from cohort.analysis.analyses.agreement import agreement_figure
+from cohort.analysis.analyses.diversity import diversity_figure
+from cohort.analysis.analyses.early_exit import early_exit_figure
+from cohort.analysis.analyses.gradients import gradients_figure
+from cohort.analysis.analyses.jacobian import jacobian_figure
+from cohort.analysis.analyses.noise import SINGLE, noise_figure
+from cohort.analysis.analyses.posterior import posterior_figure
+from cohort.analysis.analyses.ranking import match_figure
+from cohort.analysis.analyses.reliability import reliability_figure
+from cohort.analysis.analyses.separability import ratio_figure, scatter_figure
+from cohort.analysis.analyses.transfer import transfer_figure
 from cohort.analysis.drawing import save
-from cohort.analysis.early_exit import CurvePoint
-from cohort.analysis.ods import diversity_figure, jacobian_figure, transfer_figure
-from cohort.analysis.self_distillation import early_exit_figure, gradients_figure, scatter_figure
+from cohort.analysis.findings import captioned
 from cohort.analysis.separability import pca_scatter
-from cohort.analysis.weight_noise import NoisePoint, noise_figure
-from cohort.metrics.diversity import DiversityBin
 
 
-def noise_point(sigma, accuracy, std=0.01):
-    return NoisePoint(
-        sigma=sigma, accuracy_mean=accuracy, accuracy_std=std, loss_mean=3 * sigma, loss_std=std
-    )
+def rows(group, *lines, run=None, student=0):
+    """Rows of a student."""
+    head = {"group": group, "run": run or group, "student": student}
+    return [head | line for line in lines]
 
 
-NOISE = {
-    "byot": [noise_point(0.1, 0.7), noise_point(0, 0.9)],
-    "plain": [noise_point(0, 0.8, math.nan), noise_point(0.1, 0.2, math.nan)],
-}
-GRADIENTS = {"byot: every exit": [0.1, 0.01, 0.001], "plain: last exit": [0.0, 1.0]}
-CURVES = {
-    "byot": [
-        CurvePoint(threshold=1, accuracy=0.8, mean_multiply_adds=3e6, share_per_exit=(0.0, 1.0)),
-        CurvePoint(threshold=0, accuracy=0.5, mean_multiply_adds=1e6, share_per_exit=(1.0, 0.0)),
-    ]
-}
-FIXED = {"byot": [(1e6, 0.5), (2.5e6, 0.8)]}
+def noise(sigma, accuracy, std=0.01):
+    return {
+        "sigma": sigma, "accuracy_mean": accuracy, "accuracy_std": std, "loss_mean": 3 * sigma,
+        "loss_std": std,
+    }  # fmt: skip
+
+
+NOISE = [
+    *rows("byot", noise(0.1, 0.7), noise(0, 0.9)),
+    *rows("plain", noise(0, 0.8, math.nan), noise(0.1, 0.2, math.nan)),
+    *rows("pair", noise(0, 0.8), noise(0.1, 0.2)),
+    *rows("pair", noise(0, 0.6), noise(0.1, 0.4), student=1),
+]
+GRADIENTS = [
+    *rows("byot", *(
+        {"loss": "every exit", "depth": depth, "mean_abs_gradient": value}
+        for depth, value in [(1, 0.1), (2, 0.01), (None, 7.0), (3, 0.001)]
+    )),
+    *rows("plain", *(
+        {"loss": "last exit", "depth": depth, "mean_abs_gradient": value}
+        for depth, value in [(1, 0.0), (2, 1.0)]
+    )),
+]  # fmt: skip
+
+
+def leaving(threshold, exit, accuracy, cost):
+    return {
+        "threshold": threshold, "exit": exit, "accuracy": accuracy, "mean_multiply_adds": cost
+    }  # fmt: skip
+
+
+CURVES = [
+    *rows("byot", leaving(0, None, 0.5, 1e6), leaving(1, None, 0.7, 3e6)),
+    *rows("byot", leaving(0, None, 0.5, 1e6), leaving(1, None, 0.9, 5e6), student=1),
+    *rows("byot", leaving(None, 1, 0.5, 1e6), leaving(None, 2, 0.8, 2.5e6)),
+    *rows("byot", leaving(None, 1, 0.5, 1e6), leaving(None, 2, 0.8, 2.5e6), student=1),
+]
 
 
 def scatters():
@@ -41,27 +77,72 @@ def scatters():
     return [pca_scatter(torch.randn(100, 5, generator=random), labels) for _ in range(3)]
 
 
-def bins(*diversities):
+def binned(split, *diversities):
     n = len(diversities)
     return [
-        DiversityBin(lower=b / n, upper=(b + 1) / n, count=1, diversity=value)
+        {"split": split, "inputs": "clean", "bin": b, "lower": b / n, "upper": (b + 1) / n,
+         "diversity": value}
         for b, value in enumerate(diversities)
-    ]
+    ]  # fmt: skip
 
 
+def moved(inputs, source, *reactions):
+    others = {f"{name}diversity_others": 0.3 for name in ("", "clean_", "gaussian_")}
+    reacting = {f"kl_to_clean_{member}": kl for member, kl in enumerate(reactions)}
+    return {"inputs": inputs, "source": source, "diversity": 0.5, **others, **reacting}
+
+
+def right(posterior, accuracy, ece):
+    return {
+        "posterior": posterior, "ece": ece, "bin": 1, "lower": 0.5, "upper": 1.0, "accuracy": accuracy
+    }  # fmt: skip
+
+
+DIVERSITY = rows("a", *binned("training", 0.1, 0.2), *binned("test", 0.3, math.inf), student="all")
+TRANSFER = rows(
+    "a", moved("clean", None, 0, 0), moved("gaussian", None, 0, 0.1), moved("ods", 0, 1, 2),
+    moved("ods", 1, 3, 4), student="all",
+)  # fmt: skip
+JACOBIAN = rows(
+    "a",
+    {"member": 0, "teacher": 0, "relative_error": 0.1, "cosine": 0.9},
+    {"member": 0, "teacher": 1, "relative_error": 1.1, "cosine": 0.2},
+    student="all",
+)
+POSTERIOR = [
+    *rows("a", *({"rank": r, "mean_posterior": p, "mean_entropy": 0.5} for r, p in ((1, 0.8), (2, 0.2)))),
+    *rows("b", *({"rank": r, "mean_posterior": p, "mean_entropy": 1.5} for r, p in ((1, 0.6), (2, 0.4)))),
+    *rows("b", *({"rank": r, "mean_posterior": p, "mean_entropy": 0.5} for r, p in ((1, 1.0), (2, 0.0))),
+          run="c"),
+]  # fmt: skip
+AGREEMENT = rows(
+    "a",
+    *(
+        {"epoch": e, "agreement": e / 4, "pairwise_kl": k}
+        for e, k in ((1, 2.0), (2, math.nan), (3, 1.0))
+    ),
+    student="all",
+)
+RELIABILITY = [
+    *rows("a", right("as trained", 0.75, 0.1), right("at temperature", 0.8, 0.05)),
+    *rows("a", right("as trained", 0.25, 0.3), right("at temperature", 0.8, 0.05), student=1),
+    *rows("a", right("as trained", 0.9, 0.2), right("at temperature", 0.8, 0), student="ensemble"),
+]
+RANKING = rows("a", {"rank": 1, "match_rate": 0.25}, {"rank": 2, "match_rate": 0.5})
+RATIOS = rows("a", {"exit": 1, "ratio": 2.0}, {"exit": 2, "ratio": 0.5})
 FIGURES = {
-    "diversity": lambda: diversity_figure(
-        {"training": {"clean": bins(0.1, 0.2)}, "test": {"clean": bins(0.3, math.inf)}}
-    ),
-    "transfer": lambda: transfer_figure(
-        {"all members": [0.5, 0.6], "the others": [0.3, 0.4]},
-        {"noise": [0, 0.1], "member 0": [1, 2], "member 1": [3, 4]},
-    ),
-    "jacobian": lambda: jacobian_figure([[0.1, 1.1]], [[0.9, 0.2]]),
+    "diversity": lambda: diversity_figure(DIVERSITY),
+    "transfer": lambda: transfer_figure(TRANSFER),
+    "jacobian": lambda: jacobian_figure(JACOBIAN),
     "noise": lambda: noise_figure(NOISE),
     "gradients": lambda: gradients_figure(GRADIENTS),
     "scatter": lambda: scatter_figure(scatters(), [f"class {c}" for c in range(14)]),
-    "early_exit": lambda: early_exit_figure(CURVES, FIXED),
+    "ratios": lambda: ratio_figure(RATIOS),
+    "early_exit": lambda: early_exit_figure(CURVES),
+    "posterior": lambda: posterior_figure(POSTERIOR),
+    "agreement": lambda: agreement_figure(AGREEMENT),
+    "reliability": lambda: reliability_figure(RELIABILITY),
+    "ranking": lambda: match_figure(RANKING),
 }
 
 
@@ -69,17 +150,28 @@ def lines(axes):
     return {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}
 
 
+def band(axes, number):
+    """The lowest and highest point of a band."""
+    heights = axes.collections[number].get_paths()[0].vertices[:, 1]
+    return heights.min(), heights.max()
+
+
+def names(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
 def test_noise():
-    accuracy, loss = noise_figure(NOISE).axes
+    figure = noise_figure(NOISE)
+    accuracy, loss = figure.axes
     drawn = lines(accuracy)
     np.testing.assert_allclose(drawn["byot"], [[0, 90], [0.1, 70]])
     np.testing.assert_allclose(drawn["plain"], [[0, 80], [0.1, 20]])
+    np.testing.assert_allclose(drawn["pair"], [[0, 70], [0.1, 30]])
     np.testing.assert_allclose(lines(loss)["byot"], [[0, 0], [0.1, 0.3]])
-    assert accuracy.get_ylabel() == "accuracy / %"
-    assert loss.get_ylabel() == "cross-entropy / nat"
-    band = accuracy.collections[0].get_paths()[0].vertices
-    assert band[:, 1].max() == pytest.approx(91)
-    assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ["byot", "plain"]
+    assert (accuracy.get_ylabel(), loss.get_ylabel()) == ("accuracy / %", "cross-entropy / nat")
+    assert band(accuracy, 0) == pytest.approx((69, 91))  # one deviation of the draws
+    assert band(accuracy, 2) == pytest.approx((20, 80))  # from the lowest to the highest student
+    assert names(figure) == ["byot", "plain", "pair"]
 
 
 def test_relative_noise_says_so():
@@ -89,18 +181,21 @@ def test_relative_noise_says_so():
 
 
 def test_gradients():
-    axes, colour_bar = gradients_figure(GRADIENTS).axes
-    image = axes.get_images()[0].get_array()
-    np.testing.assert_allclose(image[0], [-1, -2, -3])
-    assert image.mask.tolist() == [[False] * 3, [True, False, True]]
-    assert [label.get_text() for label in axes.get_yticklabels()] == list(GRADIENTS)
-    assert colour_bar.get_ylabel() == "log₁₀ mean |∂L/∂w|"
+    figure = gradients_figure(GRADIENTS)
+    (axes,) = figure.axes
+    byot, plain = lines(axes).values()
+    assert byot == [[1, 0.1], [2, 0.01], [3, 0.001]]
+    assert [y for _, y in plain][1] == 1
+    assert math.isnan(plain[0][1])  # which has no logarithm
+    assert names(figure) == ["byot: every exit", "plain: last exit"]
+    assert (axes.get_yscale(), axes.get_ylabel()) == ("log", "mean |∂L/∂w|")
 
 
 def test_a_deep_network_has_room_for_its_ticks():
-    axes = gradients_figure({"deep": [0.1] * 152}).axes[0]
-    assert len(axes.get_xticks()) <= 31
-    assert axes.get_xticklabels()[0].get_text() == "1"
+    deep = [{"loss": "labels", "depth": d, "mean_abs_gradient": 0.1} for d in range(1, 153)]
+    (axes,) = gradients_figure(rows("deep", *deep)).axes
+    assert 3 < len(axes.get_xticks()) <= 31
+    assert axes.get_lines()[0].get_marker() == "None"
 
 
 def test_scatter():
@@ -115,15 +210,59 @@ def test_scatter():
     assert "% of variance" in figure.axes[0].get_xlabel()
 
 
+def test_ratios():
+    assert lines(ratio_figure(RATIOS).axes[0]) == {"a": [[1, 2], [2, 0.5]]}
+
+
 def test_early_exit():
-    (axes,) = early_exit_figure(CURVES, FIXED).axes
-    assert lines(axes) == {
-        "byot: by confidence": [[1, 50], [3, 80]],
-        "byot: fixed exits": [[1, 50], [2.5, 80]],
-    }
+    (axes,) = early_exit_figure(CURVES).axes
+    curve, fixed, *_ = axes.get_lines()
+    np.testing.assert_allclose(curve.get_xydata(), [[1, 50], [4, 80]])
+    np.testing.assert_allclose(fixed.get_xydata(), [[1, 50], [2.5, 80]])
+    assert band(axes, 0) == pytest.approx((50, 90))
     assert [text.get_text() for text in axes.texts] == ["1", "2"]
     assert axes.get_xlabel() == "mean multiply-adds per example / million"
     assert axes.get_ylabel() == "accuracy / %"
+
+
+def test_posterior():
+    left, right = FIGURES["posterior"]().axes
+    assert lines(left) == {"a": [[1, 0.8], [2, 0.2]], "b": [[1, 0.8], [2, 0.2]]}
+    assert [bar.get_width() for bar in right.patches] == pytest.approx([0.5, 1.0])
+    assert [label.get_text() for label in right.get_yticklabels()] == [
+        "a\n0.500 nat",
+        "b\n1.000 nat",
+    ]
+    assert right.get_xlabel() == "mean entropy of the posterior / nat"
+
+
+def test_agreement():
+    left, right = FIGURES["agreement"]().axes
+    assert lines(left)["a"] == [[1, 25], [2, 50], [3, 75]]
+    (_, first), (_, gap), (_, last) = lines(right)["a"]
+    assert (first, last, math.isnan(gap)) == (2, 1, True)
+    assert left.get_ylabel() == "images on which two agree / %"
+
+
+def test_reliability():
+    panels = FIGURES["reliability"]().axes
+    titles = [axes.get_title() for axes in panels]
+    assert titles == [
+        f"{who}, {kind}"
+        for kind in ("as trained", "at temperature")
+        for who in ("students", "ensemble")
+    ]
+    diagonal, students = panels[0].get_lines()
+    assert diagonal.get_xydata().tolist() == [[0, 0], [100, 100]]
+    assert students.get_xydata().tolist() == [[75, 50]]
+    assert students.get_label() == "a: ECE 0.200"
+    assert panels[1].get_lines()[1].get_label() == "a: ECE 0.200"
+    (alone,) = reliability_figure(rows("a", right("as trained", 0.75, 0.1))).axes
+    assert alone.get_title() == "students, as trained"
+
+
+def test_ranking():
+    assert lines(FIGURES["ranking"]().axes[0])["a"] == [[1, 25], [2, 50]]
 
 
 def test_diversity_drawn():
@@ -139,7 +278,9 @@ def test_diversity_drawn():
 def test_transfer_drawn():
     left, right, colours = FIGURES["transfer"]().axes
     drawn = {line.get_label(): line.get_ydata().tolist() for line in left.get_lines()}
-    assert drawn == {"all members": [0.5, 0.6], "the others": [0.3, 0.4]}
+    assert drawn == {"all members": [0.5] * 2} | {
+        f"the others{end}": [0.3] * 2 for end in ("", ", noise", ", clean")
+    }
     assert right.get_images()[0].get_array().tolist() == [[0, 0.1], [1, 2], [3, 4]]
     assert [label.get_text() for label in right.get_yticklabels()] == [
         "noise", "member 0", "member 1"
@@ -154,7 +295,14 @@ def test_jacobians_drawn():
     assert (error.get_xlabel(), error.get_ylabel()) == ("teacher", "member")
 
 
-@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_says_what_its_bands_are():
+    figure, caption = captioned(noise_figure(NOISE[:2]), "Noise.", NOISE[:2], single=SINGLE)
+    bands = "Each line is one student, band ± standard deviation over the draws of the noise."
+    assert caption == f"Noise. {bands}"
+    assert figure.get_supxlabel().replace("\n", " ") == bands
+
+
+@pytest.mark.parametrize("name", ["ratios", "jacobian"])
 def test_saved_as_the_same_bytes(tmp_path, name):
     files = save(FIGURES[name](), tmp_path / "one.of")
     again = save(FIGURES[name](), tmp_path / "two")
@@ -162,5 +310,20 @@ def test_saved_as_the_same_bytes(tmp_path, name):
     for first, second in zip(files, again, strict=True):
         assert first.read_bytes() == second.read_bytes()
     assert files[0].read_text().startswith("<?xml")
+    assert "<text" in files[0].read_text()  # not the outlines of letters
     assert "<dc:date>" not in files[0].read_text()
     assert files[1].read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_text_is_over_another(name):
+    figure = FIGURES[name]()
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    # Matplotlib keeps more ticks than it draws.
+    ticks = {id(text) for tick in figure.findobj(Tick) for text in tick.findobj(Text)}
+    texts = [text for text in figure.findobj(Text) if text.get_text() and id(text) not in ticks]
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts]
+    for (one, first), (other, second) in itertools.combinations(boxes, 2):
+        assert not first.overlaps(second), f"{one!r} is over {other!r}"

@@ -39,8 +39,8 @@ FLAGS = {
         --data-root --ensemble-weights --latency --output --distance --ranking --trust-code
     """,
     "analyse": """-h --help
-        --output --data-root --analyses --sigmas --relative --no-relative --draws --eta --tau
-        --norm --examples --trust-code --no-trust-code
+        --output --data-root --analyses --sigmas --relative --no-relative --draws --alpha --hint-weight
+        --temperature --eta --tau --norm --examples --trust-code --no-trust-code
     """,
     "export": "-h --help --exit --format --output --student --trust-code",
     "share": "-h --help --to --to-hub --public --student --license --trust-code",

@@ -1,11 +1,13 @@
 """What a search asks of a network, how that is measured and drawn, and the made-up people."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_hex
 
-from cohort.analysis.analyse import lacking
+from cohort.analysis.analyse import OF_CLASSES, lacking
 from cohort.analysis.drawing import RUNS
 from cohort.analysis.ranking import check_file, ranking_figure
 from cohort.config import DataConfig
@@ -175,11 +177,13 @@ def test_what_can_be_analysed():
     dataset = load_dataset(DataConfig(dataset="synthetic-people"), 0)
 
     class Nowhere:
-        config = "config.yaml"
+        metrics = Path("there is none")
 
-    run = LoadedRun((student,) * 3, dataset, "run", Nowhere(), trust_code=False)
+    run = LoadedRun(
+        (student,) * 3, dataset, "run", Nowhere(), False, (0, 1, 2), ("resnet8",) * 3, {}
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cohort.analysis.analyse.load_teachers", lambda folder, trust_code: ())
         wants = lacking(run)
     reason = "test images of the classes that are learned"
-    assert wants == dict.fromkeys(("separability", "early_exit", "diversity"), reason)
+    assert wants == dict.fromkeys(OF_CLASSES, reason)

@@ -13,7 +13,7 @@ from cohort.tuning.axes import Grid
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.report import NoiseFigure, Report
 from cohort.tuning.results import report_figure as module
-from cohort.tuning.results.noise import mean_curve, noise_rows
+from cohort.tuning.results.noise import noise_rows
 from cohort.tuning.results.write import write_results
 from cohort.tuning.study import Study
 from cohort.tuning.trials import points_of, trials_of
@@ -63,21 +63,12 @@ def test_fewer_examples(trained):
     assert row["accuracy_mean"] * 8 == round(row["accuracy_mean"] * 8)
 
 
-def test_mean_curve():
-    keys = "sigma", "accuracy_mean", "accuracy_std", "loss_mean", "loss_std"
-    rows = [dict(zip(keys, row, strict=True)) for row in [(0, 0.5, 9, 1, 9), (0, 1.0, 9, 3, 9)]]
-    (point,) = mean_curve(rows)
-    assert (point.sigma, point.accuracy_mean, point.loss_mean) == (0, 0.75, 2)
-    assert point.accuracy_std == pytest.approx(0.5 / 2**0.5)
-    assert point.loss_std == pytest.approx(2**0.5)
-
-
 def test_figure_and_its_numbers(monkeypatch, trained):
     folder, specs = trained
     drawn = []
     real = module.noise_figure
     monkeypatch.setattr(
-        module, "noise_figure", lambda curves, **o: drawn.append((curves, o)) or real(curves, **o)
+        module, "noise_figure", lambda rows, **o: drawn.append((rows, o)) or real(rows, **o)
     )
     results = write_results(STUDY, folder, specs)
     assert [file.name for file in results.files[3:]] == ["figure.svg", "figure.png", "noise.csv"]
@@ -85,11 +76,13 @@ def test_figure_and_its_numbers(monkeypatch, trained):
     assert numbers["trial"].tolist() == [spec.name for spec in specs[:3] for _ in range(4)]
     assert numbers["point"].tolist() == ["none"] * 8 + ["peers"] * 4
     assert numbers["seed"].tolist() == [0] * 4 + [1] * 4 + [0] * 4
-    ((curves, options),) = drawn
+    ((rows, options),) = drawn
     assert options == {"relative": True}
+    assert [(row["group"], row["run"]) for row in rows] == [
+        (point, trial) for point, trial in zip(numbers["point"], numbers["trial"], strict=True)
+    ]
     of_none = numbers[(numbers["point"] == "none") & (numbers["sigma"] == 0.5)]
     assert len(of_none) == 4
-    assert curves["none"][1].loss_mean == pytest.approx(of_none["loss_mean"].mean())
     # Two students that did not teach each other are no more alike than two seeds.
     assert of_none["loss_mean"].nunique() == 4
 

@@ -1,6 +1,5 @@
 """What noise on the weights does to the students of each point of a study."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import torch
 
 from cohort.analysis.findings import SEED, sample
-from cohort.analysis.weight_noise import NoisePoint, weight_noise_curve
+from cohort.analysis.weight_noise import weight_noise_curve
 from cohort.run.finished import load_students
 from cohort.tuning.report import NoiseFigure
 
@@ -36,11 +35,3 @@ def noise_rows(
             relative=figure.relative,
         )
     ]
-
-
-def mean_curve(rows: Sequence[dict[str, Any]]) -> list[NoisePoint]:
-    """Mean and standard deviation over seeds and students of their means over the draws."""
-    measured: dict[float, list[tuple[float, float]]] = {}
-    for row in rows:
-        measured.setdefault(row["sigma"], []).append((row["accuracy_mean"], row["loss_mean"]))
-    return [NoisePoint.of(sigma, pairs) for sigma, pairs in measured.items()]

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cohort.analysis.weight_noise import noise_figure
+from cohort.analysis.analyses.noise import SINGLE, noise_figure
+from cohort.analysis.findings import captioned
 from cohort.metrics.statistics import mean_and_error
 from cohort.tuning.axes import LogUniform
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.report import BarsFigure, HeatmapFigure, LinesFigure, NoiseFigure
 from cohort.tuning.results.naming import point_name
-from cohort.tuning.results.noise import mean_curve, noise_rows
+from cohort.tuning.results.noise import noise_rows
 from cohort.tuning.results.plots import bars, heatmap, lines
 from cohort.tuning.results.table import finished, grouped
 from cohort.tuning.space import labels_of
@@ -84,15 +85,15 @@ def _heatmap(study: Study, wanted: HeatmapFigure, rows: pd.DataFrame) -> Figure 
 def _noise(
     study: Study, wanted: NoiseFigure, folder: StudyFolder, rows: pd.DataFrame, trust_code: bool
 ) -> Drawn:
-    curves, numbers = {}, []
-    for name, group in _points(study, rows).items():
-        found = []
-        for trial, seed in zip(group["trial"], group["seed"].tolist(), strict=True):
-            measured = noise_rows(folder.trials / trial, wanted, trust_code=trust_code)
-            found += [{"point": name, "trial": trial, "seed": seed, **row} for row in measured]
-        curves[name] = mean_curve(found)
-        numbers += found
-    return Drawn(noise_figure(curves, relative=wanted.relative), pd.DataFrame(numbers))
+    numbers = [
+        {"point": name, "trial": trial, "seed": seed, **row}
+        for name, group in _points(study, rows).items()
+        for trial, seed in zip(group["trial"], group["seed"].tolist(), strict=True)
+        for row in noise_rows(folder.trials / trial, wanted, trust_code=trust_code)
+    ]
+    pooled = [{**row, "group": row["point"], "run": row["trial"]} for row in numbers]
+    figure = noise_figure(pooled, relative=wanted.relative)
+    return Drawn(captioned(figure, "", pooled, single=SINGLE).figure, pd.DataFrame(numbers))
 
 
 def _measured(rows: pd.DataFrame, metrics: Sequence[str]) -> list[str]:
