@@ -5,7 +5,7 @@ no such field left. The text under a field is its ``--help``.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
@@ -23,6 +23,7 @@ Crop = Literal["shift", "resized", "none"]
 Feed = Literal["memory", "node"]
 Distance = Literal["euclidean", "cosine"]
 OdsNorm = Literal["rms", "l2"]
+HintDistance = Literal["sum", "mean"]
 LOCAL = "local"
 """The address that joins no running cluster."""
 SIDES = re.compile(r"(?P<height>0*[1-9][0-9]{0,5})([xX](?P<width>0*[1-9][0-9]{0,5}))?")
@@ -209,6 +210,14 @@ class RunConfig(DataConfig, TrainingConfig):
             )
         _ = self.pretrained_files  # refuses what are none
 
+    @classmethod
+    def of_earlier(cls, values: dict[str, Any], file: object) -> dict[str, Any]:
+        """The keys and values of a config file, as this version writes what they meant.
+
+        Raises ConfigError, naming the file, for what cannot be written any more.
+        """
+        return values
+
     @property
     def pretrained_files(self) -> tuple[str | None, ...]:
         """The file of all students, or of each; None for one that starts anew."""
@@ -226,6 +235,14 @@ class RunConfig(DataConfig, TrainingConfig):
     def in_this_process(self) -> bool:
         """Whether the process that starts the run trains, without Ray."""
         return True
+
+
+def is_of_run(values: Mapping[str, Any]) -> bool:
+    """Whether a config file's values are those that a run wrote down, where every key of it stands.
+
+    It says nothing of its folder, so that it repeats the run elsewhere.
+    """
+    return values.get("run_dir", ...) is None
 
 
 def height_and_width(size: int | str) -> tuple[int, int]:

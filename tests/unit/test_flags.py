@@ -28,7 +28,9 @@ FLAGS = {
         --k --per-process --students --teacher --schedule --temperature --mimicry-weight --exchange
         --aggregate --wire --on-failure --balance --no-balance --baseline --no-baseline
     """,
-    "self-distill": f"{JOB} --model --exits --method --teacher --alpha --hint-weight --temperature",
+    "self-distill": f"""{JOB}
+        --model --exits --method --teacher --alpha --hint-weight --hint-distance --temperature
+    """,
     "ods-distill": f"""{JOB}
         --teachers --choose --student --model --members --init --method --perturbation --eta
         --ods-norm --alpha --tau --teacher-pool --stacked-teachers --no-stacked-teachers

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from cohort.config import flag, not_empty, not_negative, positive
+from cohort.config import HintDistance, flag, is_of_run, not_empty, not_negative, positive
 from cohort.data.recipes import fill_in, self_distillation_recipe
 from cohort.errors import ConfigError
 from cohort.imports import written_name
@@ -14,8 +14,8 @@ from cohort.models.spec import PlainNetwork
 
 Method = Literal["byot", "dsn", "none", "kd", "fitnet", "at"]
 
-CONSTANTS: Mapping[Method, Mapping[str, float]] = {
-    "byot": {"alpha": 0.3, "hint_weight": 0.03, "temperature": 3.0},
+CONSTANTS: Mapping[Method, Mapping[str, Any]] = {
+    "byot": {"alpha": 0.3, "hint_weight": 0.03, "temperature": 3.0, "hint_distance": "sum"},
     "dsn": {},
     "none": {},
     "kd": {"alpha": 0.9, "temperature": 4.0},
@@ -47,6 +47,8 @@ class SelfDistillConfig(JobConfig):
     """Weight of the teacher's posterior in the loss, 1 - alpha that of the labels. Default: 0.3 for byot, 0.9 for kd, 0 for fitnet and at."""  # noqa: E501
     hint_weight: float | None = None
     """Weight of the distance between features (byot), maps (fitnet) or attention maps (at). Default: 0.03, 100, 1000."""  # noqa: E501
+    hint_distance: HintDistance | None = None
+    """Over the features of an example, squares of byot's distance are added up (sum, the paper's equation) or averaged (mean, as versions did that had no such key: a run of theirs goes on with it). Default: sum."""  # noqa: E501
     temperature: float | None = None
     """T that softens both posteriors in the divergence, which is scaled by T squared. Default: 3 for byot, else 4."""  # noqa: E501
 
@@ -57,6 +59,14 @@ class SelfDistillConfig(JobConfig):
         not_empty(self, "model", "exits", "teacher")
         _check_model(self)
         _check_method(self)
+
+    @classmethod
+    def of_earlier(cls, values: dict[str, Any], file: object) -> dict[str, Any]:
+        """A run that knows a hint's weight and not its distance began when that was a mean."""
+        weighed = values.get("method") == "byot" and values.get("hint_weight") is not None
+        if is_of_run(values) and weighed and "hint_distance" not in values:
+            return values | {"hint_distance": "mean"}
+        return values
 
     @property
     def places(self) -> tuple[str, ...] | None:
@@ -90,7 +100,7 @@ def _check_method(config: SelfDistillConfig) -> None:
     method, alpha = config.method, config.alpha
     if alpha is not None and not 0 <= alpha <= 1:
         raise ConfigError(f"--alpha is {alpha}; it must be from 0 to 1")
-    for key in ("alpha", "hint_weight", "temperature"):
+    for key in ("alpha", "hint_weight", "hint_distance", "temperature"):
         if getattr(config, key) is not None and key not in CONSTANTS[method]:
             raise ConfigError(
                 f"{flag(key)} is {getattr(config, key)} with --method {method}, whose loss has no "

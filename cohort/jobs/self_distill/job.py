@@ -140,7 +140,10 @@ def _objective(config: SelfDistillConfig, module: nn.Module) -> Objective:
     if config.method == "byot":
         assert config.hint_weight is not None
         return SelfDistillation(
-            alpha=config.alpha, hint_weight=config.hint_weight, temperature=config.temperature
+            alpha=config.alpha,
+            hint_weight=config.hint_weight,
+            hint_distance=config.hint_distance or "sum",
+            temperature=config.temperature,
         )
     return ClassicDistillation(
         alpha=config.alpha,
