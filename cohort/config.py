@@ -17,7 +17,8 @@ LrSchedule = Literal["step", "thirds", "linear", "cosine", "constant"]
 Precision = Literal["fp32", "tf32", "bf16"]
 Capture = Literal["auto", "on", "off"]
 DecayOn = Literal["all", "weights"]
-Teacher = Literal["peers", "ensemble", "ensemble_logits", "none"]
+Teacher = Literal["peers", "ensemble", "ensemble_logits", "kdcl_naive", "kdcl_minlogit", "none"]
+Mimicry = Literal["kl", "dkd", "dist"]
 Perturbation = Literal["none", "gaussian", "ods", "conf_ods"]
 Crop = Literal["shift", "resized", "none"]
 Feed = Literal["memory", "node"]
@@ -314,6 +315,20 @@ def shares(config: object, *keys: str) -> None:
         value = getattr(config, key)
         if value is not None and not 0 <= value < 1:
             raise ConfigError(f"{flag(key)} is {value}; it must be 0 or greater, and less than 1")
+
+
+SECOND_TERM: Mapping[Mimicry, float] = {"dkd": 8.0, "dist": 1.0}
+"""Usual weight of the second term of a mimicry that has one."""
+
+
+def mimicry_beta(mimicry: Mimicry, given: float | None) -> float | None:
+    """The weight of its second term, or None if it has none. Raises ConfigError for one that it lacks."""
+    if given is not None and mimicry not in SECOND_TERM:
+        raise ConfigError(
+            f"--mimicry-beta is {given} with --mimicry {mimicry}, which has no second term; leave it out, "
+            f"or use --mimicry {' or '.join(SECOND_TERM)}"
+        )
+    return SECOND_TERM.get(mimicry) if given is None else given
 
 
 def check_capture(config: TrainingConfig, gpus: int | None) -> None:

@@ -25,11 +25,13 @@ JOB = f"{TRAINS} --workers --batch-norm"
 BENCHMARK = "--batch-size --precision --threads --gpus --seed --rounds --output"
 FLAGS = {
     "train": f"""{TRAINS}
-        --k --per-process --students --teacher --schedule --temperature --mimicry-weight --exchange
+        --k --per-process --students --teacher --schedule --temperature --mimicry --mimicry-weight
+        --mimicry-beta --standardise --no-standardise --exchange
         --aggregate --wire --on-failure --balance --no-balance --baseline --no-baseline
     """,
     "self-distill": f"""{JOB}
         --model --exits --method --teacher --alpha --hint-weight --hint-distance --temperature
+        --mimicry --mimicry-beta --standardise --no-standardise
     """,
     "ods-distill": f"""{JOB}
         --teachers --choose --student --model --members --init --method --perturbation --eta

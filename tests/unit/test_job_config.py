@@ -26,6 +26,9 @@ FLAGS = {
     "--hint-weight": None,
     "--hint-distance": None,
     "--temperature": None,
+    "--mimicry": "kl",
+    "--mimicry-beta": None,
+    "--standardise": False,
 }
 """What self_distill.py has beside the flags of every run. A new one is added here on purpose."""
 
@@ -106,6 +109,16 @@ def test_places_are_split_at_commas(exits):
         (
             {"method": "at", "teacher": "t", "hint_distance": "sum"},
             ["--hint-distance is sum", "--method at", "leave it out"],
+        ),
+        ({"mimicry": "dkd"}, ["--mimicry is dkd", "--method byot", "use --method kd"]),
+        ({"standardise": True}, ["--standardise is on", "--method byot"]),
+        (
+            {"method": "kd", "teacher": "t", "mimicry": "dist", "workers": 2},
+            ["--mimicry is dist", "--workers 2", "use --workers 1"],
+        ),
+        (
+            {"method": "kd", "teacher": "t", "mimicry_beta": 2.0},
+            ["--mimicry-beta is 2.0", "--mimicry kl"],
         ),
         (
             {"method": "fitnet", "teacher": "t", "temperature": 2.0},

@@ -25,6 +25,7 @@ from cohort.models.normalised import Normalised
 from cohort.models.spec import WithExits
 from cohort.objectives.auxiliary import WithAuxiliary
 from cohort.objectives.classic import ClassicDistillation, Hint
+from cohort.objectives.mimicry import divergence_of
 from cohort.objectives.objective import Objective
 from cohort.objectives.self_distillation import DEEP_SUPERVISION, LABELS_ONLY, SelfDistillation
 from cohort.run.ending import prefixed
@@ -150,4 +151,6 @@ def _objective(config: SelfDistillConfig, module: nn.Module) -> Objective:
         temperature=config.temperature,
         hint=HINTS[config.method],
         hint_weight=config.hint_weight or 0.0,
+        divergence=divergence_of(config.mimicry, config.mimicry_beta),
+        standardise=config.standardise,
     )
