@@ -21,6 +21,7 @@ Teacher = Literal["peers", "ensemble", "ensemble_logits", "kdcl_naive", "kdcl_mi
 Mimicry = Literal["kl", "dkd", "dist"]
 Perturbation = Literal["none", "gaussian", "ods", "conf_ods"]
 Crop = Literal["shift", "resized", "none"]
+Padding = Literal["reflect", "zeros"]
 Feed = Literal["memory", "node"]
 Distance = Literal["euclidean", "cosine"]
 OdsNorm = Literal["rms", "l2"]
@@ -67,6 +68,9 @@ class DataConfig:
     crop: Crop | None = None
     """How each training picture is cut anew at every step: shift (moved by some pixels), resized (a
     random part of 8 to 100 % of a picture in a file, resized), or none. Default: the data set's own."""
+    padding: Padding | None = None
+    """What fills the border from which a shifted picture came: reflect (its mirror image) or zeros (black,
+    as in the code of ODS distillation's authors). Default: the data set's own."""
     color_jitter: float | None = None
     """Also change brightness, contrast and saturation of each training picture by a random factor
     within 1 ± X. Default: none."""

@@ -33,6 +33,7 @@ FLAGS = {
     "--autoaugment": False,
     "--cutout": None,
     "--crop": None,
+    "--padding": None,
     "--color-jitter": None,
     "--erasing": None,
     "--feed": None,
@@ -100,6 +101,7 @@ CHOICES = {
     "lr_schedule": ("step", "thirds", "linear", "cosine", "constant"),
     "decay_on": ("all", "weights"),
     "crop": ("shift", "resized", "none"),
+    "padding": ("reflect", "zeros"),
     "feed": ("memory", "node"),
     "distance": ("euclidean", "cosine"),
 }
@@ -355,6 +357,7 @@ DATA = {
     "autoaugment": True,
     "cutout": 4,
     "crop": "none",
+    "padding": "zeros",
     "color_jitter": 0.4,
     "erasing": 0.5,
     "feed": "node",

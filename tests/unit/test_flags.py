@@ -12,7 +12,7 @@ SHARED = """
     -h --help
     --dataset --data-root --download --no-download --image-size --train-subset --test-subset
     --data-seed --validation --autoaugment --no-autoaugment --cutout
-    --crop --color-jitter --erasing --feed --decoders --skip-broken --no-skip-broken --distance
+    --crop --padding --color-jitter --erasing --feed --decoders --skip-broken --no-skip-broken --distance
 """
 TRAINS = f"""{SHARED}
     --epochs --steps --batch-size --lr --weight-decay --decay-on --optimizer --lr-schedule
