@@ -5,7 +5,7 @@ no such field left. The text under a field is its ``--help``.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
@@ -17,12 +17,15 @@ LrSchedule = Literal["step", "thirds", "linear", "cosine", "constant"]
 Precision = Literal["fp32", "tf32", "bf16"]
 Capture = Literal["auto", "on", "off"]
 DecayOn = Literal["all", "weights"]
-Teacher = Literal["peers", "ensemble", "ensemble_logits", "none"]
+Teacher = Literal["peers", "ensemble", "ensemble_logits", "kdcl_naive", "kdcl_minlogit", "none"]
+Mimicry = Literal["kl", "dkd", "dist"]
 Perturbation = Literal["none", "gaussian", "ods", "conf_ods"]
 Crop = Literal["shift", "resized", "none"]
+Padding = Literal["reflect", "zeros"]
 Feed = Literal["memory", "node"]
 Distance = Literal["euclidean", "cosine"]
 OdsNorm = Literal["rms", "l2"]
+HintDistance = Literal["sum", "mean"]
 LOCAL = "local"
 """The address that joins no running cluster."""
 SIDES = re.compile(r"(?P<height>0*[1-9][0-9]{0,5})([xX](?P<width>0*[1-9][0-9]{0,5}))?")
@@ -67,6 +70,9 @@ class DataConfig:
     crop: Crop | None = None
     """How each training picture is cut anew at every step: shift (moved by some pixels), resized (a
     random part of 8 to 100 % of a picture in a file, resized), or none. Default: the data set's own."""
+    padding: Padding | None = None
+    """What fills the border from which a shifted picture came: reflect (its mirror image) or zeros (black,
+    as in the code of ODS distillation's authors). Default: the data set's own."""
     color_jitter: float | None = None
     """Also change brightness, contrast and saturation of each training picture by a random factor
     within 1 ± X. Default: none."""
@@ -216,6 +222,14 @@ class RunConfig(DataConfig, TrainingConfig):
             )
         _ = self.pretrained_files, self.trackers  # refuses what are none
 
+    @classmethod
+    def of_earlier(cls, values: dict[str, Any], file: object) -> dict[str, Any]:
+        """The keys and values of a config file, as this version writes what they meant.
+
+        Raises ConfigError, naming the file, for what cannot be written any more.
+        """
+        return values
+
     @property
     def pretrained_files(self) -> tuple[str | None, ...]:
         """The file of all students, or of each; None for one that starts anew."""
@@ -244,6 +258,14 @@ class RunConfig(DataConfig, TrainingConfig):
     def in_this_process(self) -> bool:
         """Whether the process that starts the run trains, without Ray."""
         return True
+
+
+def is_of_run(values: Mapping[str, Any]) -> bool:
+    """Whether a config file's values are those that a run wrote down, where every key of it stands.
+
+    It says nothing of its folder, so that it repeats the run elsewhere.
+    """
+    return values.get("run_dir", ...) is None
 
 
 def height_and_width(size: int | str) -> tuple[int, int]:
@@ -315,6 +337,20 @@ def shares(config: object, *keys: str) -> None:
         value = getattr(config, key)
         if value is not None and not 0 <= value < 1:
             raise ConfigError(f"{flag(key)} is {value}; it must be 0 or greater, and less than 1")
+
+
+SECOND_TERM: Mapping[Mimicry, float] = {"dkd": 8.0, "dist": 1.0}
+"""Usual weight of the second term of a mimicry that has one."""
+
+
+def mimicry_beta(mimicry: Mimicry, given: float | None) -> float | None:
+    """The weight of its second term, or None if it has none. Raises ConfigError for one that it lacks."""
+    if given is not None and mimicry not in SECOND_TERM:
+        raise ConfigError(
+            f"--mimicry-beta is {given} with --mimicry {mimicry}, which has no second term; leave it out, "
+            f"or use --mimicry {' or '.join(SECOND_TERM)}"
+        )
+    return SECOND_TERM.get(mimicry) if given is None else given
 
 
 def check_capture(config: TrainingConfig, gpus: int | None) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Config = TypeVar("Config", bound="DataclassInstance")
+Run = TypeVar("Run", bound=RunConfig)
 ONLY = {"k": "train", "exits": "self-distill", "teachers": "ods-distill"}
 """A key that only one of the commands has."""
 
@@ -87,15 +88,13 @@ def read_keys(path: str | Path, named: str, version: int) -> dict[str, Any]:
     return values
 
 
-def load_config(
-    path: str | Path, cls: type[Config], given: Mapping[str, Any] | None = None
-) -> Config:
+def load_config(path: str | Path, cls: type[Run], given: Mapping[str, Any] | None = None) -> Run:
     """A config from a YAML file.
 
     Raises ConfigError for code that it names, unless that is trusted: ``given`` are the keys that
     the caller gives himself instead, ``trust_code`` among them if he says it.
     """
-    values = read_config(path)
+    values = cls.of_earlier(read_config(path), path)
     refuse_keys(values, path, given or {})
     return validate(values, cls, {}, path)
 

@@ -3,6 +3,7 @@
 Shapes: M members or teachers, N examples, C classes.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -15,7 +16,7 @@ from cohort.errors import ConfigError
 from cohort.learning.evaluation import combined, log_posteriors_over
 from cohort.metrics.calibration import calibrated
 from cohort.metrics.classification import evaluate_posterior, mean_posterior
-from cohort.metrics.deep_ensemble import deep_ensemble_equivalent, deep_ensemble_rows
+from cohort.metrics.deep_ensemble import deep_ensemble_rows, equivalent_of
 from cohort.metrics.diversity import diversity
 from cohort.run.ending import prefixed
 from cohort.run.finished import load_teachers, read_run_data
@@ -129,11 +130,10 @@ def measure_ensembles(
 
 
 def add_equivalents(students: Sequence[dict[str, Any]], measured: Mapping[str, Any]) -> None:
-    """Give each student's line its deep-ensemble equivalent ``dee``, if temperatures are known.
+    """Give each student's line its deep-ensemble equivalent, if temperatures are known.
 
     ``measured``: by ``measure_teachers``.
     """
-    lines = measured.get("teachers", ())
-    if ensemble_cnll := [line["test_cnll"] for line in lines if "test_cnll" in line]:
-        for student in students:
-            student["dee"] = deep_ensemble_equivalent(student["test_cnll"], ensemble_cnll)
+    for student in students:
+        cnll = student.get("test_cnll", math.nan)
+        student |= equivalent_of(cnll, measured.get("teachers", ()))

@@ -113,6 +113,8 @@ def parse(
     if file is not None and resume is not None:
         raise ConfigError("--config cannot go with --resume, which has the config of its run")
     values = {} if file is None else read_config(file)
+    if issubclass(cls, RunConfig):
+        values = cls.of_earlier(values, file)
     refuse_keys(values, file, options)
     given = validate({**values, **options}, cls, {key: flag(key) for key in options}, file)
     return Arguments(given, {key: getattr(given, key) for key in options}, resume)

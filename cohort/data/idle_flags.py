@@ -28,6 +28,12 @@ def refuse_idle_flags(config: DataConfig, dataset: ImageDataset) -> None:
         )
     if crop == "resized":
         _refuse_resized(config, dataset)
+    shifts = crop == "shift" and dataset.augmentation.padding > 0
+    if config.padding is not None and not shifts:
+        raise ConfigError(
+            f"--padding is {config.padding}; the pictures of --dataset {name} are not shifted, so that no "
+            "border is filled; leave it out"
+        )
     if config.crop == "shift" and dataset.augmentation.padding == 0:
         raise ConfigError(
             f"--crop is shift; --dataset {name} does not say by how many pixels, so use none"

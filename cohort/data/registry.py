@@ -103,6 +103,11 @@ def augmentation_of(config: DataConfig, dataset: ImageDataset) -> Augmentation:
             f"--color-jitter is {config.color_jitter}; it takes images of 1 or 3 channels, and those of "
             f"--dataset {written_name(config.dataset)} have {channels}"
         )
+    if config.padding == "reflect" and own.padding >= min(height, width):
+        raise ConfigError(
+            f"--padding is reflect; the images of --dataset {written_name(config.dataset)} are {height} x "
+            f"{width} and shifted by up to {own.padding} pixels, more than a mirror image has; use zeros"
+        )
     if config.cutout is not None and config.cutout > min(height, width):
         raise ConfigError(
             f"--cutout is {config.cutout}; it must be at most {min(height, width)}, the size of the "
@@ -113,6 +118,7 @@ def augmentation_of(config: DataConfig, dataset: ImageDataset) -> Augmentation:
         autoaugment=config.autoaugment or own.autoaugment,
         cutout=own.cutout if config.cutout is None else config.cutout,
         crop=config.crop or own.crop,
+        padding_mode=config.padding or own.padding_mode,
         color_jitter=own.color_jitter if config.color_jitter is None else config.color_jitter,
         erasing=own.erasing if config.erasing is None else config.erasing,
     )

@@ -19,14 +19,15 @@ LOWEST, HIGHEST = 0.01, 100.0
 
 
 def fit_temperature(log_posterior_NC: Tensor, labels_N: Tensor) -> float:
-    r"""The temperature T in [0.01, 100] at which the labels are most likely.
+    r"""The temperature T in [0.01, 100] at which the labels are most likely, or NaN.
 
     .. math:: \arg\min_T -\frac{1}{N} \sum_n \log \mathrm{softmax}(\log p_n / T)_{y_n}
 
     The sum is convex in 1/T, so its slope has one root at most, searched over log T in float64.
-    Where there is none the result is a bound: the lower one if every example is right. It is 1 if
-    no temperature is better than another, as for uniform or for one-hot posteriors. An example
-    whose right class was ruled out costs infinity at every temperature and has no say.
+    It is a bound where the root lies beyond it. It is 1 if no temperature is better than another, as
+    for uniform or for one-hot posteriors, and NaN if no example is wrong: the colder the better then,
+    without end, which says nothing of how sure to be of an example that may be wrong. An example whose
+    right class was ruled out costs infinity at every temperature and has no say.
 
     Args:
         log_posterior_NC: logarithms of posteriors, or logits, on validation data.
@@ -52,6 +53,8 @@ def fit_temperature(log_posterior_NC: Tensor, labels_N: Tensor) -> float:
     margin_NC = (log_posterior_NC - of_label_N1)[of_label_N1[:, 0] > -math.inf]
     if not len(margin_NC) or _slope(0.0, margin_NC) == 0:
         return 1.0
+    if not (margin_NC > 0).any():
+        return math.nan
     lowest, highest = math.log(LOWEST), math.log(HIGHEST)
     if _slope(lowest, margin_NC) <= 0:
         return LOWEST
@@ -91,7 +94,8 @@ def calibrated(
 ) -> dict[str, float]:
     """Temperature fitted on validation data; cnll, cbrier and cece: nll, brier, ece on test data with it.
 
-    Accuracy is left out, since no temperature changes it.
+    Accuracy is left out, since no temperature changes it. All are NaN where no temperature fits best,
+    for no validation example is wrong.
 
     Args:
         validation_log_posterior: logarithms of posteriors, [N, C].
@@ -103,11 +107,11 @@ def calibrated(
         ValueError: if there is no example, or not one label for each, or a log-posterior is NaN.
     """
     temperature = fit_temperature(validation_log_posterior, validation_labels)
+    scores = ("nll", "brier", "ece")
+    if math.isnan(temperature):
+        return dict.fromkeys(("temperature", *(f"c{name}" for name in scores)), math.nan)
     measured = evaluate_posterior(at_temperature(test_log_posterior, temperature), test_labels)
-    return {
-        "temperature": temperature,
-        **{f"c{name}": measured[name] for name in ("nll", "brier", "ece")},
-    }
+    return {"temperature": temperature, **{f"c{name}": measured[name] for name in scores}}
 
 
 def _slope(log_temperature: float, margin_NC: Tensor) -> float:

@@ -120,7 +120,8 @@ def expected_calibration_error(posterior_NC: Tensor, labels_N: Tensor, bins: int
 def confidence_bins(confidence_N: Tensor, bins: int) -> Tensor:
     """Number of the equal-width bin of [0, 1] that each confidence is in, int64 [N].
 
-    Each bin has its lower edge and the last has both. Compared in float32.
+    Each bin has its lower edge and the last has both. Compared in float32, in which an edge is the
+    number nearest to k / bins: what was written 0.2 is in the bin that begins at 3 / 15.
 
     Raises:
         ValueError: if there is no bin.
@@ -132,8 +133,9 @@ def confidence_bins(confidence_N: Tensor, bins: int) -> Tensor:
     if bins < 1:
         raise ValueError(f"bins is {bins}; it must be at least 1")
     # Only the inner edges: what lies at 1.0, or a rounding error above, is in the last bin.
-    edges = torch.linspace(0, 1, bins + 1, device=confidence_N.device)[1:-1]
-    return torch.bucketize(confidence_N.float(), edges, right=True)
+    # Not linspace, which adds up steps and misses 3 / 15.
+    edges = torch.arange(1, bins, device=confidence_N.device).double() / bins
+    return torch.bucketize(confidence_N.float(), edges.float(), right=True)
 
 
 def entropy(log_posterior_NC: Tensor) -> Tensor:

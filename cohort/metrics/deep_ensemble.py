@@ -8,8 +8,9 @@ Shapes: M members, N examples, C classes.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -80,12 +81,20 @@ def cyclic_runs(members: int, size: int) -> list[tuple[int, ...]]:
     return [tuple((start + n) % members for n in range(size)) for start in starts]
 
 
-def deep_ensemble_equivalent(cnll: float, ensemble_cnll: Sequence[float]) -> float:
-    """How many members a deep ensemble with this calibrated negative log-likelihood would have.
+class Equivalent(NamedTuple):
+    """How many members a deep ensemble would have that is worth as much as a network."""
+
+    dee: float
+    """In [1, M], of ensembles of up to M members."""
+    dee_outside: int
+    """0, or where the network lies beyond the ensembles: -1, worse than one member; 1, better than all."""
+
+
+def deep_ensemble_equivalent(cnll: float, ensemble_cnll: Sequence[float]) -> Equivalent:
+    """The size of a deep ensemble with this calibrated negative log-likelihood.
 
     Interpolated linearly between sizes; where more members once made the ensemble worse, the least
-    size that reaches ``cnll``. The result is in [1, M]: 1 stands for "at most 1", a network no
-    better than a single member, and M for "at least M", one no ensemble of these reaches.
+    size that reaches ``cnll``. Outside its ladder, ``dee`` is the end that the network lies beyond.
 
     Args:
         cnll: of the network; may be infinite.
@@ -95,8 +104,11 @@ def deep_ensemble_equivalent(cnll: float, ensemble_cnll: Sequence[float]) -> flo
         ValueError: if ``cnll`` is NaN, there is no ensemble, or one's cnll is not finite.
 
     Example:
-        >>> round(deep_ensemble_equivalent(0.682, [0.789, 0.708, 0.673, 0.655]), 2)
+        >>> ladder = [0.789, 0.708, 0.673, 0.655]
+        >>> round(deep_ensemble_equivalent(0.682, ladder).dee, 2)
         2.74
+        >>> deep_ensemble_equivalent(0.8, ladder), deep_ensemble_equivalent(0.6, ladder)
+        (Equivalent(dee=1.0, dee_outside=-1), Equivalent(dee=4.0, dee_outside=1))
     """
     if math.isnan(cnll) or not ensemble_cnll or not all(map(math.isfinite, ensemble_cnll)):
         raise ValueError(
@@ -104,12 +116,24 @@ def deep_ensemble_equivalent(cnll: float, ensemble_cnll: Sequence[float]) -> flo
             "the second be finite numbers, at least 1"
         )
     if cnll >= ensemble_cnll[0]:
-        return 1.0
+        return Equivalent(1.0, -1 if cnll > ensemble_cnll[0] else 0)
     for size, (worse, better) in enumerate(pairwise(ensemble_cnll), start=1):
         # Nothing before reached cnll, so ``worse`` is greater.
         if better <= cnll:
-            return size + (worse - cnll) / (worse - better)
-    return float(len(ensemble_cnll))
+            return Equivalent(size + (worse - cnll) / (worse - better), 0)
+    return Equivalent(float(len(ensemble_cnll)), 1)
+
+
+def equivalent_of(cnll: float, lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """``dee`` and ``dee_outside`` of a network beside the teachers' lines of summary.json.
+
+    Nothing where a temperature is not known, and so a cnll: there is no validation split, or no
+    example of it is wrong.
+    """
+    curve = [line.get("test_cnll", math.nan) for line in lines]
+    if math.isnan(cnll) or not curve or not all(map(math.isfinite, curve)):
+        return {}
+    return deep_ensemble_equivalent(cnll, curve)._asdict()
 
 
 def _mean(values: Sequence[float]) -> float:

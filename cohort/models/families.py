@@ -39,6 +39,7 @@ FAMILIES: dict[str, Builder] = {
     "resnet<depth>_w<width>": deep_resnet,
     "resnext<depth>_<cardinality>x<width>d": resnext,
     "wrn_<depth>_<width>": by_channels(WideResNet),
+    "wrn_<depth>_<width>_ods": by_channels(WideResNet, of_ods=True),
     "pyramidnet_<depth>_<alpha>": by_channels(PyramidNet),
     "pyramidnet_<depth>_<alpha>_bottleneck": by_channels(PyramidNet, bottleneck=True),
     **{f"vgg{n}_bn": partial(by_channels(VGG), n) for n in CONVOLUTIONS},
@@ -57,6 +58,7 @@ EXAMPLES = (
     "resnext50_32x4d",
     "resnext101_32x8d",
     "wrn_28_10",
+    "wrn_28_10_ods",
     "pyramidnet_110_84",
     "pyramidnet_101_240_bottleneck",
 )

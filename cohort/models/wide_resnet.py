@@ -8,7 +8,12 @@ The 4 are the stem and the three 1x1 projections that open the stages. Others co
 classifier instead, as ResNets are counted, d = 6n + 2: WRN-20-8 and WRN-44-8 of Be Your Own Teacher
 have n = 3 and n = 7. Both are accepted, and no depth is both: WRN-20-8 is the same network as
 WRN-22-8. Its exits are those of ``exit_places``.
+
+The code of ODS distillation's authors (Nam et al. 2021) has another one, ``wrn_<depth>_<width>_ods``:
+its projections see the raw input of a block, and its classifier starts from N(0, 2 / num_classes).
 """
+
+import math
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,7 +28,15 @@ class WideResNet(Backbone):
 
     stride = 4
 
-    def __init__(self, depth: int, width: int, *, num_classes: int, in_channels: int = 3) -> None:
+    def __init__(
+        self,
+        depth: int,
+        width: int,
+        *,
+        num_classes: int,
+        in_channels: int = 3,
+        of_ods: bool = False,
+    ) -> None:
         super().__init__()
         if depth < 8 or depth % 6 not in (2, 4):
             raise ValueError(
@@ -45,6 +58,11 @@ class WideResNet(Backbone):
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(w3, num_classes)
         initialise_convolutions(self)
+        if of_ods:
+            nn.init.normal_(self.classifier.weight, std=math.sqrt(2 / num_classes))
+            for block in self.modules():
+                if isinstance(block, PreActivationBlock):
+                    block.projects_raw = True
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """Logits [B, num_classes]."""
@@ -68,6 +86,8 @@ class PreActivationBlock(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.projects_raw = False
+        """Whether a projection sees the block's input as it is, like an identity."""
         self.projection: nn.Conv2d | None = None
         if in_channels != out_channels:
             self.projection = nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
@@ -76,6 +96,7 @@ class PreActivationBlock(nn.Module):
         """Maps of ``out_channels``, smaller by ``stride``."""
         y = F.relu(self.bn1(x))
         # A projection sees the activated input, as in the authors' code; an identity the raw one.
-        shortcut = x if self.projection is None else self.projection(y)
+        seen = x if self.projects_raw else y
+        shortcut = x if self.projection is None else self.projection(seen)
         residual: Tensor = self.conv2(F.relu(self.bn2(self.conv1(y))))
         return residual + shortcut

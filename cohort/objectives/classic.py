@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cohort.objectives.mutual import accuracy_and_entropy, kl_divergence, log_posterior
+from cohort.objectives.mutual import KL, Divergence, accuracy_and_entropy, log_posterior, softened
 from cohort.objectives.objective import Measurements, Objective
 from cohort.objectives.peer_sum import Peer
 
@@ -36,6 +36,9 @@ class BesideTeacher(NamedTuple):
 class ClassicDistillation(Objective):
     """L = (1−α)·CE(z, y) + α·T²·KL(teacher ‖ student) + λ·hint. The teacher is a constant.
 
+    Another ``divergence`` stands in KL's place; with ``standardise`` both posteriors are of
+    standardised logits.
+
     ``hint`` sums a distance over pairs of maps: ``maps`` their mean squared difference (FitNets,
     equation 3), ``attention`` that of their attention (Attention Transfer, equation 2).
     ``cohort.jobs.self_distill.config.CONSTANTS`` has those that re-implementations (RepDistiller)
@@ -46,6 +49,8 @@ class ClassicDistillation(Objective):
     temperature: float
     hint: Hint
     hint_weight: float
+    divergence: Divergence = KL
+    standardise: bool = False
 
     def posterior(self, outputs: BesideTeacher) -> Tensor:
         """The student's detached log-posterior at T = 1, float32 [B, C]."""
@@ -60,10 +65,11 @@ class ClassicDistillation(Objective):
         """
         logits_BC = outputs.logits_BC.float()
         ce = self.cross_entropy(logits_BC, labels_B)
-        kl = self.temperature**2 * kl_divergence(
-            log_posterior(outputs.teacher_logits_BC.detach(), self.temperature),
-            log_posterior(logits_BC, self.temperature),
+        sides = outputs.teacher_logits_BC.detach(), logits_BC
+        target_BC, own_BC = (
+            softened(side_BC, self.temperature, standardise=self.standardise) for side_BC in sides
         )
+        kl = self.temperature**2 * self.divergence(target_BC, own_BC, labels_B)
         hint = self._hint(outputs)
         loss = (1 - self.alpha) * ce + self.alpha * kl + self.hint_weight * hint
         measurements = {"loss": loss, "ce": ce, "kl": kl, "hint": hint}

@@ -7,21 +7,56 @@ Shapes: B batch, C classes, P = K−1 peers.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from cohort.config import Teacher
+from cohort.objectives.kdcl import min_logit, naive
 from cohort.objectives.objective import Measurements, Objective
 from cohort.objectives.peer_sum import Peer, PeerSum, add_up
+from cohort.objectives.standardisation import standardised
+
+OF_ALL: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "kdcl_naive": naive,
+    "kdcl_minlogit": min_logit,
+}
+"""Teachers that are made of all students, the one who learns among them, and of the labels."""
+
+
+class Divergence(Protocol):
+    """How far a student is from a teacher."""
+
+    def __call__(self, target_BC: Tensor, own_BC: Tensor, labels_B: Tensor) -> Tensor:
+        """The scalar of the teacher's log-posterior and the student's, both at the same temperature."""
+        ...
+
+
+@dataclass(frozen=True)
+class KullbackLeibler:
+    """KL(t ‖ p), whatever the right classes are."""
+
+    def __call__(self, target_BC: Tensor, own_BC: Tensor, labels_B: Tensor) -> Tensor:
+        """``kl_divergence``."""
+        return kl_divergence(target_BC, own_BC)
+
+
+KL = KullbackLeibler()
 
 
 def log_posterior(logits_BC: Tensor, temperature: float = 1.0) -> Tensor:
     """log softmax(z / T) in float32, [B, C]."""
     return F.log_softmax(logits_BC.float() / temperature, dim=1)
+
+
+def softened(logits_BC: Tensor, temperature: float, *, standardise: bool) -> Tensor:
+    """``log_posterior`` of logits, or of standardised ones (``cohort.objectives.standardisation``)."""
+    return log_posterior(standardised(logits_BC) if standardise else logits_BC, temperature)
 
 
 def kl_divergence(target_BC: Tensor, approximation_BC: Tensor) -> Tensor:
@@ -56,17 +91,23 @@ def teachers(peers: Sequence[Tensor], teacher: Teacher) -> list[Tensor]:
     return [F.log_softmax(stacked_PBC.mean(dim=0), dim=1)]
 
 
-def mimicry(own_BC: Tensor, peers: Sequence[Peer], teacher: Teacher) -> Tensor:
+def mimicry(
+    own_BC: Tensor,
+    peers: Sequence[Peer],
+    teacher: Teacher,
+    divergence: Callable[[Tensor, Tensor], Tensor] = kl_divergence,
+) -> Tensor:
     """Mean over teachers t of KL(t ‖ own), of a log-posterior and its peers, who are constants.
 
-    Where one of the peers is a sum of several, all are added up, in order.
+    Where one of the peers is a sum of several, all are added up, in order: that is enough for KL, and
+    for no other ``divergence``.
     """
     if teacher == "none" or not peers:
         return own_BC.new_zeros(())
     alone = [peer.detach() for peer in peers if not isinstance(peer, PeerSum)]
     if len(alone) < len(peers):
         return _divergence_from(add_up(peers, teacher), own_BC, teacher)
-    divergences = [kl_divergence(target_BC, own_BC) for target_BC in teachers(alone, teacher)]
+    divergences = [divergence(target_BC, own_BC) for target_BC in teachers(alone, teacher)]
     return torch.stack(divergences).mean()
 
 
@@ -89,15 +130,19 @@ class MutualLearning(Objective):
     """L_k = CE(z_k, y) + w·T² · mean over teachers t of KL(t ‖ p_k), equations 9 and 11.
 
     Peers are constants. At T = 1 this is the paper's loss; T² keeps the gradient's size at others.
+    Another ``divergence`` stands in KL's place; with ``standardise`` all posteriors are of
+    standardised logits, those that peers are shown too.
     """
 
     teacher: Teacher = "peers"
     temperature: float = 1.0
     weight: float = 1.0
+    divergence: Divergence = KL
+    standardise: bool = False
 
     def posterior(self, logits_BC: Tensor) -> Tensor:
         """What a student shows its peers: the detached log-posterior at T, float32 [B, C]."""
-        return log_posterior(logits_BC.detach(), self.temperature)
+        return softened(logits_BC.detach(), self.temperature, standardise=self.standardise)
 
     def loss(
         self, logits_BC: Tensor, labels_B: Tensor, peers: Sequence[Peer] = ()
@@ -108,8 +153,19 @@ class MutualLearning(Objective):
         """
         logits_BC = logits_BC.float()
         ce = self.cross_entropy(logits_BC, labels_B)
-        own_BC = log_posterior(logits_BC, self.temperature)
-        kl = self.temperature**2 * mimicry(own_BC, peers, self.teacher)
+        own_BC = softened(logits_BC, self.temperature, standardise=self.standardise)
+        kl = self.temperature**2 * self._mimicry(own_BC, labels_B, peers)
         loss = ce + self.weight * kl
         measurements = {"loss": loss.detach(), "ce": ce.detach(), "kl": kl.detach()}
         return loss, measurements | accuracy_and_entropy(logits_BC, labels_B)
+
+    def _mimicry(self, own_BC: Tensor, labels_B: Tensor, peers: Sequence[Peer]) -> Tensor:
+        """The divergence from the teachers, without its weight and T²."""
+        shown = [peer.detach() for peer in peers if not isinstance(peer, PeerSum)]
+        plain = isinstance(self.divergence, KullbackLeibler) and self.teacher not in OF_ALL
+        assert plain or len(shown) == len(peers), f"a sum of peers is not enough for {self}"
+        divergence = partial(self.divergence, labels_B=labels_B)
+        if self.teacher not in OF_ALL or not peers:
+            return mimicry(own_BC, peers, self.teacher, divergence)
+        everyone_KBC = torch.stack([own_BC.detach(), *shown])
+        return divergence(OF_ALL[self.teacher](everyone_KBC, labels_B), own_BC)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cohort.config import HintDistance
 from cohort.models.multi_exit import ExitOutputs
 from cohort.objectives.mutual import MutualLearning, kl_divergence, log_posterior
 from cohort.objectives.objective import Measurements, Objective
@@ -22,15 +23,18 @@ LABELS_ONLY = MutualLearning(teacher="none")
 
 @dataclass(frozen=True, kw_only=True)
 class SelfDistillation(Objective):
-    """L = CE(q_C, y) + Σ_i [(1−α)·CE(q_i, y) + α·T²·KL(q_C ‖ q_i) + λ·mean_b ‖F_i − F_C‖²/F].
+    """L = CE(q_C, y) + Σ_i [(1−α)·CE(q_i, y) + α·T²·KL(q_C ‖ q_i) + λ·mean_b ‖F_i − F_C‖²].
 
     The sum runs over the shallow exits i; C is the deepest. q_C and F_C are constants in it, so the
     deepest exit learns from the labels alone. The paper's loss, but with T² to keep the gradient's
-    size at any temperature, and with the squared distance divided by the number of features.
+    size at any temperature.
     """
 
     alpha: float = 0.3
     hint_weight: float = 0.03
+    hint_distance: HintDistance = "sum"
+    """Of squares over the features of an example; ``mean`` divides by their number F, which makes of
+    λ 0.03 a hint whose gradient is a hundredth of the others'."""
     temperature: float = 3.0
 
     def posterior(self, outputs: ExitOutputs) -> Tensor:
@@ -63,7 +67,7 @@ class SelfDistillation(Objective):
         mutual = replace(mutual, label_smoothing=self.label_smoothing)
         deepest, measurements = mutual.loss(outputs.logits[-1], labels_B, peers)
         ce_E = torch.stack([self.cross_entropy(z, labels_B) for z in outputs.logits])
-        kl_E, hint_E = self._divergences(outputs.logits), _distances(outputs.features)
+        kl_E, hint_E = self._divergences(outputs.logits), self._distances(outputs.features)
         terms_E = (1 - self.alpha) * ce_E + self.alpha * kl_E + self.hint_weight * hint_E
         loss = deepest + terms_E[:-1].sum()
         return loss, measurements | {
@@ -83,6 +87,14 @@ class SelfDistillation(Objective):
             kl_divergence(target_BC, log_posterior(z, self.temperature)) for z in shallow
         ]
         return self.temperature**2 * torch.stack([*divergences, target_BC.new_zeros(())])
+
+    def _distances(self, features: Sequence[Tensor]) -> Tensor:
+        """mean_b ‖F_i − F_C‖², or its F-th part, of every exit, [E]; 0 for the deepest."""
+        *shallow, deepest_BF = (feature_BF.float() for feature_BF in features)
+        target_BF = deepest_BF.detach()
+        distances = [F.mse_loss(feature_BF, target_BF) for feature_BF in shallow]
+        size = target_BF.shape[1] if self.hint_distance == "sum" else 1
+        return size * torch.stack([*distances, target_BF.new_zeros(())])
 
 
 DEEP_SUPERVISION = SelfDistillation(alpha=0.0, hint_weight=0.0)
@@ -110,14 +122,6 @@ class MutualSelfDistillation(SelfDistillation):
         But ``kl`` is that of the deepest exit's mimicry; those of the other exits are ``exits/kl``.
         """
         return self.loss_beside(self.mutual, outputs, labels_B, peers)
-
-
-def _distances(features: Sequence[Tensor]) -> Tensor:
-    """mean_b ‖F_i − F_C‖²/F, the mean over elements, of every exit, [E]; 0 for the deepest."""
-    *shallow, deepest_BF = (feature_BF.float() for feature_BF in features)
-    target_BF = deepest_BF.detach()
-    distances = [F.mse_loss(feature_BF, target_BF) for feature_BF in shallow]
-    return torch.stack([*distances, target_BF.new_zeros(())])
 
 
 def _accuracies(logits: Sequence[Tensor], labels_B: Tensor) -> Tensor:

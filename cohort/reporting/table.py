@@ -34,7 +34,8 @@ MEANINGS = (
     | {
         "train entropy": "mean entropy (nat) of the posterior on training images",
         "cNLL, cBrier, cECE": "NLL, Brier, ECE at the temperature that fits the validation split best",
-        "DEE": "deep-ensemble equivalent: so many teachers (DE-…) together have this cNLL",
+        "DEE": "deep-ensemble equivalent: so many teachers (DE-…) together have this cNLL; < and > where "
+        "none have",
         "KL": "mean divergence (nat) between the posteriors of two members: their diversity",
         "waits s": "seconds an epoch in which a student's process waited for the others'",
         "time ms": "measured for one image, the median; of a network with exits, of the deepest",
@@ -60,6 +61,11 @@ RETRIEVED: Mapping[str, tuple[str, Cell]] = {
 """Of runs that find people again, as many as a terminal has room for; those that no row has are left out."""
 DISPENSABLE = ("parameters", "train\nentropy", "cBrier", "cECE")
 """Columns that a window too narrow for all of them goes without, the first of them first."""
+ALL_RIGHT = (
+    "No example of the validation split is wrong, so that no temperature fits best, and there is none: "
+    "neither cNLL, cBrier and cECE nor DEE are known there. Hold out more images by --validation."
+)
+"""What stands over the meanings where a row has no temperature."""
 CALIBRATED = {"cNLL": "test_cnll", "cBrier": "test_cbrier", "cECE": "test_cece"}
 """Columns of runs with a validation split, on which a temperature is fitted."""
 
@@ -100,7 +106,8 @@ def summary_table(
     table.add_section()
     for who, row in alone.items():
         table.add_row(*_cells(f"{who} alone", row, own))
-    explain(table, MEANINGS)
+    lacks = any(number(row.get("test_temperature", 1.0)) == DASH for row in rows.values())
+    explain(table, MEANINGS, *(ALL_RIGHT,) * lacks)
     return table
 
 
@@ -181,10 +188,13 @@ def _measured(key: str, row: Summary) -> str:
 
 
 def _equivalent(most: int, row: Summary) -> str:
-    """A deep-ensemble equivalent; at its ends the curve says no more than at most, or at least."""
+    """A deep-ensemble equivalent, marked where it lies outside of the teachers' ensembles."""
     dee = row.get("dee")
-    if dee in (1, most):
+    outside = row.get("dee_outside")
+    if outside is None and dee in (1, most):  # a version wrote it that did not tell
         return f"≤{dee:g}" if dee == 1 else f"≥{dee:g}"
+    if outside:
+        return f"{'<' if outside < 0 else '>'}{dee:g}"
     return number(dee, ".2f")
 
 

@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from cohort.config import (
     LOCAL,
+    Mimicry,
     RunConfig,
     Teacher,
     check_address,
     check_capture,
+    is_of_run,
+    mimicry_beta,
     not_empty,
     not_negative,
     positive,
@@ -55,13 +58,19 @@ class CohortConfig(RunConfig):
     students: Network | tuple[Network, ...] | None = None
     """One network for all students, or K of them with commas between: a name (resnet32, wrn_28_10, mobilenet, inception_v1, any torchvision classifier, timm:NAME) or package.module:function, each with +exits or +exits=PLACE/PLACE behind it to have exits that learn from its deepest one. Default: the data set's recipe."""  # noqa: E501
     teacher: Teacher = "peers"
-    """What a student mimics: each of its K-1 peers, the ensemble of their posteriors, the ensemble_logits (softmax of their mean logit), or none."""  # noqa: E501
+    """What a student mimics: each of its K-1 peers, the ensemble of their posteriors, the ensemble_logits (softmax of their mean logit), of all K students kdcl_naive (for each example, the one whose cross-entropy is least) or kdcl_minlogit (for each class, the least logit beside that of the right one), or none."""  # noqa: E501
     schedule: Schedule = "simultaneous"
     """All students predict, then all learn; or sequential, one after the other with re-prediction (the paper's Algorithm 1)."""  # noqa: E501
     temperature: float = 1.0
     """T that softens the posteriors in the mimicry loss, which is scaled by T squared."""
+    mimicry: Mimicry = "kl"
+    """How: kl (Kullback-Leibler divergence), dkd (that of the right class against the rest, and of the rest among themselves, decoupled), or dist (correlation of posteriors, example by example and class by class)."""  # noqa: E501
     mimicry_weight: float = 1.0
     """Weight of the mimicry loss beside the supervised loss."""
+    mimicry_beta: float | None = None
+    """Weight of the second term of dkd or dist beside its first one. Default: 8 for dkd, 1 for dist."""
+    standardise: bool = False
+    """Mimic posteriors of standardised logits: of mean 0 and standard deviation 1 in each example, before the temperature."""  # noqa: E501
     exchange: Exchange = "object_store"
     """How posteriors travel: Ray's object_store, a torch.distributed collective, or in_process without Ray. All give the same students."""  # noqa: E501
     aggregate: Aggregate = "auto"
@@ -80,11 +89,28 @@ class CohortConfig(RunConfig):
     def __post_init__(self) -> None:
         RunConfig.__post_init__(self)
         positive(self, "k", "temperature", "per_process")
-        not_negative(self, "gpus", "mimicry_weight", "max_failures")
+        not_negative(self, "gpus", "mimicry_weight", "mimicry_beta", "max_failures")
         not_empty(self, "students", "address")
         check_address(self.address)
         check_capture(self, self.gpus)
         _check_cohort(self)
+        _check_mimicry(self)
+
+    @classmethod
+    def of_earlier(cls, values: dict[str, Any], file: object) -> dict[str, Any]:
+        """Raises ConfigError for students with exits whose hints were another mean."""
+        students = str(values.get("students"))
+        if is_of_run(values) and "mimicry" not in values and "+exits" in students:
+            raise ConfigError(
+                f"{file} is of a run whose students, {students}, have exits, and of a version that divided "
+                "their hints by the number of features; start a new run without this file"
+            )
+        return values
+
+    @property
+    def sum_is_enough(self) -> bool:
+        """Whether a student needs no more of its peers than their sum."""
+        return self.mimicry == "kl" and not self.teacher.startswith("kdcl")
 
     @property
     def in_this_process(self) -> bool:
@@ -101,7 +127,11 @@ class CohortConfig(RunConfig):
 def resolve(config: CohortConfig) -> CohortConfig:
     """The config with every key that was left to the data set's recipe filled in."""
     recipe = recipe_for(config.dataset)
-    return replace(fill_in(config, recipe), students=config.students or recipe.network)
+    return replace(
+        fill_in(config, recipe),
+        students=config.students or recipe.network,
+        mimicry_beta=mimicry_beta(config.mimicry, config.mimicry_beta),
+    )
 
 
 def _as_tuple(students: Network | tuple[Network, ...]) -> tuple[Network, ...]:
@@ -163,6 +193,22 @@ def _check_cohort(config: CohortConfig) -> None:
         raise ConfigError(
             f"--address is {config.address!r} with --exchange in_process, which uses no cluster; "
             "leave one of them out, or use --address local"
+        )
+
+
+def _check_mimicry(config: CohortConfig) -> None:
+    """Raise ConfigError for a way to mimic that nobody goes, or that a sum is not enough for."""
+    mimicry_beta(config.mimicry, config.mimicry_beta)  # refuses one without a second term
+    how = f"--mimicry is {config.mimicry}" if config.mimicry != "kl" else "--standardise is on"
+    if config.teacher == "none" and (config.mimicry != "kl" or config.standardise):
+        raise ConfigError(
+            f"{how} with --teacher none, whose students mimic nobody; leave it out, or name a teacher"
+        )
+    if config.aggregate == "sum" and not config.sum_is_enough:
+        who = f"--teacher is {config.teacher}" if config.mimicry == "kl" else how
+        raise ConfigError(
+            f"{who} with --aggregate sum, of which only --mimicry kl from peers, ensemble or "
+            "ensemble_logits can learn; use --aggregate gather"
         )
 
 

@@ -165,7 +165,9 @@ def choose_exchange(
         return NoExchange(sequential=sequential)
     assert config.batch_size is not None
     summed = config.aggregate == "sum" or (
-        config.aggregate == "auto" and sums_pay(sizes, config.batch_size, classes)
+        config.aggregate == "auto"
+        and config.sum_is_enough
+        and sums_pay(sizes, config.batch_size, classes)
     )
     messages = Messages(teacher=config.teacher, summed=summed, half=config.wire == "fp16")
     if config.exchange == "collective":

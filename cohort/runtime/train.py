@@ -17,6 +17,7 @@ from cohort.learning.build import build_learner, student_for
 from cohort.learning.measuring import Measuring, check_measurable
 from cohort.learning.plan import check_batch, plan_training
 from cohort.models.normalised import Normalised
+from cohort.objectives.mimicry import divergence_of
 from cohort.objectives.mutual import MutualLearning
 from cohort.run.checkpoint import Checkpoint
 from cohort.run.owner import Owner
@@ -92,6 +93,9 @@ class CohortRun(Ingredients, Run):
         alone = dataclasses.replace(
             self.config,
             teacher="none",
+            mimicry="kl",
+            mimicry_beta=None,
+            standardise=False,
             schedule="simultaneous",
             aggregate="auto",
             wire="fp32",
@@ -124,7 +128,11 @@ def prepare(config: CohortConfig, dataset: ImageDataset | None = None) -> Cohort
     check_batch(plan, dataset)
     _check_answers(config, dataset)
     objective = MutualLearning(
-        teacher=config.teacher, temperature=config.temperature, weight=config.mimicry_weight
+        teacher=config.teacher,
+        temperature=config.temperature,
+        weight=config.mimicry_weight,
+        divergence=divergence_of(config.mimicry, config.mimicry_beta),
+        standardise=config.standardise,
     )
     alone = ", each alone" if config.teacher == "none" else ""
     return CohortRun(

@@ -5,6 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cohort.config_file import read_config
+from cohort.errors import ConfigError
+from cohort.run.folder import RunFolder
+from cohort.tuning.commands import CONFIGS
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.measurements import finals, history, state_of
 from cohort.tuning.space import Point
@@ -51,6 +55,24 @@ def ended_trials(study: Study, folder: StudyFolder, specs: Sequence[TrialSpec]) 
             ended.values[spec.name] = last.get(study.metric)
             ended.histories[spec.name] = rows
     return ended
+
+
+def check_same_meaning(study: Study, folder: StudyFolder) -> None:
+    """Raise ConfigError where an earlier version trained trials by what their keys do not mean any more.
+
+    They would stand in one table with others that learned otherwise.
+    """
+    for spec in known_trials(study, folder):
+        file = RunFolder(folder.trial(spec)).config
+        if not file.exists():
+            continue
+        values = read_config(file)
+        meant = CONFIGS[spec.command].of_earlier(values, file)
+        for key in meant.keys() - values.keys() - spec.values.keys():
+            raise ConfigError(
+                f"--resume: trial {spec.name} in {folder.path} was trained by an earlier version, with what "
+                f"is {key}: {meant[key]} today; write that into the study's base, or start another study"
+            )
 
 
 def plain_scheduler(study: Study) -> dict[str, Any]:

@@ -13,7 +13,11 @@ from torchmetrics.classification import MulticlassCalibrationError
 
 from cohort.metrics import calibration
 from cohort.metrics.calibration import HIGHEST, LOWEST, at_temperature, calibrated, fit_temperature
-from cohort.metrics.classification import evaluate_posterior, mean_posterior
+from cohort.metrics.classification import (
+    evaluate_posterior,
+    expected_calibration_error,
+    mean_posterior,
+)
 
 
 def predictions(seed=0, examples=400, classes=5, scale=3.0):
@@ -68,11 +72,28 @@ def test_logits_times_a_number_times_the_temperature(seed, factor):
 
 def test_bounds_where_there_is_no_best():
     sure = torch.tensor([[0.9, 0.1], [0.2, 0.8]]).log()
-    assert fit_temperature(sure, torch.tensor([0, 1])) == LOWEST
     assert fit_temperature(sure, torch.tensor([1, 0])) == HIGHEST
+    # The wrong one is so nearly right that a temperature below the bound would be best.
+    nearly = torch.tensor([[0.0, -1e-3]] * 999 + [[-1e-5, 0.0]])
+    assert fit_temperature(nearly, torch.zeros(1000, dtype=torch.long)) == LOWEST
     saturated = torch.tensor([[0.0, -1e5]] * 3)
     assert fit_temperature(saturated, torch.tensor([0, 0, 1])) == HIGHEST
     assert fit_temperature(saturated, torch.tensor([0, 0, 0])) == 1
+
+
+def test_no_temperature_fits_best_where_no_example_is_wrong():
+    """A colder one would fit better for ever: the bound would be an artefact."""
+    right = torch.tensor([[0.9, 0.1], [0.2, 0.8]]).log()
+    tied = torch.tensor([[0.5, 0.5]]).log()
+    ruled_out = torch.tensor([[0.0, -math.inf]])
+    for more, label in ((right[:0], []), (tied, [1]), (ruled_out, [1])):
+        log_posterior = torch.cat([right, more])
+        labels = torch.tensor([0, 1, *label])
+        assert math.isnan(fit_temperature(log_posterior, labels))
+        measured = calibrated(log_posterior, labels, right, torch.tensor([1, 0]))
+        assert list(measured) == ["temperature", "cnll", "cbrier", "cece"]
+        assert all(map(math.isnan, measured.values()))
+    assert math.isfinite(fit_temperature(torch.cat([right, right]), torch.tensor([0, 1, 0, 0])))
 
 
 @pytest.mark.parametrize("classes", [2, 3, 7, 100])
@@ -139,14 +160,15 @@ def test_calibrated_agrees_with_scikit_learn_and_torchmetrics():
 
 def test_a_cold_posterior_fills_the_last_bin_of_the_calibration_error():
     """At T = 0.01 confidences are exactly 1, which torchmetrics would give a bin of its own."""
-    validation = torch.tensor([[0.9, 0.1]]).log()
     test = torch.tensor([[0.9, 0.1], [0.507, 0.493]]).log()  # at T = 0.01 one is 1, one about 0.94
-    measured = calibrated(validation, torch.tensor([0]), test, torch.tensor([1, 0]))
-    confidences = at_temperature(test, LOWEST).exp().amax(1)
+    cold = at_temperature(test, LOWEST).exp()
+    confidences = cold.amax(1)
     assert confidences[0] == 1
     assert 14 / 15 < confidences[1] < 1
     expected = abs(1 - float(confidences.sum())) / 2
-    assert measured["cece"] == pytest.approx(expected, abs=1e-6)
+    assert expected_calibration_error(cold, torch.tensor([1, 0])) == pytest.approx(
+        expected, abs=1e-6
+    )
 
 
 def test_an_ensemble_is_tempered_after_averaging():

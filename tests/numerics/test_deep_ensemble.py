@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 from cohort.metrics import deep_ensemble
 from cohort.metrics.calibration import calibrated
 from cohort.metrics.classification import evaluate_posterior
-from cohort.metrics.deep_ensemble import cyclic_runs, deep_ensemble_equivalent, deep_ensemble_rows
+from cohort.metrics.deep_ensemble import (
+    cyclic_runs,
+    deep_ensemble_equivalent,
+    deep_ensemble_rows,
+    equivalent_of,
+)
 
 PUBLISHED = (0.789, 0.708, 0.673, 0.655)
 KEYS = ["accuracy", "nll", "brier", "ece", "temperature", "cnll", "cbrier", "cece"]
@@ -98,35 +103,46 @@ def test_other_members_on_test_data_are_refused():
     ("cnll", "published"), [(0.750, 1.48), (0.760, 1.36), (0.682, 2.74), (0.665, 3.44)]
 )
 def test_equivalents_of_the_published_table(cnll, published):
-    assert deep_ensemble_equivalent(cnll, PUBLISHED) == pytest.approx(published, abs=0.005)
+    assert deep_ensemble_equivalent(cnll, PUBLISHED).dee == pytest.approx(published, abs=0.005)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 def test_an_ensemble_is_worth_its_members(size):
-    assert deep_ensemble_equivalent(PUBLISHED[size - 1], PUBLISHED) == pytest.approx(size)
+    dee, outside = deep_ensemble_equivalent(PUBLISHED[size - 1], PUBLISHED)
+    assert (dee, outside) == (pytest.approx(size), 0)
 
 
 def test_outside_the_table():
-    assert deep_ensemble_equivalent(0.9, PUBLISHED) == 1
-    assert deep_ensemble_equivalent(math.inf, PUBLISHED) == 1
-    assert deep_ensemble_equivalent(0.6, PUBLISHED) == 4
-    assert deep_ensemble_equivalent(0.6, [0.7]) == deep_ensemble_equivalent(0.8, [0.7]) == 1
+    assert deep_ensemble_equivalent(0.9, PUBLISHED) == (1, -1)
+    assert deep_ensemble_equivalent(math.inf, PUBLISHED) == (1, -1)
+    assert deep_ensemble_equivalent(0.6, PUBLISHED) == (4, 1)
+    assert deep_ensemble_equivalent(0.6, [0.7]) == (1, 1)
+    assert deep_ensemble_equivalent(0.8, [0.7]) == (1, -1)
+    assert deep_ensemble_equivalent(0.7, [0.7]) == (1, 0)
 
 
 def test_the_first_crossing_where_more_members_were_worse():
+    def worth(cnll, ladder):
+        return deep_ensemble_equivalent(cnll, ladder)
+
     worse_between = [0.8, 0.6, 0.7, 0.5]
-    assert deep_ensemble_equivalent(0.65, worse_between) == pytest.approx(1.75)
-    assert deep_ensemble_equivalent(0.55, worse_between) == pytest.approx(3.75)
-    assert deep_ensemble_equivalent(0.75, [0.7, 0.8, 0.6]) == 1
-    assert deep_ensemble_equivalent(0.65, [0.7, 0.8, 0.6]) == pytest.approx(2.75)
-    assert deep_ensemble_equivalent(0.65, [0.7, 0.7, 0.6]) == pytest.approx(2.5)
+    assert worth(0.65, worse_between) == (pytest.approx(1.75), 0)
+    assert worth(0.55, worse_between) == (pytest.approx(3.75), 0)
+    assert worth(0.75, [0.7, 0.8, 0.6]) == (1, -1)
+    assert worth(0.65, [0.7, 0.8, 0.6]) == (pytest.approx(2.75), 0)
+    assert worth(0.65, [0.7, 0.7, 0.6]) == (pytest.approx(2.5), 0)
+    assert worth(0.55, [0.7, 0.5, 0.6]) == (pytest.approx(1.75), 0)
+    assert worth(0.45, [0.7, 0.5, 0.6]) == (3, 1)  # none reaches it, the last least of all
 
 
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=6), st.floats(0, 10), st.floats(0, 10))
 def test_lower_is_never_worth_less(curve, one, other):
     low, high = sorted((one, other))
-    worth = [deep_ensemble_equivalent(cnll, curve) for cnll in (high, low)]
-    assert 1 <= worth[0] <= worth[1] <= len(curve)
+    worse, better = (deep_ensemble_equivalent(cnll, curve) for cnll in (high, low))
+    assert 1 <= worse.dee <= better.dee <= len(curve)
+    assert -1 <= worse.dee_outside <= better.dee_outside <= 1
+    assert (better.dee_outside == 1) == (low < min(curve) and low <= curve[0])
+    assert (worse.dee_outside == -1) == (high > curve[0])
 
 
 @pytest.mark.parametrize(
@@ -135,3 +151,13 @@ def test_lower_is_never_worth_less(curve, one, other):
 def test_what_has_no_equivalent(cnll, curve):
     with pytest.raises(ValueError, match="must not be NaN"):
         deep_ensemble_equivalent(cnll, curve)
+
+
+def test_no_equivalent_without_temperatures():
+    """A row that no temperature fits has no cnll, and infinite ones span no ladder."""
+    lines = [{"test_cnll": 0.8}, {"test_cnll": 0.6}]
+    assert equivalent_of(0.7, lines) == {"dee": pytest.approx(1.5), "dee_outside": 0}
+    assert equivalent_of(math.nan, lines) == equivalent_of(0.7, []) == {}
+    for cnll in (math.nan, math.inf):
+        assert equivalent_of(0.7, [*lines, {"test_cnll": cnll}]) == {}
+    assert equivalent_of(0.7, [{"test_nll": 0.8}]) == {}

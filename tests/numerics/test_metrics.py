@@ -2,7 +2,9 @@
 
 import doctest
 import math
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -14,6 +16,7 @@ from cohort.metrics import classification
 from cohort.metrics.classification import (
     accuracy,
     brier,
+    confidence_bins,
     entropy,
     evaluate_posterior,
     expected_calibration_error,
@@ -108,6 +111,28 @@ def test_a_rounding_error_above_1_is_still_in_the_last_bin():
     posterior = torch.tensor([[1.0000002, 0.0], [0.95, 0.05]])
     error = expected_calibration_error(posterior, torch.tensor([1, 0]))
     assert error == pytest.approx(0.475, abs=1e-6)
+
+
+@given(st.integers(1, 60), st.floats(0, 1, width=32) | st.fractions(0, 1, max_denominator=60))
+def test_a_confidence_is_in_the_bin_that_exact_fractions_give(bins, given):
+    """But a float32 nearest to an edge, as 0.2 is to 3 / 15, is at the edge, on whichever side it lies."""
+    confidence = np.float32(given)
+    place = Fraction(float(confidence)) * bins
+    edge = round(place)
+    at_edge = confidence == np.float32(edge / bins)
+    expected = min(edge if at_edge else math.floor(place), bins - 1)
+    assert int(confidence_bins(torch.tensor([confidence]), bins)) == expected
+
+
+def test_bins_of_15_and_20_begin_where_they_should():
+    """torch.linspace puts 0.2, 0.4 and 7 / 15 below their edges, and 0.45 of 20."""
+    for bins in (10, 15, 20):
+        edges = [k / bins for k in range(bins)]
+        assert confidence_bins(torch.tensor(edges), bins).tolist() == list(range(bins))
+    right, wrong = torch.tensor([[0.4] + 3 * [0.2], [0.39] + 3 * [0.61 / 3]])
+    posterior = torch.stack([right, wrong])  # in the bins from 6 / 15 and 5 / 15
+    error = expected_calibration_error(posterior, torch.tensor([0, 1]))
+    assert error == pytest.approx((0.6 + 0.39) / 2, abs=1e-6)
 
 
 def test_calibration_error_is_zero_when_right_as_often_as_sure():

@@ -37,7 +37,7 @@ def numpy_of(outputs):
 
 
 def by_numpy(objective, outputs, labels):
-    """Per exit: cross-entropy, T²·KL(deepest ‖ exit), squared distance over features."""
+    """Per exit: cross-entropy, T²·KL(deepest ‖ exit), squared distance of features."""
     logits, features = numpy_of(outputs)
     y, T, rows = labels.numpy(), objective.temperature, []
     teacher = softmax(logits[-1] / T, axis=1)
@@ -45,9 +45,14 @@ def by_numpy(objective, outputs, labels):
         ce = -log_softmax(z, axis=1)[np.arange(len(y)), y].mean()
         log_ratio = np.log(teacher) - log_softmax(z / T, axis=1)
         kl = T**2 * (teacher * log_ratio).sum(axis=1).mean()
-        squared = (np.linalg.norm(f - features[-1], axis=1) ** 2).mean() / f.shape[1]
-        rows.append((ce, kl, squared))
+        squared = (np.linalg.norm(f - features[-1], axis=1) ** 2).mean()
+        rows.append((ce, kl, squared / parts_of(objective, f)))
     return np.array(rows).T
+
+
+def parts_of(objective, features):
+    """What the squared distance is divided by: the features of an example where it is a mean."""
+    return features.shape[1] if objective.hint_distance == "mean" else 1
 
 
 def gradients_by_hand(objective, outputs, labels):
@@ -61,7 +66,8 @@ def gradients_by_hand(objective, outputs, labels):
         for z in logits[:-1]
     ]
     of_logits.append((softmax(logits[-1], axis=1) - target) / B)
-    of_features = [objective.hint_weight * 2 * (f - features[-1]) / f.size for f in features]
+    weight = 2 * objective.hint_weight / (B * parts_of(objective, features[-1]))
+    of_features = [weight * (f - features[-1]) for f in features]
     return of_logits, of_features
 
 
@@ -75,6 +81,7 @@ OBJECTIVES = st.builds(
     SelfDistillation,
     alpha=st.floats(0, 1),
     hint_weight=st.floats(0, 2),
+    hint_distance=st.sampled_from(["sum", "mean"]),
     temperature=st.floats(0.5, 5),
 )
 
@@ -112,13 +119,15 @@ def test_two_exits_by_hand():
     swapped = 0.8 * log(0.8 / 0.5) + 0.2 * log(0.2 / 0.5)
     assert abs(kl - swapped) > 0.02
     assert measured["kl"].item() == pytest.approx(kl, rel=1e-5)
-    assert measured["hint"].item() == pytest.approx((3**2 + 1**2) / 2)
-    expected = -0.7 * log(0.2) + 0.3 * kl + 0.03 * 5 - log(0.5)
+    assert measured["hint"].item() == pytest.approx(3**2 + 1**2)
+    expected = -0.7 * log(0.2) + 0.3 * kl + 0.03 * 10 - log(0.5)
     assert loss.item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_defaults_are_the_projects():
-    assert SelfDistillation() == SelfDistillation(alpha=0.3, hint_weight=0.03, temperature=3.0)
+    assert SelfDistillation() == SelfDistillation(
+        alpha=0.3, hint_weight=0.03, hint_distance="sum", temperature=3.0
+    )
 
 
 def test_measurements():

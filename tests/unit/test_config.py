@@ -33,6 +33,7 @@ FLAGS = {
     "--autoaugment": False,
     "--cutout": None,
     "--crop": None,
+    "--padding": None,
     "--color-jitter": None,
     "--erasing": None,
     "--feed": None,
@@ -72,7 +73,10 @@ FLAGS = {
     "--teacher": "peers",
     "--schedule": "simultaneous",
     "--temperature": 1.0,
+    "--mimicry": "kl",
     "--mimicry-weight": 1.0,
+    "--mimicry-beta": None,
+    "--standardise": False,
     "--exchange": "object_store",
     "--aggregate": "auto",
     "--wire": "fp32",
@@ -85,7 +89,8 @@ FLAGS = {
 """Every flag of launch_cohort.py and its default. A new one is added here on purpose."""
 
 CHOICES = {
-    "teacher": ("peers", "ensemble", "ensemble_logits", "none"),
+    "teacher": ("peers", "ensemble", "ensemble_logits", "kdcl_naive", "kdcl_minlogit", "none"),
+    "mimicry": ("kl", "dkd", "dist"),
     "schedule": ("simultaneous", "sequential"),
     "precision": ("fp32", "tf32", "bf16"),
     "capture": ("auto", "on", "off"),
@@ -97,6 +102,7 @@ CHOICES = {
     "lr_schedule": ("step", "thirds", "linear", "cosine", "constant"),
     "decay_on": ("all", "weights"),
     "crop": ("shift", "resized", "none"),
+    "padding": ("reflect", "zeros"),
     "feed": ("memory", "node"),
     "distance": ("euclidean", "cosine"),
 }
@@ -129,6 +135,7 @@ NOT_NEGATIVE = [
     "data_seed",
     "gpus",
     "mimicry_weight",
+    "mimicry_beta",
     "max_failures",
 ]
 SHARES = ["label_smoothing", "color_jitter", "erasing"]
@@ -140,6 +147,7 @@ REALS = (
     "weight_decay",
     "warmup_epochs",
     "mimicry_weight",
+    "mimicry_beta",
     "color_jitter",
     "erasing",
 )
@@ -251,6 +259,7 @@ def test_what_is_above_is_taken(data):
         numbers_for(key, st.integers(low, 10**6), st.floats(low, 1e6, exclude_min=low > 0))
     )
     others = {"teacher": "none"} if key == "k" and good == 1 else {}
+    others |= {"mimicry": "dkd"} if key == "mimicry_beta" else {}
     assert getattr(CohortConfig(**{key: good}, **others), key) == good
 
 
@@ -289,6 +298,11 @@ def test_sizes_are_kept_in_one_way(given, kept):
         ({"address": "auto", "exchange": "in_process"}, ("--address is 'auto'", "in_process")),
         ({"aggregate": "sum", "exchange": "in_process"}, ("--aggregate is sum", "is in_process")),
         ({"aggregate": "sum", "teacher": "none"}, ("--aggregate is sum", "--teacher is none")),
+        ({"mimicry": "dkd", "teacher": "none"}, ("--mimicry is dkd", "--teacher none")),
+        ({"standardise": True, "teacher": "none"}, ("--standardise is on", "--teacher none")),
+        ({"mimicry": "dist", "aggregate": "sum"}, ("--mimicry is dist", "--aggregate sum")),
+        ({"teacher": "kdcl_naive", "aggregate": "sum"}, ("--teacher is kdcl_naive", "gather")),
+        ({"mimicry_beta": 1.0}, ("--mimicry-beta is 1.0", "--mimicry kl", "dkd or dist")),
         ({"wire": "fp16", "exchange": "in_process"}, ("--wire is fp16", "is in_process")),
         ({"wire": "fp16", "teacher": "none"}, ("--wire is fp16", "--teacher is none")),
     ],
@@ -344,6 +358,7 @@ DATA = {
     "autoaugment": True,
     "cutout": 4,
     "crop": "none",
+    "padding": "zeros",
     "color_jitter": 0.4,
     "erasing": 0.5,
     "feed": "node",
@@ -432,6 +447,8 @@ def test_a_resumed_run_may_differ_in(key):
         ("dataset", "synthetic"),
         ("run_dir", "elsewhere"),
         ("temperature", 2.0),
+        ("mimicry", "dkd"),
+        ("standardise", True),
         ("aggregate", "sum"),
         ("wire", "fp16"),
         ("checkpoint_every", 3),

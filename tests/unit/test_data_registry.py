@@ -75,6 +75,11 @@ def test_flags_that_would_do_nothing_are_refused():
             {"crop": "shift", "dataset": mine},
             "--crop is shift; --dataset .*mine does not say by how",
         ),
+        (
+            {"padding": "zeros", "dataset": mine},
+            "--padding is zeros; the pictures of .*not shifted",
+        ),
+        ({"padding": "zeros", "crop": "none"}, "--padding is zeros; the pictures of .*not shifted"),
     ],
 )
 def test_flags_that_would_do_nothing_for_what_was_read_are_refused(options, message):
@@ -117,6 +122,10 @@ def test_augmentation_flags_come_on_top_of_the_data_sets_own():
     assert load(cutout=8).augmentation == replace(own, cutout=8)
     more = {"color_jitter": 0.4, "erasing": 0.5, "crop": "none"}
     assert load(**more).augmentation == replace(own, **more)
+    assert load(padding="reflect").augmentation == replace(own, padding_mode="reflect")
+    wide = lambda: replace(mine(), augmentation=Augmentation(padding=8, padding_mode="zeros"))  # noqa: E731
+    assert load(dataset=wide, padding="zeros").augmentation.padding == 8
+    expect_refused("^--padding is reflect; .* shifted by up to 8", dataset=wide, padding="reflect")
     theirs = Augmentation(padding=1, autoaugment=True, cutout=2)
     dataset = lambda: replace(mine(), augmentation=theirs)  # noqa: E731
     assert load(dataset=dataset).augmentation == theirs

@@ -1,5 +1,6 @@
 """Our networks by name: published sizes, torchvision's outputs, exits and strides."""
 
+import math
 import re
 
 import pytest
@@ -167,6 +168,20 @@ def test_depth_counts_convolutions_and_classifier_but_no_projection(name, depth)
         and "projection" not in path
     ]
     assert len(layers) == depth
+
+
+def test_a_wide_resnet_of_odss_authors():
+    """Its projections see raw maps, and its classifier starts with a variance of 2 / classes."""
+    ours, theirs = (build(name, num_classes=100) for name in ("wrn_10_4", "wrn_10_4_ods"))
+    assert count(ours) == count(theirs)
+    assert theirs.classifier.weight.std().item() == pytest.approx(math.sqrt(2 / 100), rel=0.05)
+    assert ours.classifier.weight.std() < 0.05
+    maps = torch.randn(2, 16, 8, 8)
+    for network in (ours, theirs):
+        block = network.stages[0][0].eval()
+        nn.init.zeros_(block.conv2.weight)
+        seen = maps if network is theirs else maps.div(math.sqrt(1 + 1e-5)).relu()
+        torch.testing.assert_close(block(maps), block.projection(seen))
 
 
 @pytest.mark.parametrize(("named", "same"), [("wrn_20_8", "wrn_22_8"), ("wrn_44_8", "wrn_46_8")])

@@ -12,7 +12,7 @@ SHARED = """
     -h --help
     --dataset --data-root --download --no-download --image-size --train-subset --test-subset
     --data-seed --validation --autoaugment --no-autoaugment --cutout
-    --crop --color-jitter --erasing --feed --decoders --skip-broken --no-skip-broken --distance
+    --crop --padding --color-jitter --erasing --feed --decoders --skip-broken --no-skip-broken --distance
 """
 TRAINS = f"""{SHARED}
     --epochs --steps --batch-size --lr --weight-decay --decay-on --optimizer --lr-schedule
@@ -26,10 +26,14 @@ JOB = f"{TRAINS} --workers --batch-norm"
 BENCHMARK = "--batch-size --precision --threads --gpus --seed --rounds --output"
 FLAGS = {
     "train": f"""{TRAINS}
-        --k --per-process --students --teacher --schedule --temperature --mimicry-weight --exchange
+        --k --per-process --students --teacher --schedule --temperature --mimicry --mimicry-weight
+        --mimicry-beta --standardise --no-standardise --exchange
         --aggregate --wire --on-failure --balance --no-balance --baseline --no-baseline
     """,
-    "self-distill": f"{JOB} --model --exits --method --teacher --alpha --hint-weight --temperature",
+    "self-distill": f"""{JOB}
+        --model --exits --method --teacher --alpha --hint-weight --hint-distance --temperature
+        --mimicry --mimicry-beta --standardise --no-standardise
+    """,
     "ods-distill": f"""{JOB}
         --teachers --choose --student --model --members --init --method --perturbation --eta
         --ods-norm --alpha --tau --teacher-pool --stacked-teachers --no-stacked-teachers

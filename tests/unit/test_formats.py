@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cohort import load_student, load_study, resume
+from cohort import SelfDistillConfig, load_student, load_study, resume
 from cohort.analysis.evaluate import evaluate_run
+from cohort.cli.parser import parse
 from cohort.errors import ConfigError
 from cohort.learning.student_files import weights_sha256
 from cohort.reporting.records import read_metrics
@@ -70,6 +71,29 @@ def test_a_config_repeats_its_run(kind, tmp_path):
     assert here("--config", file, "--run-dir", run_dir, script=SCRIPTS[kind])[0] == 0
     before, again = (yaml.safe_load((d / "config.yaml").read_text()) for d in (OLD / kind, run_dir))
     assert again.items() >= before.items()
+
+
+def distance_of(values, tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(values))
+    return parse(SelfDistillConfig, None, ["--config", str(file)]).config.hint_distance
+
+
+def test_the_distance_of_a_hint_is_the_mean_that_it_was(tmp_path):
+    """Where a run wrote its weight down; one that a user writes anew weighs the paper's sum."""
+    written = yaml.safe_load((OLD / "self_distill" / "config.yaml").read_text())
+    assert distance_of(written, tmp_path) == "mean"
+    assert distance_of(written | {"hint_distance": "sum"}, tmp_path) == "sum"
+    assert distance_of({"method": "byot", "hint_weight": 0.03}, tmp_path) is None
+    others = {"method": "dsn", "alpha": None, "hint_weight": None, "temperature": None}
+    assert distance_of(written | others, tmp_path) is None
+    folder = shutil.copytree(OLD / "self_distill", tmp_path / "old")
+    resume(folder, given={"epochs": 2})
+    assert yaml.safe_load((folder / "config.yaml").read_text())["hint_distance"] == "mean"
+    hints = [r["hint"] for r in read_metrics(folder / "metrics.jsonl") if r["phase"] == "train"]
+    before, after = hints[:2], hints[2:]
+    assert len(after) == 2
+    assert max(after) < 2 * min(before), "the same distance, not as many times it as features"
 
 
 def test_a_study():

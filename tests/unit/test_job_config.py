@@ -24,7 +24,11 @@ FLAGS = {
     "--teacher": None,
     "--alpha": None,
     "--hint-weight": None,
+    "--hint-distance": None,
     "--temperature": None,
+    "--mimicry": "kl",
+    "--mimicry-beta": None,
+    "--standardise": False,
 }
 """What self_distill.py has beside the flags of every run. A new one is added here on purpose."""
 
@@ -67,13 +71,14 @@ def test_what_is_given_stays():
     config = resolve(SelfDistillConfig(dataset="cifar100", model="vgg16_bn", epochs=3, alpha=0.5))
     assert (config.model, config.epochs, config.alpha) == ("vgg16_bn", 3, 0.5)
     assert (config.hint_weight, config.temperature) == (0.03, 3.0)
+    assert config.hint_distance == "sum"
 
 
 @pytest.mark.parametrize("method", CONSTANTS)
 def test_each_method_has_its_constants_and_no_others(method):
     teacher = "runs/teacher" if method in ("kd", "fitnet", "at") else None
     config = resolve(SelfDistillConfig(method=method, teacher=teacher))
-    for key in ("alpha", "hint_weight", "temperature"):
+    for key in ("alpha", "hint_weight", "hint_distance", "temperature"):
         assert getattr(config, key) == CONSTANTS[method].get(key)
 
 
@@ -100,6 +105,20 @@ def test_places_are_split_at_commas(exits):
         (
             {"method": "kd", "teacher": "t", "hint_weight": 1.0},
             ["--hint-weight is 1.0", "--method kd"],
+        ),
+        (
+            {"method": "at", "teacher": "t", "hint_distance": "sum"},
+            ["--hint-distance is sum", "--method at", "leave it out"],
+        ),
+        ({"mimicry": "dkd"}, ["--mimicry is dkd", "--method byot", "use --method kd"]),
+        ({"standardise": True}, ["--standardise is on", "--method byot"]),
+        (
+            {"method": "kd", "teacher": "t", "mimicry": "dist", "workers": 2},
+            ["--mimicry is dist", "--workers 2", "use --workers 1"],
+        ),
+        (
+            {"method": "kd", "teacher": "t", "mimicry_beta": 2.0},
+            ["--mimicry-beta is 2.0", "--mimicry kl"],
         ),
         (
             {"method": "fitnet", "teacher": "t", "temperature": 2.0},

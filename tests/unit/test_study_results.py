@@ -5,6 +5,7 @@ import io
 import math
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -213,6 +214,30 @@ def test_stopped_trials_are_no_part_of_a_mean(folder):
     table = trials_table(STUDY, folder, [first, second])
     assert table["test_accuracy"].tolist() == [0.5, 0.125]
     assert summarise(STUDY, table)["test_accuracy_mean"].tolist() == [0.5]
+
+
+def test_equivalents_outside_of_their_ladder_are_counted_and_not_averaged(folder):
+    report = Report(
+        baseline={"k": 1, "teacher": "none"}, metrics=("dee",), figure=BarsFigure(y=("dee",))
+    )
+    study = replace(STUDY, report=report)
+    found = [(1.5, 0), (2.5, 0), (1.0, -1), (2.0, 0), (4.0, 1), (1.0, -1), (1.0, 0), (3.0, 0)]
+    for spec, (dee, outside) in zip(specs_of(study), found, strict=True):
+        line = student(0, 0.5, dee=dee, dee_outside=outside)
+        write_run(folder.trial(spec), status="finished", students=[line])
+    results = write_results(study, folder, specs_of(study))
+    assert results.trials["dee"].tolist() == [dee for dee, _ in found]
+    assert results.trials["dee_outside"].tolist() == [outside for _, outside in found]
+    columns = ["dee_mean", "dee_below", "dee_above", "dee_diff"]
+    np.testing.assert_equal(
+        results.summary[columns].values.tolist(),
+        [[2, 0, 0, math.nan], [math.nan, 1, 0, math.nan], [math.nan, 1, 1, math.nan], [2, 0, 0, 0]],
+    )
+    out = io.StringIO()
+    print_results(results, Console(file=out, width=120))
+    rows = [line for line in out.getvalue().splitlines() if line.startswith((" 1", " 2"))]
+    shown = ["2 ± 0.5", "– (1 <1)", "– (1 <1, 1 >M)", "2 ± 1"]
+    assert [words in row for words, row in zip(shown, rows, strict=True)] == [True] * 4
 
 
 def test_lists_and_cases_as_labels(folder):

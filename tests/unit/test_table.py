@@ -2,6 +2,7 @@
 
 import doctest
 import io
+import math
 
 import pytest
 from rich.console import Console
@@ -86,6 +87,29 @@ def test_what_the_columns_are_is_said_of_those_that_are_shown():
     distilled = str(summary_table({"students": [row]}).caption)
     for words in ("cNLL, cBrier, cECE: NLL", "DEE: deep-ensemble", "KL: mean divergence (nat)"):
         assert f"\n{words}" in distilled
+
+
+def dees_of(*lines):
+    students = [{"student": k, "model": "be", **line} for k, line in enumerate(lines)]
+    table = summary_table({"students": students, "teachers": [{"size": 1}, {"size": 4}]})
+    column = headings(table).index("DEE")
+    return [row[column] for row in cells(table)][: len(lines)]
+
+
+def test_an_equivalent_outside_of_the_ladder_is_marked():
+    ends = [{"dee": 1.0}, {"dee": 4.0}]
+    assert dees_of(*(line | {"dee_outside": 0} for line in ends)) == ["1.00", "4.00"]
+    assert dees_of({"dee": 1.0, "dee_outside": -1}, {"dee": 4.0, "dee_outside": 1}) == ["<1", ">4"]
+    assert dees_of(*ends) == ["≤1", "≥4"]  # of a version that did not tell
+
+
+@pytest.mark.parametrize("missing", [None, math.nan])
+def test_a_validation_split_that_is_all_right_is_told(missing):
+    row = SUMMARY["students"][0] | {"test_cnll": missing, "test_temperature": missing}
+    caption = str(summary_table({"students": [row]}).caption)
+    assert caption.startswith("No example of the validation split is wrong")
+    row |= {"test_cnll": 1.0, "test_temperature": 1.5}
+    assert "No example" not in str(summary_table({"students": [row]}).caption)
 
 
 def test_a_huge_number_is_shortened_and_the_table_stays_in_its_place():

@@ -4,10 +4,11 @@ import dataclasses
 
 import pytest
 
+from cohort.errors import ConfigError
 from cohort.tuning.axes import Grid, Uniform
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.space import Point
-from cohort.tuning.state import ended_trials, known_points, known_trials
+from cohort.tuning.state import check_same_meaning, ended_trials, known_points, known_trials
 from cohort.tuning.study import Asha, NoScheduler, OptunaSearch
 from cohort.tuning.trials import points_of, trials_of
 from tests.support.fake_run import record, student, write_run
@@ -111,3 +112,26 @@ def test_those_of_optuna_are_the_suggested_ones_each_once(folder):
     assert known_points(study, folder) == points
     known = [(spec.values["lr"], spec.seed) for spec in known_trials(study, folder)]
     assert known == [(0.5, 0), (0.5, 1), (0.25, 0), (0.25, 1)]
+
+
+def test_a_study_of_an_earlier_version_is_not_mixed_with_another_objective(folder):
+    """Its trials' hints were means; those that it has left would be sums."""
+
+    def study_of(**base):
+        return make_study(
+            command="self_distill",
+            base={"dataset": "digits", **base},
+            space={"alpha": Grid((0.1, 0.3))},
+        )
+
+    study = study_of()
+    check_same_meaning(study, folder)
+    first = known_trials(study, folder)[0]
+    config = write_run(folder.trial(first)) / "config.yaml"
+    old = "run_dir: null\nmethod: byot\nhint_weight: 0.03\n"
+    config.write_text(old)
+    with pytest.raises(ConfigError, match=rf"trial {first.name} .* hint_distance: mean today"):
+        check_same_meaning(study, folder)
+    check_same_meaning(study_of(hint_distance="mean"), folder)
+    config.write_text(old + "hint_distance: sum\n")
+    check_same_meaning(study, folder)

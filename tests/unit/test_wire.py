@@ -117,6 +117,19 @@ def test_an_exchange_writes_as_the_config_says(keys, summed, half):
     assert exchange.sequential == (config.schedule == "sequential")
 
 
+@pytest.mark.parametrize(
+    ("keys", "summed"),
+    [
+        ({"mimicry": "dkd"}, False),
+        ({"teacher": "kdcl_naive"}, False),
+        ({"standardise": True}, True),
+    ],
+)
+def test_nothing_is_added_up_of_which_a_sum_is_not_enough(keys, summed):
+    config = resolve(CohortConfig(k=16, batch_size=512, **keys))
+    assert choose_exchange(config, (8, 8), classes=1000).messages.summed is summed
+
+
 def test_where_one_process_has_all_students_nothing_is_added_up():
     assert isinstance(choose_exchange(resolve(CohortConfig()), (2,), classes=10), NoExchange)
     for keys in ({"aggregate": "sum"}, {"wire": "fp16"}):

@@ -1,5 +1,6 @@
 """ODS distillation made ready: the student, its teachers, and what they are measured against."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from cohort.learning.learner import Learner
 from cohort.learning.teachers import Teachers
 from cohort.learning.teaching import LocalTeaching, TaughtStudent, Teaching, labels_only
 from cohort.metrics.classification import mean_posterior
-from cohort.metrics.deep_ensemble import deep_ensemble_equivalent
+from cohort.metrics.deep_ensemble import equivalent_of
 from cohort.models.normalised import Normalised
 from cohort.models.spec import Network, WithMembers
 from cohort.objectives.ods import EnsembleDistillation
@@ -167,10 +168,7 @@ class OdsJob(Job):
 
     def compared(self, measured: Mapping[str, Any], concluded: Mapping[str, Any]) -> dict[str, Any]:
         """To how many of the teachers the student is equivalent."""
-        if "cnll" not in measured:
-            return {}
-        curve = [row["test_cnll"] for row in concluded["teachers"]]
-        return {"dee": deep_ensemble_equivalent(measured["cnll"], curve)}
+        return equivalent_of(measured.get("cnll", math.nan), concluded["teachers"])
 
     def endings(self, evaluation: Evaluation, concluded: Mapping[str, Any]) -> dict[str, Any]:
         """The members together, who are the student, and the teachers."""

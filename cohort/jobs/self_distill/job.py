@@ -25,6 +25,7 @@ from cohort.models.normalised import Normalised
 from cohort.models.spec import WithExits
 from cohort.objectives.auxiliary import WithAuxiliary
 from cohort.objectives.classic import ClassicDistillation, Hint
+from cohort.objectives.mimicry import divergence_of
 from cohort.objectives.objective import Objective
 from cohort.objectives.self_distillation import DEEP_SUPERVISION, LABELS_ONLY, SelfDistillation
 from cohort.run.ending import prefixed
@@ -140,11 +141,16 @@ def _objective(config: SelfDistillConfig, module: nn.Module) -> Objective:
     if config.method == "byot":
         assert config.hint_weight is not None
         return SelfDistillation(
-            alpha=config.alpha, hint_weight=config.hint_weight, temperature=config.temperature
+            alpha=config.alpha,
+            hint_weight=config.hint_weight,
+            hint_distance=config.hint_distance or "sum",
+            temperature=config.temperature,
         )
     return ClassicDistillation(
         alpha=config.alpha,
         temperature=config.temperature,
         hint=HINTS[config.method],
         hint_weight=config.hint_weight or 0.0,
+        divergence=divergence_of(config.mimicry, config.mimicry_beta),
+        standardise=config.standardise,
     )

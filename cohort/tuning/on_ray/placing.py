@@ -28,7 +28,8 @@ TOUCH = 0.001
 UNSEEN = frozenset(
     (
         *("seed", "lr", "weight_decay", "decay_on", "optimizer", "lr_schedule"),
-        *("temperature", "mimicry_weight", "alpha", "hint_weight", "eta", "tau"),
+        *("temperature", "mimicry_weight", "alpha", "hint_weight", "hint_distance"),
+        *("mimicry", "mimicry_beta", "standardise", "eta", "tau"),
     )
 )
 """Keys that change neither what a trial takes nor whether data and networks go together."""

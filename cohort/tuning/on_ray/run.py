@@ -21,7 +21,7 @@ from cohort.tuning.on_ray.placing import Placing, present_cluster, this_machine_
 from cohort.tuning.on_ray.session import Session
 from cohort.tuning.on_ray.trial import Setting, placed
 from cohort.tuning.results.write import Results, print_results, write_results
-from cohort.tuning.state import ended_trials, known_trials
+from cohort.tuning.state import check_same_meaning, ended_trials, known_trials
 from cohort.tuning.study import Study
 from cohort.tuning.trials import prepared_of, trials_of
 
@@ -74,7 +74,7 @@ def run_study(
     check_address(address)
     refuse_uri(study_dir, "--study-dir")
     path = Path(study_dir or default_path(study.name)).absolute()
-    _check_folder(path, resume)
+    _check_folder(study, path, resume)
     trusted = trust_code or bool(list(code_in_study(study)))
     setting = Setting(path, Path.cwd(), data_root, trusted)
     placing = Placing(
@@ -101,14 +101,14 @@ def run_study(
     return _conclude(session)
 
 
-def _check_folder(path: Path, resume: bool) -> None:
+def _check_folder(study: Study, path: Path, resume: bool) -> None:
     """Raise ConfigError, before anything takes time, if the study cannot be put, or found, here."""
     if not resume:
         StudyFolder(path).check_free()
         return
-    StudyFolder.open(path)
+    folder = StudyFolder.open(path)
     with only_session(path):
-        pass
+        check_same_meaning(study, folder)
 
 
 def _most_at_once(study: Study, placing: Placing) -> int | None:

@@ -19,7 +19,7 @@ from cohort.tuning.report import BarsFigure, HeatmapFigure, LinesFigure, NoiseFi
 from cohort.tuning.results.naming import point_name
 from cohort.tuning.results.noise import noise_rows
 from cohort.tuning.results.plots import bars, heatmap, lines
-from cohort.tuning.results.table import finished, grouped
+from cohort.tuning.results.table import finished, grouped, within_ladder
 from cohort.tuning.space import labels_of
 from cohort.tuning.study import Study
 
@@ -35,7 +35,7 @@ def draw_figure(
     study: Study, folder: StudyFolder, table: pd.DataFrame, *, trust_code: bool = False
 ) -> Drawn | None:
     """The figure that the report asks for; None if it asks for none or nothing is measured yet."""
-    rows = finished(table)
+    rows = within_ladder(finished(table))
     match study.report.figure:
         case LinesFigure() as wanted:
             figure = _lines(study, wanted, rows)

@@ -13,7 +13,7 @@ from cohort.metrics.statistics import mean_and_error, paired_difference
 from cohort.reporting.display import explain
 from cohort.reporting.formatting import DASH, number
 from cohort.tuning.results.naming import is_share, scale_of, value_text, with_unit
-from cohort.tuning.results.table import finished, grouped
+from cohort.tuning.results.table import count_outside, finished, grouped, within_ladder
 from cohort.tuning.space import label, labels_of
 from cohort.tuning.study import Study
 
@@ -24,7 +24,9 @@ def summarise(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     """A row per point, in the order of the table of trials.
 
     The labels, ``n`` (finished trials, of which all numbers are), ``trials`` (all), and for every
-    metric of the report ``…_mean`` and ``…_se`` (standard error). If the report has a baseline:
+    metric of the report ``…_mean`` and ``…_se`` (standard error); of a deep-ensemble equivalent
+    ``…_below`` and ``…_above`` too, how many lie outside of their ensembles: then there is no mean, as
+    if they lay inside, nor a difference. If the report has a baseline:
     ``pairs``, the seeds that are finished in the point and in its baseline, and ``…_diff``,
     ``…_diff_low`` and ``…_diff_high``, the mean difference over them and its 95 % interval. These
     are missing where a point is its own baseline, or its baseline is no point of the study.
@@ -85,6 +87,8 @@ def _measured(study: Study, own: pd.DataFrame, baseline: pd.DataFrame | None) ->
         values = _by_seed(own, metric)
         mean, error, _ = mean_and_error(list(values.values()))
         row |= {f"{metric}_mean": mean, f"{metric}_se": error}
+        if outside := count_outside(own, metric):
+            row[f"{metric}_below"], row[f"{metric}_above"] = outside
         if study.report.baseline is not None:
             others = {} if baseline is None else _by_seed(baseline, metric)
             difference = paired_difference(values, others)
@@ -95,6 +99,7 @@ def _measured(study: Study, own: pd.DataFrame, baseline: pd.DataFrame | None) ->
 
 def _by_seed(rows: pd.DataFrame, metric: str) -> dict[int, float]:
     """NaN where a trial has no such measurement."""
+    rows = within_ladder(rows)
     values = rows[metric] if metric in rows else [math.nan] * len(rows)
     return dict(zip(rows["seed"].tolist(), values, strict=True))
 
@@ -107,7 +112,8 @@ def cells(study: Study, metric: str, row: Mapping[str, Any]) -> list[str]:
     """
     mean, error = (scale_of(metric) * row[f"{metric}_{part}"] for part in ("mean", "se"))
     form = ".2f" if is_share(metric) else _form(error)
-    shown = [DASH if math.isnan(mean) else f"{number(mean, form)} ± {number(error, form)}"]
+    found = DASH if math.isnan(mean) else f"{number(mean, form)} ± {number(error, form)}"
+    shown = [f"{found}{_outside(metric, row)}"]
     if study.report.baseline is not None:
         parts = ("diff", "diff_low", "diff_high")
         middle, low, high = (scale_of(metric) * row[f"{metric}_{part}"] for part in parts)
@@ -122,3 +128,12 @@ def _form(error: float) -> str:
     if not math.isfinite(error) or error == 0:
         return ".4g"
     return f".{max(0, 1 - math.floor(math.log10(error)))}f"
+
+
+def _outside(metric: str, row: Mapping[str, Any]) -> str:
+    """What is said of values that lie outside of a ladder of ensembles, if some do."""
+    counts = {
+        sign: row.get(f"{metric}_{end}", 0) for sign, end in (("<1", "below"), (">M", "above"))
+    }
+    told = [f"{count:.0f} {sign}" for sign, count in counts.items() if count > 0]
+    return f" ({', '.join(told)})" if told else ""

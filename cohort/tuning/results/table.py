@@ -16,6 +16,8 @@ from cohort.tuning.study import Study
 from cohort.tuning.trials import TrialSpec
 
 Status = Literal["finished", "stopped", "failed", "unfinished"]
+OUTSIDE = "_outside"
+"""End of the name of a column that says whether a deep-ensemble equivalent is one: see ``Equivalent``."""
 COUNTS = ("trained_steps", "restarts", "dropped")
 RENAMED = {"steps": "trained_steps", "epochs": "trained_epochs"}
 """Their own names may be those of an axis."""
@@ -94,6 +96,30 @@ def grouped(table: pd.DataFrame, columns: Sequence[str]) -> dict[tuple[Any, ...]
 def finished(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of the trials that were trained to their end."""
     return table[table["status"] == "finished"]
+
+
+def within_ladder(table: pd.DataFrame) -> pd.DataFrame:
+    """The same, with NaN for deep-ensemble equivalents that lie outside of their teachers' ensembles.
+
+    Such a one is known by its end of the ladder alone, which is no value to take a mean of.
+    """
+    known = {}
+    for flag in _flags_of_outside(table):
+        metric = flag.removesuffix(OUTSIDE)
+        known[metric] = table[metric].where(table[flag].fillna(0) == 0)
+    return table.assign(**known)
+
+
+def count_outside(rows: pd.DataFrame, metric: str) -> tuple[int, int] | None:
+    """How many of a metric's values lie below and above its ladder; None for one that has none."""
+    flag = f"{metric}{OUTSIDE}"
+    if flag not in rows:
+        return None
+    return int((rows[flag] < 0).sum()), int((rows[flag] > 0).sum())
+
+
+def _flags_of_outside(table: pd.DataFrame) -> list[str]:
+    return [name for name in table if name.endswith(f"dee{OUTSIDE}")]
 
 
 def _row(run_dir: Path, spec: TrialSpec, decided: Status | None) -> _Row:
