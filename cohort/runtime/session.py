@@ -41,13 +41,17 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         return
     own = address is None or address == LOCAL
     with private_ray.auth_mode_kept():
-        _start_local() if own else _join(str(address))
+        cluster = None
+        if own:
+            _start_local()
+        else:
+            cluster = _join(str(address))
         with (
             tidied(Path(private_ray.session_folder())) if own else nullcontext(),
             private_ray.environment(private_ray.UNREAD, "1"),
             outlived() if own else nullcontext(),
             _ending(),
-            guarded(None if own else ray.get_runtime_context().gcs_address),
+            guarded(cluster),
         ):
             yield
 
@@ -84,7 +88,8 @@ def _start_local() -> None:
         ) from error
 
 
-def _join(address: str) -> None:
+def _join(address: str) -> str:
+    """Join a cluster; returns where its GCS is."""
     try:
         private_ray.join(address, CONNECT_SECONDS, **QUIET)
     except private_ray.RefusedError as error:
@@ -98,3 +103,5 @@ def _join(address: str) -> None:
             f"--address is {address!r}, but no Ray cluster answers there ({reason}); "
             "start one with `ray start --head`, or use --address local"
         ) from error
+    gcs: str = ray.get_runtime_context().gcs_address
+    return gcs

@@ -91,7 +91,14 @@ def test_gradients():
 
 def test_the_weights_of_self_distillation_are_the_runs_own_unless_flags_say_otherwise():
     own = {"alpha": 0.5, "hint_weight": 0.25, "temperature": 2.0}
-    byot = subject([], method="byot", **own).run
+    for written in (
+        {},
+        {"hint_distance": "mean"},
+    ):  # an earlier version wrote nothing, and had the mean
+        before = subject([], method="byot", **own, **written).run
+        expected = SelfDistillation(**own, hint_distance="mean")
+        assert gradients.objective_of(before, options()) == expected
+    byot = subject([], method="byot", **own, hint_distance="sum").run
     assert gradients.objective_of(byot, options()) == SelfDistillation(**own)
     told = options(alpha=0.0, hint_weight=0.0)
     assert gradients.objective_of(byot, told) == SelfDistillation(

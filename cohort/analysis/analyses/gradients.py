@@ -57,6 +57,9 @@ def objective_of(run: LoadedRun, options: AnalyseOptions) -> SelfDistillation:
     own = run.settings if run.settings.get("method") == BYOT else {}
     given = {key: getattr(options, key) for key in OF_GRADIENTS}
     used = {key: own.get(key) if value is None else value for key, value in given.items()}
+    # A run that weighed it and does not tell which distance is of a version that had the mean alone.
+    weighed = own.get("hint_weight") is not None and given["hint_weight"] is None
+    used["hint_distance"] = own.get("hint_distance", "mean" if weighed else None)
     return SelfDistillation(**{key: value for key, value in used.items() if value is not None})
 
 
