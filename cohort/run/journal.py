@@ -1,6 +1,7 @@
 """Everything a run says, to everyone who listens: metrics.jsonl, TensorBoard, a callback, a person."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
@@ -8,7 +9,7 @@ from cohort.learning.plan import TrainingPlan
 from cohort.learning.windows import Means
 from cohort.reporting.chronometer import Chronometer
 from cohort.reporting.progress import Progress
-from cohort.reporting.records import MetricsLog, Phase, Record, Sink, make_record
+from cohort.reporting.records import MetricsLog, Phase, Record, Sink, make_event, make_record
 from cohort.reporting.tensorboard import TensorBoardSink
 from cohort.run.folder import RunFolder
 
@@ -51,6 +52,9 @@ class Journal:
         self._sinks: list[Sink] = []
         self._newest: dict[int, Means] = {}
         self._students: Sequence[int] = ()
+        self._log: MetricsLog | None = None
+        self._step = 0
+        self._spent: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         self._open(resumed_at=None)
@@ -67,10 +71,15 @@ class Journal:
         """These students begin to train, at ``step`` steps done."""
         self._chronometer.start(step)
         self._students = students
+        self._step = step
+        self._spent = {}
+        if 0 < step < self._plan.total_steps:
+            self._note(f"training goes on from step {step}")
 
     def rewind(self, step: int, students: Sequence[int]) -> None:
         """Forget what was recorded after ``step``: these students will train it again."""
         self._students = students
+        self._step = step
         self._close()
         if self._folder.metrics.exists():
             ended = step == self._plan.total_steps
@@ -97,7 +106,8 @@ class Journal:
             self._progress.evaluated(step, rows, phase)
 
     def notice(self, text: str) -> None:
-        """One line for the person who watches."""
+        """One line for the person who watches, and for whoever looks at the run later."""
+        self._note(text)
         if self._progress:
             self._progress.notice(text)
 
@@ -106,6 +116,20 @@ class Journal:
         """Time inside is not training."""
         with self._chronometer.paused():
             yield
+
+    @contextlib.contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Time inside is spent on this; ``times`` tells how much."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._spent[what] = self._spent.get(what, 0.0) + time.monotonic() - began
+
+    @property
+    def times(self) -> dict[str, float]:
+        """Seconds since training began or was resumed, by what they were spent on."""
+        return {"training": self._chronometer.training_seconds, **self._spent}
 
     @property
     def elapsed(self) -> float:
@@ -125,10 +149,16 @@ class Journal:
         record = make_record(
             phase=phase, step=step, epoch=epoch, student=student, measurements=measurements
         )
+        self._step = max(self._step, step)
         for sink in self._sinks:
             sink.write(record)
         if self._on_step:
             self._on_step(record)
+
+    def _note(self, text: str) -> None:
+        if self._log is not None:
+            epoch = round(self._plan.epoch(self._step), 4)
+            self._log.write(make_event(self._step, epoch, text))
 
     def _show(self, step: int) -> None:
         """A row per student, once all have reached the step."""
@@ -147,11 +177,12 @@ class Journal:
             )
 
     def _open(self, resumed_at: int | None) -> None:
-        self._sinks = [MetricsLog(self._folder.metrics)]
+        self._log = MetricsLog(self._folder.metrics)
+        self._sinks = [self._log]
         if self._tensorboard:
             self._sinks.append(TensorBoardSink(self._folder.path / "tensorboard", resumed_at))
 
     def _close(self) -> None:
         for sink in self._sinks:
             sink.close()
-        self._sinks = []
+        self._sinks, self._log = [], None
