@@ -22,6 +22,8 @@ PRETRAINED = 1
 """Of a run's pretrained.json."""
 SUMMARY = 1
 """Of a run's summary.json, which does not say it."""
+ANALYSES = 1
+"""Of the index.json of a run's analyses."""
 STUDY = 1
 """Of a study's file, and of the study.yaml in its folder."""
 

@@ -12,6 +12,7 @@ SCRIPTS = {
     "sweep": "sweep.py",
     "evaluate": "evaluate.py",
     "analyse": "analyse.py",
+    "report": "report.py",
     "export": "export.py",
     "bench exchange": "bench_cohort.py",
     "bench self-distill": "bench_self_distill.py",

@@ -60,32 +60,35 @@ CALIBRATED = {"cNLL": "test_cnll", "cBrier": "test_cbrier", "cECE": "test_cece"}
 """Columns of runs with a validation split, on which a temperature is fitted."""
 
 
-def summary_table(summary: Summary, baseline: Summary | None = None) -> Table:
+def summary_table(
+    summary: Summary, baseline: Summary | None = None, called: str = "alone"
+) -> Table:
     """Test measurements of each student and of the ensemble.
 
     Args:
         summary: of the run.
         baseline: of a run of the same networks that did not teach each other. Its rows are added,
-            labelled "alone", and a column with the difference of accuracy in points, student by
-            student.
+            labelled as it is called, and a column with the difference of accuracy in points, student
+            by student.
+        called: how the baseline is called.
     """
     # As tight as rich can: with a baseline it has to fit a terminal of 80 columns.
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for heading in ("student", "network"):
         table.add_column(heading, min_width=8)
-    rows, alone = dict(_rows(summary)), dict(_rows(baseline or {}))
+    rows, alone = dict(rows_of(summary)), dict(rows_of(baseline or {}))
     measures, more = _measures(rows), _further_columns(rows)
     for heading in ("parameters", *measures, "train\nentropy", *more):
         table.add_column(heading, justify="right", no_wrap=True)
     if baseline is not None:
-        table.add_column("vs\nalone", justify="right", no_wrap=True)
+        table.add_column(f"vs\n{called}", justify="right", no_wrap=True)
     for who, row in rows.items():
         further = [cell(row) for cell in more.values()]
         gain = () if baseline is None else (_points(row, alone.get(who)),)
         table.add_row(*_cells(who, row, measures), *further, *gain)
     table.add_section()
     for who, row in alone.items():
-        table.add_row(*_cells(f"{who} alone", row, measures))
+        table.add_row(*_cells(f"{who} {called}", row, measures))
     explain(table, MEANINGS)
     return table
 
@@ -101,7 +104,8 @@ def print_table(console: Console, summary: Summary, baseline: Summary | None = N
     console_for(console).print(summary_table(summary, baseline))
 
 
-def _rows(summary: Summary) -> Iterator[tuple[str, Summary]]:
+def rows_of(summary: Summary) -> Iterator[tuple[str, Summary]]:
+    """The rows of a run's table: what each is called, and its line of the summary."""
     students = summary.get("students") or ()
     waits = _waits(summary.get("hosts") or ())
     for row in students:

@@ -41,6 +41,7 @@ FLAGS = {
         --output --data-root --analyses --sigmas --relative --no-relative --draws --eta --tau
         --norm --examples --trust-code --no-trust-code
     """,
+    "report": "-h --help --output --figures --tables --against --watch",
     "export": "-h --help --exit --format --output --student --trust-code",
     "bench exchange": f"""{SHARED} {BENCHMARK}
         --k --per-process --students --teacher --schedule --aggregate --wire --latency

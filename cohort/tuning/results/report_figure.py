@@ -10,13 +10,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cohort.analysis.weight_noise import noise_figure
 from cohort.metrics.statistics import mean_and_error
 from cohort.tuning.axes import LogUniform
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.report import BarsFigure, HeatmapFigure, LinesFigure, NoiseFigure
 from cohort.tuning.results.naming import point_name
-from cohort.tuning.results.noise import mean_curve, noise_rows
 from cohort.tuning.results.plots import bars, heatmap, lines
 from cohort.tuning.results.table import finished, grouped
 from cohort.tuning.space import labels_of
@@ -84,6 +82,10 @@ def _heatmap(study: Study, wanted: HeatmapFigure, rows: pd.DataFrame) -> Figure 
 def _noise(
     study: Study, wanted: NoiseFigure, folder: StudyFolder, rows: pd.DataFrame, trust_code: bool
 ) -> Drawn:
+    # Which alone need torch.
+    from cohort.analysis.weight_noise import noise_figure
+    from cohort.tuning.results.noise import mean_curve, noise_rows
+
     curves, numbers = {}, []
     for name, group in _points(study, rows).items():
         found = []
