@@ -69,7 +69,7 @@ def draw_panel(panel: Panel) -> Figure:
 
 def draw_course(course: Course) -> Figure:
     """Steps over minutes, with a numbered mark for each event."""
-    figure = Figure(figsize=(2 * WIDTH, HEIGHT), layout="constrained")
+    figure = Figure(figsize=(1.4 * WIDTH, HEIGHT), layout="constrained")
     axes = figure.subplots()
     axes.plot(course.minutes, course.steps, color=RUNS[0])
     for number, group in enumerate(_apart(course), start=1):

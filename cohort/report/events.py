@@ -96,7 +96,12 @@ def hosts_table(run: RunFiles) -> Table | None:
         "for the posteriors of other processes",
     )
     return Table(
-        name="hosts", title="A step", headings=headings, rows=rows, data=hosts, notes=notes
+        name="hosts",
+        title="Processes, an epoch",
+        headings=headings,
+        rows=rows,
+        data=hosts,
+        notes=notes,
     )
 
 

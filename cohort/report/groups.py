@@ -78,15 +78,12 @@ def comparison(runs: Sequence[RunFiles], against: RunFiles | None = None) -> Par
 
 def curves_of(groups: Groups, prefix: str = "comparison-") -> Section:
     """A panel for each measurement, with a line for each setting."""
-    paragraphs = [
+    pictures = pictures_of(panels_of_groups(groups), prefix)
+    said = (
         "Lines are means over the runs of a setting, each of them the mean of its students; bands span the "
         "least to the greatest run, thin lines are single runs."
-    ]
-    return Section(
-        title="Curves",
-        paragraphs=paragraphs,
-        pictures=pictures_of(panels_of_groups(groups), prefix),
     )
+    return Section(title="Curves", paragraphs=[said] if pictures else [], pictures=pictures)
 
 
 def _compared(groups: Groups, baseline: RunFiles, lacking: list[str]) -> Section:

@@ -21,8 +21,7 @@ NETWORK = {"train": "students", "self-distill": "model"}
 """The key of the network that the recipe names."""
 RECIPES = {"train": recipe_for, "self-distill": self_distillation_recipe, "ods-distill": ods_recipe}
 OF_TEACHERS = (
-    *("dataset", "data_root", "image_size", "train_subset", "test_subset", "validation"),
-    "data_seed",
+    *("data_root", "image_size", "train_subset", "test_subset", "validation", "data_seed"),
 )
 """Keys that a student of an ensemble has from the run of its teachers, if nobody says otherwise."""
 JOB = tuple(field.name for field in dataclasses.fields(JobConfig))
@@ -38,7 +37,7 @@ class Setting(NamedTuple):
     usual: Any
     """What recipe, method or default say."""
     known: bool
-    """Whether they say anything: some keys are found in the run of the teachers."""
+    """Whether they say anything: not of the data set, nor of what is found in the run of the teachers."""
 
     @property
     def differs(self) -> bool:
@@ -62,6 +61,7 @@ def usual_values(name: str | None, config: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     command = next(command for command in COMMANDS if command.name == name)
     usual: dict[str, Any] = _defaults(command) | _of_recipe(name, config) | _of_method(name, config)
+    del usual["dataset"]  # whose recipe it is
     if name != "ods-distill":
         return usual
     own = [field.name for field in dataclasses.fields(OdsConfig) if field.name not in JOB]
@@ -92,7 +92,7 @@ def repeat_by_flags(run: RunFiles) -> str:
 def settings_table(found: list[Setting], name: str, title: str) -> Table:
     """Key, value and what is usual; marked where they differ."""
     rows = [
-        (s.key, text_of(s.value), text_of(s.usual) if s.known else "as found", "≠" * s.differs)
+        (s.key, text_of(s.value), text_of(s.usual) if s.known else "", "≠" * s.differs)
         for s in found
     ]
     return Table(
