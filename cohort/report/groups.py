@@ -9,7 +9,7 @@ from cohort.commands import COMMANDS
 from cohort.errors import ConfigError
 from cohort.report.panels import panels_of_groups
 from cohort.report.reading import RunFiles
-from cohort.report.run_part import pictures_of
+from cohort.report.run_part import curves_section
 from cohort.report.sections import Builder, Part, Section
 from cohort.report.tables import Table
 from cohort.tuning.axes import Grid
@@ -37,6 +37,10 @@ FREE = (
 )
 """Keys that make no other setting."""
 STEPS = ("epochs", "steps")
+BAND = (
+    "Lines are means over the runs of a setting, each of them the mean of its students; bands span the "
+    "least to the greatest run, thin lines are single runs."
+)
 Groups = Mapping[str, Sequence[RunFiles]]
 
 
@@ -78,12 +82,7 @@ def comparison(runs: Sequence[RunFiles], against: RunFiles | None = None) -> Par
 
 def curves_of(groups: Groups, prefix: str = "comparison-") -> Section:
     """A panel for each measurement, with a line for each setting."""
-    pictures = pictures_of(panels_of_groups(groups), prefix)
-    said = (
-        "Lines are means over the runs of a setting, each of them the mean of its students; bands span the "
-        "least to the greatest run, thin lines are single runs."
-    )
-    return Section(title="Curves", paragraphs=[said] if pictures else [], pictures=pictures)
+    return curves_section(panels_of_groups(groups), BAND, prefix)
 
 
 def _compared(groups: Groups, baseline: RunFiles, lacking: list[str]) -> Section:

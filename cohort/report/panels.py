@@ -66,6 +66,8 @@ def panels_of_run(run: RunFiles) -> list[Panel]:
         for name in ("exits", "members")
         for key in ("accuracy", "map")
     ]
+    if len(set(networks := networks_of(run))) > 1:
+        found += [_panel_of_students(run.records, networks, key) for key in ("accuracy", "map")]
     found.append(_panel_of_rates(run))
     return [panel for panel in found if panel is not None]
 
@@ -128,6 +130,27 @@ def _panel_of_parts(records: Sequence[Record], name: str, key: str) -> Panel | N
     ]
     title = f"{TITLES[key]} of the {name}, test"
     return _made(key, title, found, f"{key}-{name}")
+
+
+def networks_of(run: RunFiles) -> list[str]:
+    """The networks of a cohort's students, by their numbers, as far as its config tells."""
+    named = run.config.get("students")
+    if isinstance(named, str):
+        return [name.strip() for name in named.split(",")]
+    return [str(name) for name in named] if isinstance(named, list) else []
+
+
+def _panel_of_students(
+    records: Sequence[Record], networks: Sequence[str], key: str
+) -> Panel | None:
+    """Each student by itself, where they are unlike."""
+    tested = [record for record in records if record["phase"] == "test"]
+    choose = measurement(key, scale_of(key))
+    found = [
+        (f"{k} {network}", lines_of((r for r in tested if r["student"] == k), choose, _student), k)
+        for k, network in enumerate(networks)
+    ]
+    return _made(key, f"{TITLES[key]} of the students, test", found, f"{key}-students")
 
 
 def _panel_of_rates(run: RunFiles) -> Panel | None:

@@ -10,15 +10,21 @@ from cohort.report.events import course_of, events_table, hosts_table, straggler
 from cohort.report.panels import Panel, panels_of_run
 from cohort.report.reading import RunFiles
 from cohort.report.sections import Builder, Part, Picture, Section
-from cohort.report.settings import repeat_by_file, repeat_by_flags, settings, settings_table
+from cohort.report.settings import (
+    repeat_by_file,
+    repeat_by_flags,
+    settings,
+    settings_table,
+    text_of,
+)
 from cohort.report.students import against, students_table
 from cohort.report.tables import Heading, Table
 from cohort.reporting.formatting import duration, number
 
 WHAT = {"train": "A cohort", "self-distill": "Self-distillation", "ods-distill": "ODS distillation"}
 BAND = (
-    "Lines are means over the {0}, bands span the least to the greatest of them, thin lines are single "
-    "{0}."
+    "Lines are means over the students, bands span the least to the greatest of them, thin lines are "
+    "single students."
 )
 
 
@@ -43,23 +49,18 @@ def run_part(run: RunFiles, other: RunFiles | None, *, curves: bool = True) -> P
     )
 
 
-def pictures_of(panels: Sequence[Panel], prefix: str = "") -> list[Picture]:
-    """Panels drawn, each with a caption where its points are not single records."""
+def curves_section(panels: Sequence[Panel], band: str, prefix: str = "") -> Section:
+    """Panels drawn, under what their bands and points are."""
+    every = [series.lines for panel in panels for series in panel.series]
+    paragraphs = [band] if any(len(lines.names) > 1 for lines in every) else []
+    if (most := max((lines.thinned for lines in every), default=1)) > 1:
+        paragraphs.append(f"Points of training are means of up to {most} records.")
     with styled():
-        return [
-            Picture(
-                name=f"{prefix}{panel.name}",
-                title=panel.title,
-                caption=_caption(panel),
-                figure=draw_panel(panel),
-            )
+        pictures = [
+            Picture(name=f"{prefix}{panel.name}", title=panel.title, figure=draw_panel(panel))
             for panel in panels
         ]
-
-
-def _caption(panel: Panel) -> str:
-    most = max(series.lines.thinned for series in panel.series)
-    return f"Each point is the mean of up to {most} records." if most > 1 else ""
+    return Section(title="Curves", paragraphs=paragraphs, pictures=pictures)
 
 
 def _line(run: RunFiles) -> str:
@@ -70,7 +71,7 @@ def _line(run: RunFiles) -> str:
     elif "method" in config:
         parts = [f"{parts[0]}, method {config['method']}"]
     network = config.get("students") or config.get("model")
-    parts += [f"{network} on {config.get('dataset')}"] if network else []
+    parts += [f"{text_of(network)} on {config.get('dataset')}"] if network else []
     parts.append(f"seed {run.seed}")
     last = max((record["step"] for record in run.records), default=0)
     parts.append(f"{number(_number(summary, 'steps') or last, ',.0f')} steps")
@@ -93,10 +94,7 @@ def _results(run: RunFiles, other: RunFiles | None) -> Section:
 
 
 def _curves(run: RunFiles) -> Section:
-    panels = panels_of_run(run)
-    several = any(len(s.lines.names) > 1 for panel in panels for s in panel.series)
-    paragraphs = [BAND.format("students")] if several else []
-    return Section(title="Curves", paragraphs=paragraphs, pictures=pictures_of(panels))
+    return curves_section(panels_of_run(run), BAND)
 
 
 def _configuration(run: RunFiles) -> Section:

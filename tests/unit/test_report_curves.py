@@ -88,6 +88,13 @@ def test_panels_of_a_run():
     assert (found["accuracy"].axis, found["entropy"].axis) == ("accuracy / %", "entropy / nat")
 
 
+def test_unlike_students_have_a_line_each():
+    found = {panel.name: panel for panel in panels_of_run(run(students="resnet8, mobilenet"))}
+    students = {s.label: s.lines.mean.tolist() for s in found["accuracy-students"].series}
+    assert students == {"0 resnet8": [25.0], "1 mobilenet": [75.0]}
+    assert "accuracy-students" not in {p.name for p in panels_of_run(run(students="resnet8"))}
+
+
 def test_the_learning_rate_is_that_of_the_plan_or_as_recorded():
     planned = rates_of(run(**PLAN))  # 4 steps an epoch, of which 8 are done; x0.1 at 30 % of 16
     assert planned.mean.tolist() == pytest.approx([0.5] * 5 + [0.05] * 4)
