@@ -12,6 +12,7 @@ SCRIPTS = {
     "sweep": "sweep.py",
     "evaluate": "evaluate.py",
     "analyse": "analyse.py",
+    "report": "report.py",
     "export": "export.py",
     "share": "share.py",
     "bench exchange": "bench_cohort.py",

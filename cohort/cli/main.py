@@ -14,6 +14,7 @@ from cohort.cli.analyse import analyse
 from cohort.cli.evaluate import evaluate
 from cohort.cli.export import export
 from cohort.cli.parser import Parser
+from cohort.cli.report import report
 from cohort.cli.share import share
 from cohort.cli.sweep import sweep
 from cohort.cli.terminal import forgive
@@ -29,6 +30,7 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "sweep": sweep,
     "evaluate": evaluate,
     "analyse": analyse,
+    "report": report,
     "export": export,
     "share": share,
     "bench exchange": bench.exchange,

@@ -66,6 +66,7 @@ class Recorder:
         self._pausing.close()
         if pausing:
             self._pausing.enter_context(self.journal.paused())
+            self._pausing.enter_context(self.journal.timed("evaluation and checkpoints"))
 
     def evaluated(
         self, step: int, results: Mapping[int | str, Mapping[str, Any]], phase: Phase

@@ -12,6 +12,8 @@ from cohort.files import atomic_write, to_json
 
 Record = dict[str, Any]
 Phase = Literal["train", "validation", "test"]
+EVENT = "event"
+"""The phase of a line that measures nothing: what happened, in a sentence under ``text``."""
 
 
 def make_record(
@@ -62,17 +64,27 @@ class MetricsLog:
             if record is not None
             and isinstance(done := record.get("step"), int)  # else it is damaged
             and done <= step
-            and not (ended and done == step and record.get("phase") != "train")
+            and not (ended and done == step and record.get("phase") not in ("train", EVENT))
         ]
         atomic_write(path, b"".join(line + b"\n" for line in kept))
 
 
+def make_event(step: int, epoch: float, text: str) -> Record:
+    """A line for what happened now, after ``step`` steps."""
+    return {"time": time.time(), "phase": EVENT, "step": step, "epoch": epoch, "text": text}
+
+
 def read_metrics(path: Path) -> Iterator[Record]:
-    """The records of a run, also while it is being written: a torn last line is left out.
+    """What a run measured, also while it is being written: a torn last line is left out.
 
     Raises:
         ConfigError: if any other line is not a JSON object.
     """
+    return (record for record in read_lines(path) if record.get("phase") != EVENT)
+
+
+def read_lines(path: Path) -> Iterator[Record]:
+    """``read_metrics``, and what happened to the run."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             # Not asked of the file: the rest of a torn line may have arrived since it was read.

@@ -71,22 +71,27 @@ CALIBRATED = {"cNLL": "test_cnll", "cBrier": "test_cbrier", "cECE": "test_cece"}
 
 
 def summary_table(
-    summary: Summary, baseline: Summary | None = None, without: Collection[str] = ()
+    summary: Summary,
+    baseline: Summary | None = None,
+    without: Collection[str] = (),
+    *,
+    called: str = "alone",
 ) -> Table:
     """Test measurements of each student and of the ensemble.
 
     Args:
         summary: of the run.
         baseline: of a run of the same networks that did not teach each other. Its rows are added,
-            labelled "alone", and a column with the difference of accuracy in points, student by
-            student.
+            labelled as it is called, and a column with the difference of accuracy in points, student
+            by student.
         without: columns for which there is no room, of those that are ``DISPENSABLE``.
+        called: how the baseline is called.
     """
     # As tight as rich can: with a baseline it has to fit a terminal of 80 columns.
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for heading in ("student", "network"):
         table.add_column(heading, min_width=8)
-    rows, alone = dict(_rows(summary)), dict(_rows(baseline or {}))
+    rows, alone = dict(rows_of(summary)), dict(rows_of(baseline or {}))
     measures, more = _measures(rows), _further_columns(rows)
     own: dict[str, tuple[str, Cell]] = {
         "parameters": ("parameters", partial(number, form=",d")),
@@ -98,14 +103,14 @@ def summary_table(
     for heading in (*own, *more):
         table.add_column(heading, justify="right", no_wrap=True)
     if baseline is not None:
-        table.add_column("vs\nalone", justify="right", no_wrap=True)
+        table.add_column(f"vs\n{called}", justify="right", no_wrap=True)
     for who, row in rows.items():
         further = [cell(row) for cell in more.values()]
         gain = () if baseline is None else (_points(row, alone.get(who)),)
         table.add_row(*_cells(who, row, own), *further, *gain)
     table.add_section()
     for who, row in alone.items():
-        table.add_row(*_cells(f"{who} alone", row, own))
+        table.add_row(*_cells(f"{who} {called}", row, own))
     lacks = any(number(row.get("test_temperature", 1.0)) == DASH for row in rows.values())
     explain(table, MEANINGS, *(ALL_RIGHT,) * lacks)
     return table
@@ -135,7 +140,8 @@ def _fits(table: Table, console: Console) -> bool:
     )
 
 
-def _rows(summary: Summary) -> Iterator[tuple[str, Summary]]:
+def rows_of(summary: Summary) -> Iterator[tuple[str, Summary]]:
+    """The rows of a run's table: what each is called, and its line of the summary."""
     students = summary.get("students") or ()
     waits = _waits(summary.get("hosts") or ())
     for row in students:

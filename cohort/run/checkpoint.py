@@ -36,6 +36,8 @@ class Progress:
     drops: int = 0
     """Processes with these students; 0 where a version that did not count them wrote it."""
     wall_seconds: float = 0.0
+    times: dict[str, float] = field(default_factory=dict)
+    """Seconds by what they were spent on."""
     teacher_restarts: int = 0
     """Actors with teachers that died and were started again."""
 

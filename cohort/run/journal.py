@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Self
@@ -11,7 +12,7 @@ from cohort.learning.schedule import learning_rate
 from cohort.learning.windows import Means
 from cohort.reporting.chronometer import Chronometer
 from cohort.reporting.progress import Progress
-from cohort.reporting.records import MetricsLog, Phase, Record, make_record
+from cohort.reporting.records import MetricsLog, Phase, Record, make_event, make_record
 from cohort.reporting.tracking.aside import Aside
 from cohort.reporting.tracking.tracker import About
 from cohort.reporting.tracking.trackers import open_trackers
@@ -64,6 +65,8 @@ class Journal:
         self._trackers: list[Aside] = []
         self._newest: dict[int, Means] = {}
         self._students: Sequence[int] = ()
+        self._step = 0
+        self._spent: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         self._log = MetricsLog(self._folder.metrics)
@@ -90,10 +93,15 @@ class Journal:
         if self._progress:
             rows = [{"student": k, "model": self._names[k]} for k in sorted(students)]
             self._progress.begin(step, rows)
+        self._step = step
+        self._spent = {}
+        if 0 < step < self._plan.total_steps:
+            self._note(f"training goes on from step {step}")
 
     def rewind(self, step: int, students: Sequence[int]) -> None:
         """Forget what was recorded after ``step``: these students will train it again."""
         self._students = students
+        self._step = step
         self._close()
         if self._folder.metrics.exists():
             ended = step == self._plan.total_steps
@@ -127,7 +135,8 @@ class Journal:
             tracker.conclude(summary)
 
     def notice(self, text: str) -> None:
-        """One line for the person who watches."""
+        """One line for the person who watches, and for whoever looks at the run later."""
+        self._note(text)
         if self._progress:
             self._progress.notice(text)
 
@@ -136,6 +145,20 @@ class Journal:
         """Time inside is not training."""
         with self._chronometer.paused():
             yield
+
+    @contextlib.contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Time inside is spent on this; ``times`` tells how much."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._spent[what] = self._spent.get(what, 0.0) + time.monotonic() - began
+
+    @property
+    def times(self) -> dict[str, float]:
+        """Seconds since training began or was resumed, by what they were spent on."""
+        return {"training": self._chronometer.training_seconds, **self._spent}
 
     @property
     def elapsed(self) -> float:
@@ -156,11 +179,17 @@ class Journal:
             phase=phase, step=step, epoch=epoch, student=student, measurements=measurements
         )
         assert self._log is not None, "the journal is not open"
+        self._step = max(self._step, step)
         self._log.write(record)
         for tracker in self._trackers:
             tracker.write(record)
         if self._on_step:
             self._on_step(record)
+
+    def _note(self, text: str) -> None:
+        if self._log is not None:
+            epoch = round(self._plan.epoch(self._step), 4)
+            self._log.write(make_event(self._step, epoch, text))
 
     def _show(self, step: int) -> None:
         """A row per student, once all have reached the step."""

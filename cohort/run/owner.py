@@ -76,6 +76,12 @@ class Owner:
         """Seconds of this run, the parts before it was resumed included."""
         return self.progress.wall_seconds + self.journal.elapsed
 
+    @property
+    def times(self) -> dict[str, float]:
+        """Seconds of this run by what they were spent on, the parts before it was resumed included."""
+        before, now = self.progress.times, self.journal.times
+        return {what: before.get(what, 0.0) + now.get(what, 0.0) for what in {**before, **now}}
+
     def stopping(self) -> bool:
         """Whether the run is to end here, with a checkpoint.
 
@@ -102,7 +108,7 @@ class Owner:
         self.settle()
         self.folder.check_kept()
         progress = copy.deepcopy(self.progress)
-        progress.wall_seconds = self.wall_seconds
+        progress.wall_seconds, progress.times = self.wall_seconds, self.times
         hold = self.folder.hold()
         self._writing = in_background(partial(self._write, step, snapshots, progress, hold))
         if self._watcher is not None:
@@ -191,6 +197,7 @@ class Owner:
             "images_per_second": self._images_per_second(),
             "restarts": self.progress.restarts,
             "dropped": self.progress.dropped,
+            "times": [{"what": what, "seconds": spent} for what, spent in self.times.items()],
             **of_method,
             "students": [],
             "ensemble": None,

@@ -174,7 +174,8 @@ class Coordinator:
                 self.waits.add(self.cohort.times(), step - start)
             # Evaluated first: the records up to a checkpoint's step are then complete.
             if ended or step % self.plan.eval_every == 0:
-                self.evaluate(step)
+                with self.journal.timed("evaluation"):
+                    self.evaluate(step)
             if ended or step % self.plan.checkpoint_every == 0:
                 self._save(step)
         return step
@@ -207,8 +208,9 @@ class Coordinator:
                 self.owner.settle()
 
     def _save(self, step: int) -> None:
-        self.cohort.flush_records(self.journal.trained)
-        self.owner.save(step, self.cohort.snapshots())
+        with self.journal.timed("checkpoints"):
+            self.cohort.flush_records(self.journal.trained)
+            self.owner.save(step, self.cohort.snapshots())
 
     def _measure(self, name: HeldOut, split: Split, step: int) -> Evaluation:
         """Measure and put on record; the ensemble's record has also how alike its students are."""
@@ -237,7 +239,7 @@ class Coordinator:
             if isinstance(decision, Stop):
                 raise RunError(decision.reason) from error
             try:
-                with self.journal.paused():
+                with self.journal.paused(), self.journal.timed("recovery"):
                     return self._carry_out(decision, len(processes))
             except RunError:
                 raise

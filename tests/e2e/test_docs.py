@@ -301,6 +301,16 @@ def test_what_is_said_of_people(folder):
     assert (folder / "found.png").exists()
 
 
+def test_what_is_said_of_reports(folder):
+    try_out("cohorts", "cohort train --k 2 --baseline", f"{IN_PROCESS} --run-dir runs/NAME")
+    alone = "cohort train --k 4 --teacher none"
+    try_out("cohorts", alone, f"{IN_PROCESS} --run-dir runs/PLAIN")
+    said = try_out("report", "cohort report runs/NAME --output page.html --watch")
+    assert said == "page.html\n"
+    try_out("report", "cohort report runs/NAME --against runs/PLAIN", "--tables tables")
+    assert "in PLAIN" in (folder / "tables" / "NAME-students.csv").read_text()
+
+
 def test_what_is_said_of_runs_on_a_storage(memory, monkeypatch):
     reach = storage._reach
     monkeypatch.setattr(storage, "_reach", lambda uri: reach(uri.replace("s3:", "memory:")))

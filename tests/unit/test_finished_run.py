@@ -46,7 +46,7 @@ def told(run_dir):
     """Summary and records, but for the times at which they were written."""
     summary = json.loads((run_dir / "summary.json").read_text())
     records = list(read_metrics(run_dir / "metrics.jsonl"))
-    del summary["wall_seconds"]
+    del summary["wall_seconds"], summary["times"]
     for record in records:
         del record["time"]
     return summary, records

@@ -46,6 +46,7 @@ FLAGS = {
         --output --data-root --analyses --sigmas --relative --no-relative --draws --alpha --hint-weight
         --temperature --eta --tau --norm --examples --trust-code --no-trust-code
     """,
+    "report": "-h --help --output --figures --tables --against --watch",
     "export": "-h --help --exit --format --output --student --trust-code",
     "share": "-h --help --to --to-hub --public --student --license --trust-code",
     "bench exchange": f"""{SHARED} {BENCHMARK}

@@ -50,6 +50,8 @@ import cohort.tuning.progress
 from cohort import Study, load_study
 tell("a study is read", imported=imported)
 
+tell("a report", imported=[import_all("cohort.report")])
+
 PACKAGES = ("analysis", "data", "learning", "metrics", "models", "objectives")
 tell("the core", imported=[import_all(f"cohort.{package}") for package in PACKAGES])
 
@@ -109,6 +111,12 @@ def test_a_study_is_read_without_torch_and_shown_without_ray(steps):
     (results,) = steps["a study is shown"]["imported"]
     assert results > 3
     assert "ray" not in steps["a study is shown"]["modules"]
+
+
+def test_a_report_needs_files_only(steps):
+    (report,) = steps["a report"]["imported"]
+    assert report > 10
+    assert {"ray", "torch", "matplotlib.pyplot"}.isdisjoint(steps["a report"]["modules"])
 
 
 def test_the_core_imports_no_ray_and_no_pyplot(steps):

@@ -3,7 +3,7 @@
 import pytest
 
 from cohort.learning.plan import plan_training
-from cohort.reporting.records import read_metrics
+from cohort.reporting.records import read_lines, read_metrics
 from cohort.run.folder import RunFolder
 from cohort.run.journal import Journal
 from cohort.runtime.config import CohortConfig, resolve
@@ -39,3 +39,34 @@ def test_a_rewind_forgets_evaluations_of_either_split(folder):
         said.rewind(10, [0])
     kept = [(record["phase"], record["step"]) for record in read_metrics(folder.metrics)]
     assert kept == [("validation", 10), ("test", 10)]
+
+
+def test_what_happened_is_kept_beside_what_was_measured(folder):
+    with journal(folder) as said:
+        said.start(0, [0])
+        said.notice("it begins")
+        said.evaluated(10, {0: {"nll": 0.5}})
+        said.notice("a student died")
+        said.evaluated(20, {0: {"nll": 0.5}})
+        said.notice("forgotten, as what it is about")
+        said.rewind(10, [0])
+        said.start(10, [0])
+    found = [(line["phase"], line["step"], line.get("text")) for line in read_lines(folder.metrics)]
+    assert found == [
+        ("event", 0, "it begins"),
+        ("test", 10, None),
+        ("event", 10, "a student died"),
+        ("event", 10, "training goes on from step 10"),
+    ]
+    assert [record["phase"] for record in read_metrics(folder.metrics)] == ["test"]
+
+
+def test_what_time_was_spent_on(folder):
+    with journal(folder) as said:
+        said.start(0, [0])
+        with said.paused(), said.timed("evaluation"):
+            pass
+        with pytest.raises(OSError, match="full"), said.timed("checkpoints"):
+            raise OSError("full")
+        assert list(said.times) == ["training", "evaluation", "checkpoints"]
+        assert all(seconds >= 0 for seconds in said.times.values())

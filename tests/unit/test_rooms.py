@@ -29,7 +29,7 @@ ROOMS = (
     ),
     *("trust", "metrics", "data", "models", "config_file", "objectives", "learning"),
     *("reporting", "run", "analysis", "runtime", "jobs", "commands"),
-    *("tuning", "benchmark", "cli", "__init__", "__main__"),
+    *("tuning", "report", "benchmark", "cli", "__init__", "__main__"),
 )
 """From the ground up: the packages and the single files of ``cohort/``."""
 KNOW_RAY = ("runtime", "jobs", "tuning")

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from cohort import CohortConfig, train_cohort
+from cohort.analysis.analyses import noise as module
 from cohort.analysis.weight_noise import weight_noise_curve
 from cohort.run.finished import load_students
 from cohort.tuning.axes import Grid
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.report import NoiseFigure, Report
-from cohort.tuning.results import report_figure as module
 from cohort.tuning.results.noise import noise_rows
 from cohort.tuning.results.write import write_results
 from cohort.tuning.study import Study

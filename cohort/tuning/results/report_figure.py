@@ -10,14 +10,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cohort.analysis.analyses.noise import SINGLE, noise_figure
-from cohort.analysis.findings import captioned
 from cohort.metrics.statistics import mean_and_error
 from cohort.tuning.axes import LogUniform
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.report import BarsFigure, HeatmapFigure, LinesFigure, NoiseFigure
 from cohort.tuning.results.naming import point_name
-from cohort.tuning.results.noise import noise_rows
 from cohort.tuning.results.plots import bars, heatmap, lines
 from cohort.tuning.results.table import finished, grouped, within_ladder
 from cohort.tuning.space import labels_of
@@ -85,6 +82,11 @@ def _heatmap(study: Study, wanted: HeatmapFigure, rows: pd.DataFrame) -> Figure 
 def _noise(
     study: Study, wanted: NoiseFigure, folder: StudyFolder, rows: pd.DataFrame, trust_code: bool
 ) -> Drawn:
+    # Which alone need torch.
+    from cohort.analysis.analyses.noise import SINGLE, noise_figure
+    from cohort.analysis.findings import captioned
+    from cohort.tuning.results.noise import noise_rows
+
     numbers = [
         {"point": name, "trial": trial, "seed": seed, **row}
         for name, group in _points(study, rows).items()
