@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cohort.report.reading import is_number
 from cohort.reporting.records import Record
 
 POINTS = 300
@@ -36,7 +37,8 @@ class Lines:
     def mean(self) -> Floats:
         """Over the lines that have a point there; NaN if one of them is not finite."""
         values_LT = np.where(self.there_LT, self.values_LT, 0.0)
-        mean_T: Floats = values_LT.sum(axis=0) / self.there_LT.sum(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):  # of losses gone astray
+            mean_T: Floats = values_LT.sum(axis=0) / self.there_LT.sum(axis=0)
         return mean_T
 
     @property
@@ -123,4 +125,4 @@ def _number(value: Any, scale: float) -> Any:
         return np.nan
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ABSENT
-    return scale * value
+    return scale * value if is_number(value) else np.nan

@@ -1,6 +1,8 @@
 """Several runs: those that differ in their seed alone are one setting, and settings are compared by seed."""
 
-from collections.abc import Mapping, Sequence
+import string
+from collections.abc import Mapping, Sequence, Sized
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -11,15 +13,18 @@ from cohort.report.panels import panels_of_groups
 from cohort.report.reading import RunFiles
 from cohort.report.run_part import curves_section
 from cohort.report.sections import Builder, Part, Section
-from cohort.report.tables import Table
+from cohort.report.settings import text_of
+from cohort.report.tables import Heading, Table
 from cohort.tuning.axes import Grid
 from cohort.tuning.measurements import finals
 from cohort.tuning.report import Report
-from cohort.tuning.results.naming import value_text, with_unit
+from cohort.tuning.results.naming import with_unit
 from cohort.tuning.results.summary import summarise, summary_table
 from cohort.tuning.study import Study
 
 SETTING = "setting"
+LONGEST_NAME = 40
+"""Characters of a setting's name; instead of a longer one stands its run, or a letter."""
 METRICS = (
     *("test_accuracy", "ensemble_test_accuracy", "test_map", "ensemble_test_map"),
     *("test_rank1", "test_nll", "ensemble_test_nll", "test_ece", "train_entropy", "dee"),
@@ -47,18 +52,31 @@ Groups = Mapping[str, Sequence[RunFiles]]
 def grouped_by_setting(runs: Sequence[RunFiles]) -> dict[str, list[RunFiles]]:
     """Runs with equal settings, by the keys in which the settings differ, in order of appearance."""
     found: dict[str, list[RunFiles]] = {}
+    labels = labels_of_runs(runs)
+    for run in runs:
+        name = ", ".join(f"{key}={value}" for key, value in labels[run.name].items())
+        found.setdefault(name if run.config else run.name, []).append(run)
+    if max(map(len, found)) <= LONGEST_NAME:
+        return {name or SETTING: alike for name, alike in found.items()}
+    letters = (f"{SETTING} {letter}" for letter in string.ascii_uppercase)
+    return {
+        alike[0].name if len(alike) == 1 else next(letters, name): alike
+        for name, alike in found.items()
+    }
+
+
+def labels_of_runs(runs: Sequence[RunFiles]) -> dict[str, dict[str, str]]:
+    """The values of the keys in which some of the runs differ, by run."""
     every = {run.name: _setting(run) for run in runs}
     differing = [
         key
         for key in dict.fromkeys(key for setting in every.values() for key in setting)
         if len({repr(setting.get(key)) for setting in every.values()}) > 1
     ]
-    for run in runs:
-        labels = {key: _label(every[run.name].get(key)) for key in differing}
-        name = ", ".join(f"{key}={value_text(value)}" for key, value in labels.items())
-        name = name if run.config else run.name
-        found.setdefault(name or SETTING, []).append(run)
-    return found
+    return {
+        name: {key: text_of(setting.get(key)) for key in differing}
+        for name, setting in every.items()
+    }
 
 
 def comparison(runs: Sequence[RunFiles], against: RunFiles | None = None) -> Part:
@@ -68,13 +86,14 @@ def comparison(runs: Sequence[RunFiles], against: RunFiles | None = None) -> Par
     """
     groups = grouped_by_setting(runs)
     built = Builder()
+    built.add("settings", partial(_settings, groups))
     built.add("comparison", lambda: _compared(groups, against or runs[0], built.lacking))
     built.add("curves", lambda: curves_of(groups))
-    seeds = len({run.seed for run in runs})
+    seeds = {run.seed for run in runs}
     return Part(
         name="comparison",
         title="Comparison",
-        line=f"{len(runs)} runs, {len(groups)} settings, {seeds} seeds",
+        line=f"{len(runs)} runs, {_counted(groups, 'setting')}, {_counted(seeds, 'seed')}",
         lacking=built.lacking,
         sections=built.sections,
     )
@@ -83,6 +102,31 @@ def comparison(runs: Sequence[RunFiles], against: RunFiles | None = None) -> Par
 def curves_of(groups: Groups, prefix: str = "comparison-") -> Section:
     """A panel for each measurement, with a line for each setting."""
     return curves_section(panels_of_groups(groups), BAND, prefix)
+
+
+def _settings(groups: Groups) -> Section:
+    """Which runs are of a setting, and in which keys settings differ."""
+    labels = labels_of_runs([run for runs in groups.values() for run in runs])
+    rows, data = [], []
+    for name, runs in groups.items():
+        cells = labels[runs[0].name]
+        names = ", ".join(run.name for run in runs)
+        seeds = ", ".join(str(run.seed) for run in runs)
+        rows.append((name, names, seeds, *cells.values()))
+        data.append({SETTING: name, "runs": names, "seeds": seeds, **cells})
+    keys = next(iter(labels.values()))
+    table = Table(
+        name="comparison-settings",
+        title="In what they differ",
+        headings=(Heading(SETTING), Heading("runs"), Heading("seeds"), *map(Heading, keys)),
+        rows=rows,
+        data=data,
+    )
+    return Section(title="Settings", tables=[table])
+
+
+def _counted(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'s' * (len(things) != 1)}"
 
 
 def _compared(groups: Groups, baseline: RunFiles, lacking: list[str]) -> Section:
@@ -167,10 +211,6 @@ def _setting(run: RunFiles) -> dict[str, Any]:
     ):  # which it is anyway, and a student's has from its teachers
         setting["data_seed"] = None
     return {"command": run.command, **setting}
-
-
-def _label(value: Any) -> Any:
-    return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _python(value: Any) -> Any:

@@ -2,9 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from cohort.config_file import ONLY, read_config
@@ -152,10 +151,10 @@ def _parsed(line: bytes) -> Record | None:
 
 
 def is_number(value: object) -> bool:
-    """Whether it is a finite number, and no yes or no."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def files_of(folder: RunFolder) -> Iterator[Path]:
-    """The files that change while a run goes on."""
-    yield from (folder.metrics, folder.summary, folder.path / "analysis" / "index.json")
+    """Whether it is a finite number that a float can be, and no yes or no."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False

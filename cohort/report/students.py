@@ -1,6 +1,7 @@
 """The table of a run's students and their ensemble, as the terminal has it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from cohort.report.reading import RunFiles
@@ -13,7 +14,7 @@ ALONE = "alone"
 def against(run: RunFiles, other: RunFiles | None) -> tuple[Mapping[str, Any] | None, str]:
     """The summary that a run is compared with, and how it is called: another's, or its students alone."""
     if other is not None and other.folder.path != run.folder.path and other.summary.get("students"):
-        return other.summary, f"in {other.name}"
+        return other.summary, f"({other.name})"
     return (run.alone, ALONE) if run.alone.get("students") else (None, ALONE)
 
 
@@ -21,7 +22,11 @@ def students_table(run: RunFiles, beside: Mapping[str, Any] | None, called: str)
     """Test measurements of each student and of the ensemble, with differences to the same rows elsewhere."""
     table = summary_table(run.summary, beside, called=called)
     data = [*_data(run.summary, ""), *_data(beside or {}, f" {called}")]
-    return Table.of_rich("students", "Students and their ensemble", table, data)
+    shown = Table.of_rich("students", "Students and their ensemble", table, data)
+    if beside is None or called == ALONE:
+        return shown
+    note = f"vs {called}: points of accuracy, or mAP, more than the same row of that run"
+    return replace(shown, notes=(*shown.notes, note))
 
 
 def _data(summary: Mapping[str, Any], called: str) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from functools import partial
 
 import pandas as pd
 
+from cohort.errors import ConfigError
 from cohort.report.drawing import styled
 from cohort.report.groups import curves_of, summary_tables
 from cohort.report.reading import RunFiles, is_run, read_run
@@ -28,12 +29,16 @@ SHOWN = ("trial", "status", "seed", "trained_epochs", "wall_seconds", "restarts"
 
 
 def study_part(folder: StudyFolder, name: str) -> Part:
-    """What a study asked and what came of it so far. Raises ConfigError if its study.yaml is damaged."""
-    # Nothing of what it names is run here, whoever wrote it.
-    study = load_study(folder.study, trust_code=True)
-    specs = known_trials(study, folder)
-    trials = trials_table(study, folder, specs)
+    """What a study asked, and what came of it so far."""
     built = Builder()
+    try:
+        # Nothing of what it names is run here, whoever wrote it.
+        study = load_study(folder.study, trust_code=True)
+        specs = _whole(study, folder, known_trials(study, folder), built.lacking)
+        trials = trials_table(study, folder, specs)
+    except ConfigError as error:
+        said = [f"Nothing of the study can be shown: {error}."]
+        return Part(name=name, title=name, line="A study", state="damaged", lacking=said)
     built.add("table", lambda: _table(study, trials, built.lacking))
     built.add("figure", partial(_figure, study, folder, trials))
     built.add("curves", lambda: _curves(study, folder, specs, built.lacking))
@@ -48,6 +53,21 @@ def study_part(folder: StudyFolder, name: str) -> Part:
         lacking=built.lacking,
         sections=built.sections,
     )
+
+
+def _whole(
+    study: Study, folder: StudyFolder, specs: Sequence[TrialSpec], lacking: list[str]
+) -> list[TrialSpec]:
+    """The trials whose files can be read."""
+    found = []
+    for spec in specs:
+        try:
+            trials_table(study, folder, [spec])
+        except (ConfigError, OSError) as error:
+            lacking.append(f"Trial {spec.name} is left out: {error}.")
+        else:
+            found.append(spec)
+    return found
 
 
 def has_ended(trials: pd.DataFrame) -> bool:

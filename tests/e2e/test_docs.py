@@ -308,7 +308,7 @@ def test_what_is_said_of_reports(folder):
     said = try_out("report", "cohort report runs/NAME --output page.html --watch")
     assert said == "page.html\n"
     try_out("report", "cohort report runs/NAME --against runs/PLAIN", "--tables tables")
-    assert "in PLAIN" in (folder / "tables" / "NAME-students.csv").read_text()
+    assert "(PLAIN)" in (folder / "tables" / "NAME-students.csv").read_text()
 
 
 def test_what_is_said_of_runs_on_a_storage(memory, monkeypatch):

@@ -10,6 +10,7 @@ from cohort.report.drawing import draw_panel, styled
 from cohort.report.panels import panels_of_groups, panels_of_run
 from cohort.report.rates import rates_of
 from cohort.report.reading import RunFiles
+from cohort.report.svg import inline
 from cohort.run.data_card import DataCard
 from cohort.run.folder import RunFolder
 from tests.support.fake_run import record
@@ -34,6 +35,10 @@ def test_mean_and_band_of_those_that_are_there():
 
 
 def test_what_is_not_finite_is_a_gap_and_what_is_missing_is_none():
+    for odd in ("null", math.inf, 10**400):
+        found = lines({0: [1.0, odd], 1: [3.0, 5.0]}).mean
+        assert found.tolist() == pytest.approx([2.0, math.nan], nan_ok=True)
+    assert lines({0: [1e308], 1: [1e308]}).mean.tolist() == [math.inf]
     found = lines({0: [1.0, "null"], 1: [3.0, 5.0]})
     assert found.mean.tolist() == pytest.approx([2.0, math.nan], nan_ok=True)
     assert found.shown[1].tolist() == [3.0, 5.0]
@@ -106,7 +111,7 @@ def test_the_learning_rate_is_that_of_the_plan_or_as_recorded():
 
 def test_panels_of_groups_have_a_line_for_each_group():
     better = [r | {"accuracy": 1.0} for r in RECORDS]
-    groups = {"_none": [run("a"), run("b", better)], "$peers$": [run("c", better)]}
+    groups = {"_none": [run("a"), run("b", better)], "$<i>$": [run("c", better)]}
     found = {panel.name: panel for panel in panels_of_groups(groups)}
     assert [name for name in found if name.startswith("accuracy")] == [
         "accuracy-train", "accuracy-test", "accuracy-ensemble-test",
@@ -116,9 +121,10 @@ def test_panels_of_groups_have_a_line_for_each_group():
     with styled():
         figure = draw_panel(panel)
         figure.draw_without_rendering()
+    assert "<i>" not in inline(figure, 0, "<i>")
     (axes,) = figure.axes
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == [" _none", "$peers$"]
+    assert [text.get_text() for text in legend.get_texts()] == [" _none", "$<i>$"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "accuracy / %")
     styles = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in axes.lines}
     assert {style[1] for style in styles} == {"-", "--"}

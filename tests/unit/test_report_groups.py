@@ -56,6 +56,15 @@ def test_runs_that_differ_in_the_seed_are_a_setting(runs):
     }
 
 
+def test_long_names_of_settings_are_short_in_tables(runs, tmp_path):
+    unlike = {"k": 2, "teacher": "peers", "lr": 0.3, "weight_decay": 0.01, "optimizer": "adam"}
+    other = fake(tmp_path / "c0", 0.5, **unlike)
+    assert list(grouped_by_setting([*runs, other])) == ["setting A", "setting B", "c0"]
+    shown, _ = rows(comparison([*runs, other]), "comparison-settings")
+    assert shown[1] == ("setting B", "b0, b1, b2", "0, 1, 2", *shown[1][3:])
+    assert "0.01" in shown[2]
+
+
 def test_differences_are_paired_by_seed_with_their_interval(runs):
     part = comparison(runs)
     # By hand: 10 and 0 points more; t of one degree of freedom at 97.5 % is 12.706.
@@ -90,7 +99,7 @@ def test_the_run_to_compare_with_may_be_another(runs, tmp_path):
     shown, _ = rows(parts[0], "comparison-test_accuracy")
     assert {row[0]: row[3] for row in shown}["lr=0.05"] == "-5.00 [-68.53, +58.53]"
     assert any(
-        "vs in b1" in [h.text for h in t.headings] for s in parts[1].sections for t in s.tables
+        "vs (b1)" in [h.text for h in t.headings] for s in parts[1].sections for t in s.tables
     )
 
 
@@ -124,6 +133,22 @@ def test_a_study_that_has_not_begun_says_so(tmp_path):
     part = study_part(study_of(tmp_path, 0), "study")
     assert part.lacking == ["No means: no trial has finished yet."]
     assert [s.title for s in part.sections] == ["Trials"]
+
+
+def test_a_damaged_trial_or_study_is_said(tmp_path):
+    folder = study_of(tmp_path, 2)
+    spoilt, *_ = folder.trials.iterdir()
+    (spoilt / "summary.json").write_text("{")
+    part = study_part(folder, "study")
+    (said,) = part.lacking
+    assert said.startswith(
+        f"Trial {spoilt.name} is left out: {spoilt}/summary.json does not describe"
+    )
+    assert len(rows(part, "trials")[0]) == 9
+    folder.study.write_text("seeds: 3")
+    part = study_part(folder, "study")
+    assert (part.state, part.sections) == ("damaged", ())
+    assert part.lacking[0].startswith(f"Nothing of the study can be shown: {folder.study}: ")
 
 
 def test_a_study_is_no_run_to_compare_with(tmp_path):

@@ -99,8 +99,8 @@ def test_another_run_is_the_baseline_that_was_asked_for(tmp_path):
     rows = [
         dict(zip(headings(part, "students"), row, strict=True)) for row in tables(part)["students"]
     ]
-    assert rows[0]["vs in other"] == "-25.00"
-    assert rows[3]["student"] == "0 in other"
+    assert rows[0]["vs (other)"] == "-25.00"
+    assert rows[3]["student"] == "0 (other)"
 
 
 def test_where_the_time_goes_and_who_waits(tmp_path):
