@@ -15,7 +15,7 @@ ENSEMBLE = "ensemble"
 HEAD = ("time", "phase", "step", "epoch", "student")
 ORDER = (
     *("loss", "ce", "kl", "hint", "accuracy", "map", "rank1", "nll", "ece", "entropy"),
-    *("diversity", "teacher_diversity"),
+    *("agreement", "pairwise_kl", "diversity", "teacher_diversity"),
 )
 """Measurements with a panel of their own, the first ones first; others follow by name."""
 WITHOUT = (
@@ -23,7 +23,12 @@ WITHOUT = (
     *("unmatched_queries", "teacher_diversity"),
 )
 """Measurements that stand in tables, or in another's panel."""
-UNITS = {"lr": "learning rate", "ce": "cross-entropy / nat", "kl": "KL / nat"}
+UNITS = {
+    "lr": "learning rate",
+    "ce": "cross-entropy / nat",
+    "kl": "KL / nat",
+    "pairwise_kl": "KL / nat",
+}
 TITLES = {
     "loss": "Loss",
     "ce": "Cross-entropy",
@@ -35,6 +40,8 @@ TITLES = {
     "nll": "Negative log-likelihood",
     "ece": "Calibration error",
     "entropy": "Entropy of the posterior",
+    "agreement": "Agreement of the students",
+    "pairwise_kl": "Divergence between the students",
     "diversity": "Diversity of the members",
 }
 

@@ -11,7 +11,7 @@ from cohort.tuning.study import NoScheduler, Study
 from cohort.tuning.trials import TrialSpec, referred
 
 CLASSIFIED = re.compile(
-    r"([a-z]\w*_)?(test|validation)_(accuracy|diversity|temperature|c?(nll|brier|ece))"
+    r"([a-z]\w*_)?(test|validation)_(accuracy|agreement|pairwise_kl|diversity|temperature|c?(nll|brier|ece))"
 )
 FOUND = re.compile(
     r"([a-z]\w*_)?test_((multi_)?(map|map_trapezoid|rank1|rank5|rank10)|unmatched_queries)"

@@ -5,7 +5,7 @@ from typing import Any
 
 from cohort.reporting.formatting import DASH
 
-SHARES = ("accuracy", "map", "rank1", "rank5", "rank10")
+SHARES = ("accuracy", "agreement", "map", "rank1", "rank5", "rank10")
 """Fractions in files, shown in percent."""
 UNITS = dict.fromkeys(SHARES, "%") | dict.fromkeys(("nll", "cnll", "entropy", "diversity"), "nat")
 SPELLED = {word: word.upper() for word in ("nll", "cnll", "ece", "cece", "dee")} | {
