@@ -343,6 +343,6 @@ def test_a_student_with_exits_has_the_mutual_loss_and_its_exits_losses(digits, s
     for logits, features in zip(shallow, outputs.features[:-1], strict=True):
         divergence = F.kl_div((logits / 3).log_softmax(1), taught, reduction="batchmean")
         expected += 0.7 * F.cross_entropy(logits, labels) + 0.3 * 9 * divergence
-        expected += 0.03 * (features - outputs.features[-1]).square().mean()
+        expected += 0.03 * (features - outputs.features[-1]).square().sum(1).mean()
     (record,) = learner.windows.drain()
     assert record["loss"] == pytest.approx(expected.item(), rel=1e-5)

@@ -23,7 +23,7 @@ def config(**options):
         log_every=1,
         eval_every=5,
         threads=1,
-        lr=0.02,
+        lr=0.01,
     )
     return SelfDistillConfig(**{**defaults, **options})
 

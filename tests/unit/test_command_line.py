@@ -65,7 +65,7 @@ def test_help_exits_0_and_explains_every_flag(capsys):
     text = " ".join(capsys.readouterr().out.split())
     for word in ("--k N", "--mimicry-weight X", "--config FILE", "--resume DIR", "Default: 2."):
         assert word in text
-    assert "--teacher {peers,ensemble,ensemble_logits,none}" in text
+    assert "--teacher {peers,ensemble,ensemble_logits,kdcl_naive,kdcl_minlogit,none}" in text
     assert "30, 60 and 90 %" in text
 
 

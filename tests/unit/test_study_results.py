@@ -236,7 +236,7 @@ def test_equivalents_outside_of_their_ladder_are_counted_and_not_averaged(folder
     out = io.StringIO()
     print_results(results, Console(file=out, width=120))
     rows = [line for line in out.getvalue().splitlines() if line.startswith((" 1", " 2"))]
-    shown = ["2 ± 0.5", "– (1 <1)", "– (1 <1, 1 >M)", "2 ± 1"]
+    shown = ["2.00 ± 0.50", "– (1 <1)", "– (1 <1, 1 >M)", "2.0 ± 1.0"]
     assert [words in row for words, row in zip(shown, rows, strict=True)] == [True] * 4
 
 
