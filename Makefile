@@ -5,8 +5,8 @@ BIN := .venv/bin
 .PHONY: demo test test-all soak lint
 unexport PYTHONDONTWRITEBYTECODE  # the tests' many processes would all compile cohort and themselves
 
-demo: .venv/installed  ## Train two students that teach each other, and the same two alone.
-	$(BIN)/python scripts/launch_cohort.py --k 2 --baseline
+demo: .venv/installed  ## Train four students of 100 digits that teach each other, and the same four alone.
+	$(BIN)/python scripts/launch_cohort.py --k 4 --train-subset 100 --batch-size 20 --epochs 100 --eval-every 100 --baseline
 
 PYTEST = $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
