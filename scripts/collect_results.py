@@ -19,7 +19,7 @@ import yaml
 
 from cohort.files import atomic_write, to_json
 from cohort.reporting.records import read_metrics
-from cohort.tuning.file.load import load_study
+from cohort.tuning.file.load import load_study, to_yaml
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.results.naming import value_text, with_unit
 from cohort.tuning.results.summary import cells
@@ -42,9 +42,12 @@ def collect(study_dir: Path, studies: Path) -> Path:
     results = write_results(study, folder, known_trials(study, folder))
     place = studies / study_dir.name
     place.mkdir(parents=True, exist_ok=True)
-    written = ROOT / "tune_configs" / f"{study_dir.name}.yaml"
+    if not _is_same(
+        study, place / "study.yaml"
+    ):  # which may have a head that tells what it is about
+        written = ROOT / "tune_configs" / f"{study_dir.name}.yaml"
+        shutil.copyfile(written if _is_same(study, written) else folder.study, place / "study.yaml")
     for source, name in (
-        (written if written.is_file() else folder.study, "study.yaml"),
         (folder.summary_csv, "summary.csv"),
         (folder.figure.with_suffix(".svg"), "figure.svg"),
     ):
@@ -60,6 +63,11 @@ def collect(study_dir: Path, studies: Path) -> Path:
     }
     atomic_write(place / "origin.json", to_json(origin, indent=1))
     return place
+
+
+def _is_same(study: Study, file: Path) -> bool:
+    """Whether a file has this study, whatever it is called."""
+    return file.is_file() and to_yaml(load_study(file)) == to_yaml(study)
 
 
 def _day(run_dir: Path) -> str:

@@ -87,6 +87,13 @@ def test_the_page_says_how_each_study_is_run_again(results):
     assert "| 2 | none | 2 | 55.00 ± 5.00 | – |\n" in page
 
 
+def test_the_head_of_a_study_is_kept(results, tmp_path):
+    file = results / "studies" / "small" / "study.yaml"
+    file.write_text(f"# Why.\n{file.read_text()}")
+    collect(tmp_path / "elsewhere" / "small", results / "studies")
+    assert "## small\n\nWhy.\n" in studies_page(results / "studies")
+
+
 def test_an_unfinished_study_shows_what_there_is(results, tmp_path):
     study_dir = tmp_path / "elsewhere" / "small"
     for run_dir in (study_dir / "trials").iterdir():
