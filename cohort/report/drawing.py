@@ -59,7 +59,7 @@ def draw_panel(panel: Panel) -> Figure:
     figure = Figure(figsize=(WIDTH, HEIGHT + 0.19 * rows), layout="constrained")
     axes = figure.subplots()
     handles = [_draw(axes, series) for series in panel.series]
-    axes.set(xlabel="epoch", ylabel=panel.axis)
+    axes.set(xlabel="epoch", ylabel=shortened(panel.axis))
     axes.margins(x=0.02)
     axes.set_xlim(left=0)
     if any(labels):
@@ -91,8 +91,12 @@ def draw_course(course: Course) -> Figure:
 
 
 def shortened(name: str) -> str:
-    """A name with room for it; matplotlib would hide one that begins with an underscore."""
-    text = name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    """A name with room for it, in letters that files of figures may have.
+
+    matplotlib would hide one that begins with an underscore.
+    """
+    text = "".join(letter if letter.isprintable() else " " for letter in name[: LONGEST + 1])
+    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
     return f" {text}" if text.startswith("_") else text
 
 
