@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter
 
 from cohort.analysis.drawing import MARKERS, RUNS
 from cohort.report.panels import Panel, Series
@@ -87,6 +88,15 @@ def draw_course(course: Course) -> Figure:
             fontsize="small",
         )
     axes.set(xlabel="minutes since the run began", ylabel="step")
+    return figure
+
+
+def without_formulas(figure: Figure) -> Figure:
+    """Numbers at logarithmic axes as text: of powers as formulas, ``styled`` would show the dollars."""
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        if axis.get_scale() == "log":
+            axis.set_major_formatter(LogFormatter())
+            axis.set_minor_formatter(LogFormatter())
     return figure
 
 

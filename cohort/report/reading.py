@@ -1,7 +1,6 @@
 """The files of a run as they are: whole, unfinished or damaged. What cannot be read is said, not raised."""
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from cohort.config_file import ONLY, read_config
 from cohort.errors import ConfigError
+from cohort.reporting.formatting import is_number
 from cohort.reporting.records import EVENT, Record
 from cohort.run.data_card import DataCard, read_data_card
 from cohort.run.folder import RunFolder
@@ -57,7 +57,7 @@ class RunFiles:
     def seed(self) -> int:
         """Of its students and its data."""
         found = self.config.get("seed", self.summary.get("seed"))
-        return found if isinstance(found, int) and is_number(found) else 0
+        return found if is_number(found) and isinstance(found, int) else 0
 
 
 def is_run(folder: RunFolder) -> bool:
@@ -161,16 +161,6 @@ def _parsed(line: bytes) -> Record | None:
 def _whole(digits: str) -> int | float:
     """A whole number; one that nothing counts to, and no float may hold, as a float."""
     return int(digits) if len(digits) <= LONGEST else float(digits)
-
-
-def is_number(value: object) -> bool:
-    """Whether it is a finite number, and no yes or no."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # of more digits than a float holds
-        return False
 
 
 def files_of(folder: RunFolder) -> Iterator[Path]:

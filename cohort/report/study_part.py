@@ -5,7 +5,7 @@ from functools import partial
 
 import pandas as pd
 
-from cohort.report.drawing import styled
+from cohort.report.drawing import styled, without_formulas
 from cohort.report.groups import curves_of, summary_tables
 from cohort.report.reading import RunFiles, is_run, read_run
 from cohort.report.sections import Builder, Part, Picture, Section
@@ -77,7 +77,8 @@ def _figure(study: Study, folder: StudyFolder, trials: pd.DataFrame) -> Section:
         drawn = draw_figure(study, folder, trials)
     if drawn is None:
         return Section(title="Figure")
-    picture = Picture(name="figure", title=title, figure=drawn.figure, wide=True)
+    figure = without_formulas(drawn.figure)
+    picture = Picture(name="figure", title=title, figure=figure, wide=True)
     return Section(title="Figure", pictures=[picture])
 
 

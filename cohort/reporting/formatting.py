@@ -2,6 +2,7 @@
 
 import math
 from datetime import timedelta
+from typing import TypeGuard
 
 DASH = "–"
 WIDEST = 12
@@ -47,6 +48,11 @@ def duration(seconds: float | None) -> str:
     if seconds is None or not _is_finite(seconds) or seconds > LONGEST_SECONDS:
         return DASH
     return str(timedelta(seconds=round(seconds)))
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether it is a finite number, and no yes or no: files may hold anything."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and _is_finite(value)
 
 
 def _is_finite(value: float) -> bool:
