@@ -9,11 +9,10 @@ from pydantic import TypeAdapter
 from cohort import formats
 from cohort.cards import read_json
 from cohort.errors import ConfigError
-from cohort.report.reading import RunFiles
+from cohort.report.reading import ANALYSES, INDEX, RunFiles
 from cohort.report.sections import Picture, Section
 from cohort.report.tables import Heading, Table
 
-FOLDER, INDEX = "analysis", "index.json"
 LARGEST = 20 * 2**20
 """Bytes of a figure or table: more is none that this wrote."""
 ROWS = 200
@@ -42,7 +41,7 @@ _READER = TypeAdapter(Index)
 
 def analyses(run: RunFiles, lacking: list[str]) -> Section:
     """Whatever analyses there are; what the index names and is not there is said in ``lacking``."""
-    folder = run.folder.path / FOLDER
+    folder = run.folder.path / ANALYSES
     if not (folder / INDEX).is_file():
         return Section(title="Analyses")
     try:
@@ -58,25 +57,31 @@ def analyses(run: RunFiles, lacking: list[str]) -> Section:
                     Picture(name=stem, title=title, caption=caption, svg=svg, wide=True)
                 )
         if analysis.table and (text := _read(folder, analysis.table, lacking)) is not None:
-            tables.append(_table(f"analysis-{name}", analysis.title, text))
+            try:
+                tables.append(_table(f"analysis-{name}", analysis.title, text))
+            except (csv.Error, ValueError) as error:
+                lacking.append(f"{analysis.table!r} of {ANALYSES}/{INDEX} is no table: {error}.")
     return Section(title="Analyses", pictures=pictures, folded=tables)
 
 
 def _read(folder: Path, name: str, lacking: list[str]) -> bytes | None:
-    """A file beside the index, and nowhere else."""
+    """A file beside the index, and nowhere else, whatever a link there points to."""
     file = folder / name
     try:
-        if Path(name).name != name or not file.is_file() or file.stat().st_size > LARGEST:
+        elsewhere = Path(name).name != name or file.is_symlink()
+        if elsewhere or not file.is_file() or file.stat().st_size > LARGEST:
             raise FileNotFoundError(2, "there is no such file of a usual size")
         return file.read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        lacking.append(f"{name!r} of {FOLDER}/{INDEX} cannot be shown: {reason}.")
+        lacking.append(f"{name!r} of {ANALYSES}/{INDEX} cannot be shown: {reason}.")
         return None
 
 
 def _table(name: str, title: str, text: bytes) -> Table:
-    columns, *rows = csv.reader(text.decode("utf-8", "replace").splitlines()) or [[]]
+    columns, *rows = list(csv.reader(text.decode("utf-8", "replace").splitlines())) or [[]]
+    if not columns or len(set(columns)) < len(columns):
+        raise ValueError("its first line does not name each column once")
     width = len(columns)
     every = [tuple((row + [""] * width)[:width]) for row in rows]
     right = [all(_is_numeric(row[n]) for row in every) for n in range(width)]

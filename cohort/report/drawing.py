@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter
 
 from cohort.analysis.drawing import MARKERS, RUNS
 from cohort.report.panels import Panel, Series
@@ -59,7 +60,7 @@ def draw_panel(panel: Panel) -> Figure:
     figure = Figure(figsize=(WIDTH, HEIGHT + 0.19 * rows), layout="constrained")
     axes = figure.subplots()
     handles = [_draw(axes, series) for series in panel.series]
-    axes.set(xlabel="epoch", ylabel=panel.axis)
+    axes.set(xlabel="epoch", ylabel=shortened(panel.axis))
     axes.margins(x=0.02)
     axes.set_xlim(left=0)
     if any(labels):
@@ -90,9 +91,22 @@ def draw_course(course: Course) -> Figure:
     return figure
 
 
+def without_formulas(figure: Figure) -> Figure:
+    """Numbers at logarithmic axes as text: of powers as formulas, ``styled`` would show the dollars."""
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        if axis.get_scale() == "log":
+            axis.set_major_formatter(LogFormatter())
+            axis.set_minor_formatter(LogFormatter())
+    return figure
+
+
 def shortened(name: str) -> str:
-    """A name with room for it; matplotlib would hide one that begins with an underscore."""
-    text = name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    """A name with room for it, in letters that files of figures may have.
+
+    matplotlib would hide one that begins with an underscore.
+    """
+    text = "".join(letter if letter.isprintable() else " " for letter in name[: LONGEST + 1])
+    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
     return f" {text}" if text.startswith("_") else text
 
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cohort.report.drawing import Course
-from cohort.report.reading import RunFiles, is_number
+from cohort.report.reading import RunFiles
 from cohort.report.tables import Heading, Table
-from cohort.reporting.formatting import duration, number, percent
+from cohort.reporting.formatting import duration, is_number, number, percent
 from cohort.reporting.waits import delay_of, named
 
 POINTS = 400

@@ -1,19 +1,28 @@
 """The files of a run as they are: whole, unfinished or damaged. What cannot be read is said, not raised."""
 
 import json
+<<<<<<< HEAD
 import math
 from collections.abc import Mapping
+=======
+from collections.abc import Iterator, Mapping
+>>>>>>> h-hostile
 from dataclasses import dataclass, field
 from typing import Any
 
 from cohort.config_file import ONLY, read_config
 from cohort.errors import ConfigError
+from cohort.reporting.formatting import is_number
 from cohort.reporting.records import EVENT, Record
 from cohort.run.data_card import DataCard, read_data_card
 from cohort.run.folder import RunFolder
 
 UNFINISHED = "not ended"
 """The status of a run without a summary: it trains, or was killed."""
+ANALYSES, INDEX = "analysis", "index.json"
+"""Where analyses of a run lie in its folder, and which there are."""
+LONGEST = 18
+"""Digits of a number that is counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +61,7 @@ class RunFiles:
     def seed(self) -> int:
         """Of its students and its data."""
         found = self.config.get("seed", self.summary.get("seed"))
-        return found if isinstance(found, int) else 0
+        return found if is_number(found) and isinstance(found, int) else 0
 
 
 def is_run(folder: RunFolder) -> bool:
@@ -79,7 +88,7 @@ def read_run(folder: RunFolder, name: str) -> RunFiles:
 
 def _read_config(folder: RunFolder, lacking: list[str]) -> Mapping[str, Any]:
     try:
-        return read_config(folder.config)
+        return {str(key): value for key, value in read_config(folder.config).items()}
     except ConfigError as error:
         lacking.append(f"No configuration: {error}.")
         return {}
@@ -139,17 +148,21 @@ def _read_records(
 def _parsed(line: bytes) -> Record | None:
     """A record whose head is as it should be, else None."""
     try:
-        record = json.loads(line)
+        record = json.loads(line, parse_int=_whole)
     except (ValueError, RecursionError):
         return None
     if not isinstance(record, dict) or not isinstance(record.get("phase"), str):
         return None
     if not all(is_number(record.get(key)) for key in ("time", "step", "epoch")):
         return None
-    named = record["phase"] == EVENT or isinstance(record.get("student"), int | str)
-    return record if named else None
+    if not isinstance(record["step"], int) or record["step"] < 0:
+        return None
+    student = record.get("student")
+    named = isinstance(student, int | str) and not isinstance(student, bool)
+    return record if named or record["phase"] == EVENT else None
 
 
+<<<<<<< HEAD
 def is_number(value: object) -> bool:
     """Whether it is a finite number that a float can be, and no yes or no."""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -158,3 +171,13 @@ def is_number(value: object) -> bool:
         return math.isfinite(value)
     except OverflowError:  # a whole number of hundreds of digits
         return False
+=======
+def _whole(digits: str) -> int | float:
+    """A whole number; one that nothing counts to, and no float may hold, as a float."""
+    return int(digits) if len(digits) <= LONGEST else float(digits)
+
+
+def files_of(folder: RunFolder) -> Iterator[Path]:
+    """The files that change while a run goes on."""
+    yield from (folder.metrics, folder.summary, folder.path / ANALYSES / INDEX)
+>>>>>>> h-hostile

@@ -19,7 +19,7 @@ from cohort.report.settings import (
 )
 from cohort.report.students import against, students_table
 from cohort.report.tables import Heading, Table
-from cohort.reporting.formatting import duration, number
+from cohort.reporting.formatting import duration, is_number, number
 
 WHAT = {"train": "A cohort", "self-distill": "Self-distillation", "ods-distill": "ODS distillation"}
 BAND = (

@@ -6,7 +6,12 @@ from functools import partial
 import pandas as pd
 
 from cohort.errors import ConfigError
+<<<<<<< HEAD
 from cohort.report.drawing import styled
+=======
+from cohort.imports import one_line
+from cohort.report.drawing import styled, without_formulas
+>>>>>>> h-hostile
 from cohort.report.groups import curves_of, summary_tables
 from cohort.report.reading import RunFiles, is_run, read_run
 from cohort.report.sections import Builder, Part, Picture, Section
@@ -20,7 +25,7 @@ from cohort.tuning.results.naming import point_name
 from cohort.tuning.results.table import trials_table
 from cohort.tuning.space import labels_of
 from cohort.tuning.state import known_trials
-from cohort.tuning.study import Study
+from cohort.tuning.study import OptunaSearch, Study
 from cohort.tuning.trials import TrialSpec
 
 MOST_SETTINGS = 12
@@ -29,7 +34,14 @@ SHOWN = ("trial", "status", "seed", "trained_epochs", "wall_seconds", "restarts"
 
 
 def study_part(folder: StudyFolder, name: str) -> Part:
+<<<<<<< HEAD
     """What a study asked, and what came of it so far."""
+=======
+    """What a study asked and what came of it so far. Raises ConfigError if its own files are damaged."""
+    # Nothing of what it names is run here, whoever wrote it.
+    study = load_study(folder.study, trust_code=True)
+    specs, trials = _read(study, folder)
+>>>>>>> h-hostile
     built = Builder()
     try:
         # Nothing of what it names is run here, whoever wrote it.
@@ -43,18 +55,20 @@ def study_part(folder: StudyFolder, name: str) -> Part:
     built.add("figure", partial(_figure, study, folder, trials))
     built.add("curves", lambda: _curves(study, folder, specs, built.lacking))
     built.add("table of trials", partial(_trials, study, folder, trials))
+    ended = has_ended(trials) and _has_suggested(study, folder)
     counts = trials["status"].value_counts().to_dict()
-    told = ", ".join(f"{count} {status}" for status, count in counts.items())
+    told = ", ".join(f"{count} {status}" for status, count in counts.items()) or "none begun"
     return Part(
         name=name,
         title=name,
         line=f"A study of {len(specs)} trials with {len(study.seeds)} seeds: {told}",
-        state="finished" if has_ended(trials) else "not ended",
+        state="finished" if ended else "not ended",
         lacking=built.lacking,
         sections=built.sections,
     )
 
 
+<<<<<<< HEAD
 def _whole(
     study: Study, folder: StudyFolder, specs: Sequence[TrialSpec], lacking: list[str]
 ) -> list[TrialSpec]:
@@ -68,11 +82,30 @@ def _whole(
         else:
             found.append(spec)
     return found
+=======
+def _read(study: Study, folder: StudyFolder) -> tuple[list[TrialSpec], pd.DataFrame]:
+    """The trials, and the table of them. Raises ConfigError if what was decided or measured is damaged."""
+    try:
+        specs = known_trials(study, folder)
+        return specs, trials_table(study, folder, specs)
+    except ConfigError:
+        raise
+    except Exception as error:  # files may hold anything
+        raise ConfigError(
+            f"{folder.path} holds a study whose files are damaged: {one_line(error)}"
+        ) from error
+>>>>>>> h-hostile
 
 
 def has_ended(trials: pd.DataFrame) -> bool:
     """Whether none of the trials is still to be trained."""
     return not trials["status"].eq("unfinished").any()
+
+
+def _has_suggested(study: Study, folder: StudyFolder) -> bool:
+    """Whether no further point will come."""
+    search = study.search
+    return not isinstance(search, OptunaSearch) or len(folder.suggestions()) >= search.samples
 
 
 def _table(study: Study, trials: pd.DataFrame, lacking: list[str]) -> Section:
@@ -97,7 +130,8 @@ def _figure(study: Study, folder: StudyFolder, trials: pd.DataFrame) -> Section:
         drawn = draw_figure(study, folder, trials)
     if drawn is None:
         return Section(title="Figure")
-    picture = Picture(name="figure", title=title, figure=drawn.figure, wide=True)
+    figure = without_formulas(drawn.figure)
+    picture = Picture(name="figure", title=title, figure=figure, wide=True)
     return Section(title="Figure", pictures=[picture])
 
 

@@ -59,8 +59,13 @@ def write_table(table: Table, folder: Path) -> list[Path]:
     files = []
     for suffix, form in forms.items():
         files.append(folder / f"{table.name}.{suffix}")
-        atomic_write(files[-1], form(table))
+        atomic_write(files[-1], encoded(form(table)))
     return files
+
+
+def encoded(text: str) -> bytes:
+    """As UTF-8; halves of a letter, which JSON may hold and UTF-8 may not, are question marks."""
+    return text.encode("utf-8", "replace")
 
 
 def to_csv(table: Table) -> str:
@@ -76,7 +81,7 @@ def to_csv(table: Table) -> str:
 
 def to_json_rows(table: Table) -> str:
     """A list of objects; a number that is not finite is null."""
-    return to_json(list(_data(table)), indent=2) + "\n"
+    return to_json(_in_json(_data(table)), indent=2) + "\n"
 
 
 def to_markdown(table: Table) -> str:
@@ -99,7 +104,9 @@ def to_latex(table: Table) -> str:
     """A tabular with the rules of the package booktabs."""
     import pandas as pd  # takes a third of a second, which a page without files does without
 
-    frame = pd.DataFrame(table.rows, columns=[heading.text for heading in table.headings])
+    # pandas takes no halves of letters.
+    rows = [[" ".join(encoded(cell).decode().split()) for cell in row] for row in table.rows]
+    frame = pd.DataFrame(rows, columns=[encoded(each.text).decode() for each in table.headings])
     formed = frame.style.format(escape="latex").format_index(escape="latex", axis="columns")
     formed = formed.hide(axis="index")
     columns = "".join("r" if heading.right else "l" for heading in table.headings)
@@ -110,6 +117,15 @@ def to_latex(table: Table) -> str:
 def _data(table: Table) -> Sequence[Mapping[str, Any]]:
     names = [heading.text for heading in table.headings]
     return table.data or [dict(zip(names, row, strict=True)) for row in table.rows]
+
+
+def _in_json(value: Any) -> Any:
+    """What JSON has no form for, such as a date that a config holds, as text."""
+    if isinstance(value, Mapping):
+        return {str(key): _in_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_json(item) for item in value]
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def _in_markdown(text: str) -> str:

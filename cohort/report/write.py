@@ -15,10 +15,10 @@ from cohort.report.options import ReportOptions
 from cohort.report.page import render
 from cohort.report.reading import RunFiles, is_run, read_run
 from cohort.report.run_part import run_part
-from cohort.report.sections import Part
+from cohort.report.sections import Part, Picture
 from cohort.report.study_part import study_part
 from cohort.report.svg import write_figure
-from cohort.report.tables import write_table
+from cohort.report.tables import Table, encoded, write_table
 from cohort.run.storage import to_read
 from cohort.tuning.folder import StudyFolder
 
@@ -26,6 +26,8 @@ EVERY = 10
 """Seconds from one writing of a page that is watched to the next."""
 MOST_WITH_CURVES = 4
 """Runs that have curves of their own beside those in which they are compared."""
+LONGEST = 120
+"""Characters of a file's name without its suffix."""
 
 
 class Shown(NamedTuple):
@@ -47,8 +49,8 @@ def report(
         tell: takes a sentence for the person who waits.
         sleep: waits so many seconds.
 
-    Raises ConfigError for a folder that is of no run and no study. KeyboardInterrupt ends the watching,
-    and leaves a page that is not read again.
+    Raises ConfigError for a folder that is of no run and no study, or a file that cannot be written.
+    That and KeyboardInterrupt end the watching, and leave a page that is not read again.
     """
     shown = gather(options)
     files = _write(options, shown, watched=options.watch and not shown.ended)
@@ -59,7 +61,7 @@ def report(
             sleep(EVERY)
             shown = gather(options)
             files = _write(options, shown, watched=not shown.ended)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ConfigError):
         _write(options, shown, watched=False)
         raise
     return files
@@ -128,32 +130,62 @@ def _names(given: Sequence[str]) -> list[str]:
 
 
 def _with_distinct_files(parts: Sequence[Part]) -> list[Part]:
-    """The parts, with their names before those of their files where there are several."""
-    if len(parts) == 1:
-        return list(parts)
-    return [_prefixed(part) for part in parts]
+    """The parts, each table and figure with a file of its own, which names its part if there are several."""
+    tables, pictures = Names(), Names()
+    found = []
+    for part in parts:
+        alone = len(parts) == 1 or part.name == "comparison"  # whose files say so
+        prefix = "" if alone else f"{part.name}-"
+        sections = [
+            replace(
+                section,
+                tables=[replace(each, name=tables.of(prefix, each)) for each in section.tables],
+                folded=[replace(each, name=tables.of(prefix, each)) for each in section.folded],
+                pictures=[
+                    replace(each, name=pictures.of(prefix, each)) for each in section.pictures
+                ],
+            )
+            for section in part.sections
+        ]
+        found.append(replace(part, sections=sections))
+    return found
 
 
-def _prefixed(part: Part) -> Part:
-    if part.name == "comparison":  # whose files say so
-        return part
-    prefix = f"{re.sub('[^A-Za-z0-9._-]+', '_', part.name).lstrip('.-')}-"
-    sections = [
-        replace(
-            section,
-            tables=[replace(table, name=prefix + table.name) for table in section.tables],
-            folded=[replace(table, name=prefix + table.name) for table in section.folded],
-            pictures=[replace(each, name=prefix + each.name) for each in section.pictures],
-        )
-        for section in part.sections
-    ]
-    return replace(part, sections=sections)
+class Names:
+    """Names of files, without a suffix: whatever runs call things, each is of one file in its folder."""
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+
+    def of(self, prefix: str, named: Table | Picture) -> str:
+        """A name that nothing else was given; with a number where others would have the same."""
+        text = re.sub("[^A-Za-z0-9._-]+", "_", f"{prefix}{named.name}").lstrip(".-")
+        first = name = text[:LONGEST] or "_"
+        count = 1
+        while name.lower() in self._given:  # some disks do not tell case apart
+            count += 1
+            name = f"{first}-{count}"
+        self._given.add(name.lower())
+        return name
 
 
 def _write(options: ReportOptions, shown: Shown, *, watched: bool) -> list[Path]:
-    """Write all files, each atomically, the page last."""
+    """Write all files, each atomically, the page last. Raises ConfigError if one cannot be."""
+    title = ", ".join(part.title for part in shown.parts)
+    page = Path(options.output)
+    text = render(shown.parts, title, EVERY if watched else None)
+    try:
+        files = _write_parts(options, shown.parts)
+        atomic_write(page, encoded(text))
+    except OSError as error:
+        place = error.filename2 or error.filename or page
+        raise ConfigError(f"{place} cannot be written: {error.strerror or error}") from error
+    return [*files, page]
+
+
+def _write_parts(options: ReportOptions, parts: Sequence[Part]) -> list[Path]:
     files: list[Path] = []
-    for section in (section for part in shown.parts for section in part.sections):
+    for section in (section for part in parts for section in part.sections):
         if options.tables is not None:
             for table in (*section.tables, *section.folded):
                 files += write_table(table, Path(options.tables))
@@ -161,7 +193,4 @@ def _write(options: ReportOptions, shown: Shown, *, watched: bool) -> list[Path]
             for picture in section.pictures:
                 if picture.figure is not None:
                     files += write_figure(picture.figure, Path(options.figures), picture.name)
-    title = ", ".join(part.title for part in shown.parts)
-    page = Path(options.output)
-    atomic_write(page, render(shown.parts, title, EVERY if watched else None))
-    return [*files, page]
+    return files

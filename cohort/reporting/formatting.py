@@ -2,6 +2,7 @@
 
 import math
 from datetime import timedelta
+from typing import TypeGuard
 
 DASH = "–"
 WIDEST = 12
@@ -19,7 +20,7 @@ def number(value: float | None, form: str = ".3f") -> str:
         >>> number(1e300)
         '1e+300'
     """
-    if value is None or not math.isfinite(value):
+    if value is None or not _is_finite(value):
         return DASH
     text = format(value, form)
     if len(text) <= WIDEST or isinstance(value, int):
@@ -44,6 +45,18 @@ def duration(seconds: float | None) -> str:
         >>> duration(100)
         '0:01:40'
     """
-    if seconds is None or not math.isfinite(seconds) or seconds > LONGEST_SECONDS:
+    if seconds is None or not _is_finite(seconds) or seconds > LONGEST_SECONDS:
         return DASH
     return str(timedelta(seconds=round(seconds)))
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether it is a finite number, and no yes or no: files may hold anything."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and _is_finite(value)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer of more digits than a float holds
+        return False

@@ -58,6 +58,8 @@ def write_table(
     something in. JSON, Markdown and LaTeX have the notes, and JSON the versions too.
     """
     kind = path.suffix.lower()
+    rows = [{key: _encodable(value) for key, value in row.items()} for row in rows]
+    notes = [_encodable(note) for note in notes]
     if kind == ".csv":
         text = pd.DataFrame(list(rows)).convert_dtypes().to_csv(index=False)
     elif kind == ".json":
@@ -79,20 +81,29 @@ def _markdown(rows: Sequence[Row], columns: Sequence[Column], notes: Sequence[st
         ["---:" if column.written else "---" for column in columns],
         *_cells(rows, columns),
     ]
-    table = ["| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines]
+    table = ["| " + " | ".join(map(_in_markdown, line)) + " |" for line in lines]
     return "\n".join([*table, *(f"\n{note}" for note in notes)]) + "\n"
+
+
+def _in_markdown(cell: str) -> str:
+    return " ".join(cell.replace("\\", r"\\").replace("|", r"\|").split())
+
+
+def _encodable(value: Any) -> Any:
+    """A name of a folder that is no UTF-8, as a file in UTF-8 has it."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _latex(rows: Sequence[Row], columns: Sequence[Column], notes: Sequence[str]) -> str:
     """For the package booktabs; the notes are comments."""
 
     def line(cells: Sequence[str]) -> str:
-        return " & ".join(cell.translate(LATEX) for cell in cells) + r" \\"
+        return " & ".join(" ".join(cell.translate(LATEX).split()) for cell in cells) + r" \\"
 
     sides = "".join("r" if column.written else "l" for column in columns)
     return "\n".join(
         [
-            *(f"% {note}" for note in notes),
+            *(f"% {' '.join(note.split())}" for note in notes),
             rf"\begin{{tabular}}{{{sides}}}",
             r"\toprule",
             line([column.heading for column in columns]),

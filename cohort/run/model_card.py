@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, Self
 import yaml
 
 from cohort.config_file import read_config
+from cohort.errors import ConfigError, brief
 from cohort.learning.student_files import ModelCard
-from cohort.reporting.formatting import number, percent
-from cohort.reporting.records import read_metrics
+from cohort.reporting.formatting import is_number, number, percent
+from cohort.reporting.records import Record, read_metrics
 from cohort.run.data_card import read_data_card
 from cohort.run.folder import RunFolder
 from cohort.trust import code_of
@@ -57,10 +58,10 @@ class Shared:
         why: str,
         license: str | None,
     ) -> Self:
-        """From the folder of a finished run."""
+        """From the folder of a finished run. Raises ConfigError if its files are damaged."""
+        _check_line(line, folder)
         data = read_data_card(folder)
         counts = {} if data is None else data.counts
-        last = max((record["time"] for record in read_metrics(folder.metrics)), default=0.0)
         return cls(
             card=card,
             line=line,
@@ -68,9 +69,41 @@ class Shared:
             license=license,
             config={k: v for k, v in read_config(folder.config).items() if v is not None},
             tests=counts.get("queries", counts.get("test", 0)),
-            date=datetime.datetime.fromtimestamp(last, datetime.UTC).date(),
-            versions=folder.read_summary()["versions"],
+            date=_last_day(folder),
+            versions=folder.read_summary().get("versions", {}),
         )
+
+
+def measured(folder: RunFolder) -> list[Record]:
+    """What the run measured. Raises ConfigError if that cannot be read."""
+    try:
+        return list(read_metrics(folder.metrics))
+    except OSError as error:
+        raise ConfigError(f"{folder.metrics} cannot be read: {error.strerror}") from error
+
+
+def _last_day(folder: RunFolder) -> datetime.date:
+    times = [record.get("time") for record in measured(folder)]
+    last = max((time for time in times if is_number(time)), default=0.0)
+    try:
+        return datetime.datetime.fromtimestamp(last, datetime.UTC).date()
+    except (OverflowError, OSError, ValueError) as error:
+        raise ConfigError(
+            f"{folder.metrics} is damaged: its time {last} is none that a calendar has"
+        ) from error
+
+
+def _check_line(line: Mapping[str, Any], folder: RunFolder) -> None:
+    """Raise ConfigError for a measurement of a student that is none."""
+    for key in ("parameters", *SCORES, *LOSSES):
+        value = line.get(key)
+        fits = is_number(value) and (key not in SCORES or 0 <= value <= 1)
+        if value is not None and not fits:
+            wanted = "a number from 0 to 1" if key in SCORES else "a number"
+            raise ConfigError(
+                f"{folder.summary} has {key} {brief(value)} of student {line.get('student')}; it must be "
+                f"{wanted}"
+            )
 
 
 def readme(shared: Shared) -> str:

@@ -11,11 +11,11 @@ from cohort.files import atomic_write
 from cohort.learning.export import as_torch_export, select
 from cohort.learning.learner import WEIGHTS_FILE
 from cohort.learning.student_files import CARD_FILE, read_card
-from cohort.reporting.records import read_metrics
+from cohort.reporting.formatting import is_number
 from cohort.reporting.scores import headline
 from cohort.run.finished import students_of
 from cohort.run.folder import RunFolder, check_writable, is_occupied
-from cohort.run.model_card import Shared, readme
+from cohort.run.model_card import Shared, measured, readme
 from cohort.run.storage import to_read
 
 GRAPH_FILE = "model.pt2"
@@ -55,14 +55,15 @@ def share(
         trust_code: run the code of a network of one's own.
 
     Raises:
-        ConfigError: if the run has not finished or has no such student, something lies at
-            ``destination``, or the network cannot be exported or is code that is not trusted.
+        ConfigError: if the run has not finished or has no such student, its files are damaged,
+            something lies at ``destination``, or the network cannot be exported or is code that is
+            not trusted.
     """
     check_free(destination)
     found = students_of(run_dir, "RUN_DIR")
     folder = to_read(run_dir).opened()
     chosen = _chosen(folder, found, student)
-    files = {name: (chosen.folder / name).read_bytes() for name in (WEIGHTS_FILE, CARD_FILE)}
+    files = {name: _content(chosen.folder / name) for name in (WEIGHTS_FILE, CARD_FILE)}
     files[GRAPH_FILE] = _graph(chosen, trust_code)
     card = read_card(chosen.folder)
     shared = Shared.of(folder, card, chosen.line, chosen.why, license)
@@ -98,7 +99,11 @@ def _graph(chosen: Choice, trust_code: bool) -> bytes:
 
 def _chosen(folder: RunFolder, found: dict[int, Path], student: int | None) -> Choice:
     summary = folder.read_summary()
-    lines = {line["student"]: line for line in summary["students"]}
+    lines = {line["student"]: line for line in summary.get("students", ())}
+    if lost := [number for number in found if number not in lines]:
+        raise ConfigError(
+            f"{folder.summary} says nothing of student {lost[0]}, who is in students/"
+        )
     if student is not None:
         if student not in found:
             raise ConfigError(
@@ -107,13 +112,13 @@ def _chosen(folder: RunFolder, found: dict[int, Path], student: int | None) -> C
             )
         return Choice(student, found[student], f"Student {student} of its run.", lines[student])
     first = next(iter(found))
-    if "best" in summary and (found[first] / BEST_FOLDER).is_dir():
+    if isinstance(summary.get("best"), dict) and (found[first] / BEST_FOLDER).is_dir():
         best = {**lines[first], **summary["best"]}
         why = f"With its weights of epoch {summary['best']['epoch']:g}, the best by the validation split."
         return Choice(first, found[first] / BEST_FOLDER, why, best)
-    measured = _validated(folder, found)
-    if measured:
-        number = max(measured, key=lambda student: measured[student])
+    scores = _validated(folder, found)
+    if scores:
+        number = max(scores, key=lambda student: scores[student])
         why = f"Student {number}, the best of its run by the validation split."
         return Choice(number, found[number], why, lines[number])
     why = f"Student {first} of its run, which had no validation split to choose by."
@@ -123,8 +128,17 @@ def _chosen(folder: RunFolder, found: dict[int, Path], student: int | None) -> C
 def _validated(folder: RunFolder, found: dict[int, Path]) -> dict[int, float]:
     """By student, the newest measurement on the validation split by which it is judged."""
     newest: dict[int, float] = {}
-    for record in read_metrics(folder.metrics):
-        value = record.get(headline(record))
-        if record.get("phase") == "validation" and record["student"] in found and value is not None:
-            newest[record["student"]] = value
+    for record in measured(folder):
+        value, student = record.get(headline(record)), record.get("student")
+        if record.get("phase") != "validation" or not is_number(value):
+            continue
+        if isinstance(student, int) and student in found:
+            newest[student] = value
     return newest
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error

@@ -55,7 +55,7 @@ def bars(root):
 TRUSTED = {"trust_code": True}
 SUMMARY = {
     "status", "steps", "epochs", "seed", "wall_seconds", "images_per_second", "restarts", "dropped",
-    "students", "ensemble", "versions",
+    "students", "ensemble", "times", "versions",
 }  # fmt: skip
 STUDENT = {
     "student", "model", "parameters", "test_accuracy", "test_nll", "test_brier", "test_ece",
@@ -134,7 +134,8 @@ def test_on_step_receives_every_record(own):
         keys = {"time", "phase", "step", "epoch", "student"}
         measured = {"loss", "ce", "kl", "accuracy", "entropy"}
         tested = {"accuracy", "nll", "brier", "ece"}
-        assert set(record) == keys | (measured if record["phase"] == "train" else tested)
+        of_all = {"agreement", "pairwise_kl"} if record["student"] == "ensemble" else set()
+        assert set(record) == keys | (measured if record["phase"] == "train" else tested | of_all)
 
 
 def test_the_summary_has_what_the_contract_says(own):

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from cohort.report.curves import POINTS, lines_of, mean_lines, measurement
-from cohort.report.drawing import draw_panel, styled
+from cohort.report.drawing import draw_panel, styled, without_formulas
 from cohort.report.panels import panels_of_groups, panels_of_run
 from cohort.report.rates import rates_of
 from cohort.report.reading import RunFiles
 from cohort.report.svg import inline
 from cohort.run.data_card import DataCard
 from cohort.run.folder import RunFolder
+from cohort.tuning.results.plots import lines as plotted
 from tests.support.fake_run import record
 
 
@@ -128,3 +129,14 @@ def test_panels_of_groups_have_a_line_for_each_group():
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("epoch", "accuracy / %")
     styles = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in axes.lines}
     assert {style[1] for style in styles} == {"-", "--"}
+
+
+def test_a_logarithmic_axis_has_numbers_and_no_formulas():
+    with styled():
+        figure = plotted({"test_accuracy": {"": {0.01: [0.5], 1.0: [0.75]}}}, x="lr", log_x=True)
+        without_formulas(figure)
+        figure.draw_without_rendering()
+    (axes,) = figure.axes
+    ticks = [label.get_text() for label in axes.get_xticklabels()]
+    assert {"1e−02", "1"} <= {*ticks}
+    assert not [text for text in ticks if "$" in text]

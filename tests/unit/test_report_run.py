@@ -1,8 +1,11 @@
 """The page of a run says what its files say, whatever state these are in, and nothing that they are not."""
 
+import errno
 import json
 import re
+import shutil
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import pytest
 
@@ -195,6 +198,129 @@ def test_an_index_leads_nowhere_else(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_link_beside_an_index_is_not_followed(tmp_path):
+    run = fake(tmp_path / "run")
+    (tmp_path / "secret").write_text("<svg>secret</svg>")
+    analysed(run)
+    for name in ("diversity.svg", "diversity.csv"):
+        (run / "analysis" / name).unlink()
+        (run / "analysis" / name).symlink_to(tmp_path / "secret")
+    part = part_of(run)
+    assert len(part.lacking) == 2
+    assert not [s for s in part.sections if s.title == "Analyses"]
+
+
+@pytest.mark.parametrize("table", [b"", b"a,a\n1,2\n", b"a\n" + b"x" * 200_000])
+def test_a_damaged_table_of_an_analysis_leaves_its_figure(tmp_path, table):
+    run = fake(tmp_path / "run")
+    analysed(run)
+    (run / "analysis" / "diversity.csv").write_bytes(table)
+    part = part_of(run)
+    (section,) = [s for s in part.sections if s.title == "Analyses"]
+    assert (len(section.pictures), section.folded) == (1, [])
+    assert "'diversity.csv' of analysis/index.json is no table" in part.lacking[0]
+
+
+@pytest.mark.parametrize(
+    "odd", [{"time": 10**400}, {"epoch": 10**400}, {"step": 10**400}, {"step": -1}, {"step": 4.5},
+            {"student": 0.5}, {"student": True}, {"student": [0]}],
+)  # fmt: skip
+def test_a_record_of_no_step_or_student_is_a_damaged_line(tmp_path, odd):
+    run = fake(tmp_path / "run", records=[*FEW, FEW[0] | odd])
+    part = part_of(run, curves=True)
+    assert part.lacking == ["1 damaged lines of metrics.jsonl are left out."]
+    assert "Curves" in [section.title for section in part.sections]
+
+
+@pytest.mark.parametrize("key", ["loss", "accuracy"])
+def test_a_number_without_end_is_a_gap(tmp_path, key):
+    part = part_of(fake(tmp_path / "run", records=[*FEW, FEW[0] | {key: 10**400}]), curves=True)
+    assert not part.lacking
+    assert render([part], title="")
+
+
+def test_numbers_of_a_summary_without_end_are_dashes(tmp_path):
+    huge = {"steps": 10**400, "wall_seconds": 10**400, "images_per_second": 10**400}
+    part = part_of(fake(tmp_path / "run", **huge, students=[student(0, 0.5, parameters=10**400)]))
+    assert "8 steps, in –, –" in part.line
+    assert "–" in tables(part)["students"][0]
+
+
+def written(tmp_path, *runs):
+    """All files of a page, by their names."""
+    options = ReportOptions(
+        folders=tuple(map(str, runs)), output=str(tmp_path / "out" / "page.html"),
+        figures=str(tmp_path / "out" / "figures"), tables=str(tmp_path / "out" / "tables"),
+    )  # fmt: skip
+    files = write.report(options)
+    assert len(set(files)) == len(files)
+    assert all(file.resolve().is_relative_to(tmp_path / "out") for file in files)
+    return {file.name: file.read_bytes() for file in files}
+
+
+def test_files_lie_where_they_are_to_whatever_measurements_are_called(tmp_path):
+    odd = {
+        "../../escaped": 1.0,
+        "a/b": 2.0,
+        "a b": 3.0,
+        "nul\0": 4.0,
+        "half \ud800": 5.0,
+        "k" * 400: 6.0,
+    }
+    event = {"time": 9.0, "phase": "event", "step": 4, "epoch": 1.0, "text": "\x07 \ud800"}
+    run = fake(tmp_path / "run", records=[FEW[0] | odd, event])
+    (run / "config.yaml").write_text("k: 2\nnull: 2001-01-01\n")
+    files = written(tmp_path, run)
+    for name, content in files.items():
+        if name.endswith(".svg"):
+            ElementTree.fromstring(content)
+    assert {"_.._escaped.svg", "a_b.svg", "a_b-2.svg", "nul_.svg"} <= files.keys()
+    assert json.loads(files["settings-usual.json"])[-1] == {
+        "key": "None", "value": "2001-01-01", "usual": None, "differs": False,
+    }  # fmt: skip
+
+
+def test_runs_whose_names_have_the_same_letters_share_no_file(tmp_path):
+    runs = [
+        fake(tmp_path / name, records=[], config={"seed": seed}) for seed, name in enumerate("äö")
+    ]
+    files = written(tmp_path, *runs)
+    assert {"_-students.csv", "_-students-2.csv"} <= files.keys()
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "metrics.jsonl", "notes.html"])
+def test_no_page_takes_the_place_of_another_file(tmp_path, name):
+    run = fake(tmp_path / "run")
+    (run / "notes.html").write_text("<!doctype html>mine")
+    with pytest.raises(ConfigError, match=r"--output .* exists already, and is no page"):
+        ReportOptions(folders=(str(run),), output=str(run / name))
+    page = str(run / "page.html")
+    for _ in range(2):  # its own page it writes anew
+        write.report(ReportOptions(folders=(str(run),), output=page))
+
+
+@pytest.mark.parametrize("flag", ["figures", "tables"])
+def test_no_figure_or_table_lies_among_a_run_s_own_files(tmp_path, flag):
+    run = fake(tmp_path / "run")
+    analysed(run)
+    for folder in (run, run / "analysis"):
+        with pytest.raises(ConfigError, match=rf"--{flag} is .* could be written over"):
+            ReportOptions(folders=(str(run),), **{flag: str(folder)})
+
+
+def test_a_page_that_cannot_be_written_is_one_sentence(tmp_path, monkeypatch):
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(write, "atomic_write", full)
+    with pytest.raises(ConfigError, match=r"page.html cannot be written: No space left on device"):
+        write.report(
+            ReportOptions(
+                folders=(str(fake(tmp_path / "run")),), output=str(tmp_path / "page.html")
+            )
+        )
+
+
 def spoil(run, how):
     metrics = run / "metrics.jsonl"
     match how:
@@ -278,4 +404,11 @@ def test_whoever_stops_watching_keeps_a_page_at_rest(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         write.report(watched(tmp_path, run), lambda text: None, sleep)
+    assert 'http-equiv="refresh"' not in page.read_text()
+
+
+def test_a_watched_run_that_is_removed_leaves_a_page_at_rest(tmp_path):
+    run, page = fake(tmp_path / "run", status=None, records=[]), tmp_path / "page.html"
+    with pytest.raises(ConfigError, match="is neither the folder of a run"):
+        write.report(watched(tmp_path, run), lambda text: None, lambda seconds: shutil.rmtree(run))
     assert 'http-equiv="refresh"' not in page.read_text()

@@ -166,3 +166,62 @@ def test_a_new_repository_is_private_and_none_is_written_over(tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ConfigError, match=r"pip install 'cohort\[hub\]'"):
         check_hub("me/new")
+
+
+def spoil_line(**values):
+    def spoil(run):
+        summary = json.loads((run / "summary.json").read_text())
+        summary["students"][1].update(values)
+        (run / "summary.json").write_text(json.dumps(summary))
+
+    return spoil
+
+
+def add_record(**values):
+    def spoil(run):
+        record = {"time": 1.0, "phase": "validation", "step": 9, "epoch": 1.0, "student": 0}
+        with (run / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(record | values) + "\n")
+
+    return spoil
+
+
+def spoil_students(run):
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps(summary | {"students": []}))
+
+
+DAMAGE = {
+    "accuracy": (spoil_line(test_accuracy="x"), "must be a number from 0 to 1"),
+    "beyond": (spoil_line(test_accuracy=2.0), "must be a number from 0 to 1"),
+    "huge": (
+        spoil_line(test_nll=10**400),
+        "a number of 401 digits of student 1; it must be a number",
+    ),
+    "no line": (spoil_students, "says nothing of student 0"),
+    "time": (add_record(time=1e300), "none that a calendar has"),
+    "metrics": (
+        lambda run: (run / "metrics.jsonl").unlink(),
+        "metrics.jsonl cannot be read: No such",
+    ),
+    "weights": (
+        lambda run: (run / "students/1/model.safetensors").unlink(),
+        "cannot be read: No such",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_damaged_run_is_not_shared(run, tmp_path, what):
+    spoil, said = DAMAGE[what]
+    spoil(run)
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        share(str(run), tmp_path / "shared")
+    assert not (tmp_path / "shared").exists()
+
+
+@pytest.mark.parametrize("odd", [{"accuracy": "x"}, {"student": [0]}, {"student": None}])
+def test_records_that_measure_nothing_choose_nobody(run, tmp_path, odd):
+    add_record(**{"accuracy": 0.9} | odd)(run)
+    share(str(run), tmp_path / "shared")
+    assert "Student 1, the best of its run" in (tmp_path / "shared" / "README.md").read_text()

@@ -69,3 +69,16 @@ def test_nothing_is_overwritten_and_no_format_is_guessed(tmp_path):
         with pytest.raises(ConfigError, match=f"--output.*{said}"):
             check_file(output)
     assert check_file(str(tmp_path / "table.MD")).name == "table.MD"
+
+
+def test_a_folder_of_any_name_keeps_to_its_cell(tmp_path):
+    """Of a name that is no UTF-8, as the system gives it to Python, too."""
+    for suffix in (".csv", ".json", ".md", ".tex"):
+        path = tmp_path / f"table{suffix}"
+        write_table(path, [{"run": "a\\|b\nc \udc80"}], COLUMNS[:1], ["two\nlines"])
+        text = path.read_text("utf-8")
+        if suffix == ".md":
+            assert text.splitlines()[2] == r"| a\\\|b c ? |"
+        if suffix == ".tex":
+            assert r"a\textbackslash{}|b c ? \\" in text.splitlines()
+            assert "% two lines" in text.splitlines()

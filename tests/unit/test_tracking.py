@@ -79,6 +79,19 @@ SMALL = {
 
 
 @needs_mlflow
+def test_no_database_lies_beside_the_folder_of_a_run(tmp_path, monkeypatch):
+    """Where its name would be cut in the database's address."""
+    from cohort.reporting.tracking.mlflow import MLflow
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    folder = tmp_path / "which?"
+    folder.mkdir()
+    with pytest.raises(ValueError, match=r"which\?/mlflow has a '\?'"):
+        MLflow.open(About(folder, "which?", {}))
+    assert [path.name for path in tmp_path.rglob("*")] == ["which?"]
+
+
+@needs_mlflow
 def test_a_run_and_its_continuation_are_one_run_of_mlflow(tmp_path, monkeypatch):
     """And TensorBoard beside it has the same."""
     from mlflow.tracking import MlflowClient

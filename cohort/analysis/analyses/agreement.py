@@ -16,6 +16,8 @@ from cohort.analysis.findings import Findings, captioned
 from cohort.analysis.groups import Row, Subject
 from cohort.analysis.options import AnalyseOptions
 from cohort.analysis.pooling import curves
+from cohort.errors import ConfigError, brief
+from cohort.reporting.formatting import is_number
 from cohort.reporting.records import Record, read_metrics
 from cohort.run.finished import LoadedRun
 
@@ -51,7 +53,14 @@ def told(run: LoadedRun) -> list[Record]:
     if not run.folder.metrics.is_file():
         return []
     records = (r for r in read_metrics(run.folder.metrics) if r.get("student") == "ensemble")
-    return [r for r in records if r.get("phase") == "test" and r.get("agreement") is not None]
+    found = [r for r in records if r.get("phase") == "test" and r.get("agreement") is not None]
+    for record in found:
+        for key in ("step", "epoch", "agreement"):
+            if not is_number(record.get(key)):
+                raise ConfigError(
+                    f"{run.folder.metrics} is damaged: {key} is {brief(record.get(key))}, not a number"
+                )
+    return found
 
 
 def agreement_figure(rows: Sequence[Row]) -> Figure:
@@ -70,6 +79,6 @@ def agreement_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def _number(value: float | None) -> float:
-    """A measurement that was not finite is null in records, and here a gap."""
-    return math.nan if value is None else value
+def _number(value: object) -> float:
+    """A measurement that was not finite is null in records, and here a gap, as what is no number is."""
+    return value if is_number(value) else math.nan

@@ -42,6 +42,10 @@ class MLflow:
         uri, artifacts = os.environ.get("MLFLOW_TRACKING_URI"), None
         if not uri:
             folder = (about.folder / "mlflow").absolute()
+            if "?" in str(folder):
+                raise ValueError(
+                    f"{folder} has a '?', behind which an address of a database has options"
+                )
             folder.mkdir(exist_ok=True)
             uri, artifacts = f"sqlite:///{folder / 'mlflow.db'}", (folder / "artifacts").as_uri()
         client = MlflowClient(tracking_uri=uri)
