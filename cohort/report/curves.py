@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cohort.report.reading import is_number
+from cohort.reporting.formatting import is_number
 from cohort.reporting.records import Record
 
 POINTS = 300

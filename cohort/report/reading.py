@@ -1,12 +1,7 @@
 """The files of a run as they are: whole, unfinished or damaged. What cannot be read is said, not raised."""
 
 import json
-<<<<<<< HEAD
-import math
 from collections.abc import Mapping
-=======
-from collections.abc import Iterator, Mapping
->>>>>>> h-hostile
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -162,22 +157,6 @@ def _parsed(line: bytes) -> Record | None:
     return record if named or record["phase"] == EVENT else None
 
 
-<<<<<<< HEAD
-def is_number(value: object) -> bool:
-    """Whether it is a finite number that a float can be, and no yes or no."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number of hundreds of digits
-        return False
-=======
 def _whole(digits: str) -> int | float:
     """A whole number; one that nothing counts to, and no float may hold, as a float."""
     return int(digits) if len(digits) <= LONGEST else float(digits)
-
-
-def files_of(folder: RunFolder) -> Iterator[Path]:
-    """The files that change while a run goes on."""
-    yield from (folder.metrics, folder.summary, folder.path / ANALYSES / INDEX)
->>>>>>> h-hostile

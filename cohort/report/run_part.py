@@ -8,7 +8,7 @@ from cohort.report.analyses import analyses
 from cohort.report.drawing import draw_course, draw_panel, styled
 from cohort.report.events import course_of, events_table, hosts_table, stragglers, times_table
 from cohort.report.panels import Panel, panels_of_run
-from cohort.report.reading import RunFiles, is_number
+from cohort.report.reading import RunFiles
 from cohort.report.sections import Builder, Part, Picture, Section
 from cohort.report.settings import (
     repeat_by_file,

@@ -6,12 +6,8 @@ from functools import partial
 import pandas as pd
 
 from cohort.errors import ConfigError
-<<<<<<< HEAD
-from cohort.report.drawing import styled
-=======
 from cohort.imports import one_line
 from cohort.report.drawing import styled, without_formulas
->>>>>>> h-hostile
 from cohort.report.groups import curves_of, summary_tables
 from cohort.report.reading import RunFiles, is_run, read_run
 from cohort.report.sections import Builder, Part, Picture, Section
@@ -34,22 +30,15 @@ SHOWN = ("trial", "status", "seed", "trained_epochs", "wall_seconds", "restarts"
 
 
 def study_part(folder: StudyFolder, name: str) -> Part:
-<<<<<<< HEAD
     """What a study asked, and what came of it so far."""
-=======
-    """What a study asked and what came of it so far. Raises ConfigError if its own files are damaged."""
-    # Nothing of what it names is run here, whoever wrote it.
-    study = load_study(folder.study, trust_code=True)
-    specs, trials = _read(study, folder)
->>>>>>> h-hostile
     built = Builder()
     try:
         # Nothing of what it names is run here, whoever wrote it.
         study = load_study(folder.study, trust_code=True)
         specs = _whole(study, folder, known_trials(study, folder), built.lacking)
         trials = trials_table(study, folder, specs)
-    except ConfigError as error:
-        said = [f"Nothing of the study can be shown: {error}."]
+    except Exception as error:  # files may hold anything
+        said = [f"Nothing of the study can be shown: {_told(error)}."]
         return Part(name=name, title=name, line="A study", state="damaged", lacking=said)
     built.add("table", lambda: _table(study, trials, built.lacking))
     built.add("figure", partial(_figure, study, folder, trials))
@@ -68,7 +57,6 @@ def study_part(folder: StudyFolder, name: str) -> Part:
     )
 
 
-<<<<<<< HEAD
 def _whole(
     study: Study, folder: StudyFolder, specs: Sequence[TrialSpec], lacking: list[str]
 ) -> list[TrialSpec]:
@@ -77,24 +65,15 @@ def _whole(
     for spec in specs:
         try:
             trials_table(study, folder, [spec])
-        except (ConfigError, OSError) as error:
-            lacking.append(f"Trial {spec.name} is left out: {error}.")
+        except Exception as error:  # files may hold anything
+            lacking.append(f"Trial {spec.name} is left out: {_told(error)}.")
         else:
             found.append(spec)
     return found
-=======
-def _read(study: Study, folder: StudyFolder) -> tuple[list[TrialSpec], pd.DataFrame]:
-    """The trials, and the table of them. Raises ConfigError if what was decided or measured is damaged."""
-    try:
-        specs = known_trials(study, folder)
-        return specs, trials_table(study, folder, specs)
-    except ConfigError:
-        raise
-    except Exception as error:  # files may hold anything
-        raise ConfigError(
-            f"{folder.path} holds a study whose files are damaged: {one_line(error)}"
-        ) from error
->>>>>>> h-hostile
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, ConfigError) else one_line(error)
 
 
 def has_ended(trials: pd.DataFrame) -> bool:
