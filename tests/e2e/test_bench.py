@@ -53,6 +53,7 @@ def test_one_table_and_all_raw_times(ray_of_four, here, tmp_path):
     assert result["config"]["seed"] == 0
 
 
+@pytest.mark.slow
 def test_the_exchange_alone(ray_of_four, here, tmp_path):
     flags = ["--latency", "8x10,300x200", "--k", "3", "--per-process", "2", "--rounds", "2"]
     flags += ["--steps-per-round", "6", "--aggregate", "sum", "--wire", "fp16"]

@@ -99,6 +99,7 @@ def test_with_local_batch_norm_they_do_not(tmp_path, two_workers):
     assert own == pytest.approx(losses, rel=0.5)
 
 
+@pytest.mark.slow
 def test_three_workers_share_a_test_split_that_does_not_divide(tmp_path):
     options = {"batch_size": 48, "steps": 4, "train_subset": 48, "test_subset": 32}
     losses, nlls, _ = one_worker(tmp_path, **options)

@@ -148,6 +148,7 @@ def drain(node_id):
     assert accepted, why
 
 
+@pytest.mark.slow
 def test_a_node_s_students_are_saved_when_it_is_to_go_and_move_to_a_spare(
     cluster, joined, on_one_node, tmp_path, notices, looks
 ):

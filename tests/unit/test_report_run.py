@@ -258,6 +258,9 @@ def written(tmp_path, *runs):
     return {file.name: file.read_bytes() for file in files}
 
 
+HEAD = {"time": 0.0, "phase": "train", "step": 4, "epoch": 1.0, "student": 0}
+
+
 def test_files_lie_where_they_are_to_whatever_measurements_are_called(tmp_path):
     odd = {
         "../../escaped": 1.0,
@@ -268,7 +271,7 @@ def test_files_lie_where_they_are_to_whatever_measurements_are_called(tmp_path):
         "k" * 400: 6.0,
     }
     event = {"time": 9.0, "phase": "event", "step": 4, "epoch": 1.0, "text": "\x07 \ud800"}
-    run = fake(tmp_path / "run", records=[FEW[0] | odd, event])
+    run = fake(tmp_path / "run", records=[HEAD | odd, event])
     (run / "config.yaml").write_text("k: 2\nnull: 2001-01-01\n")
     files = written(tmp_path, run)
     for name, content in files.items():
