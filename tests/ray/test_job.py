@@ -45,7 +45,7 @@ def config(run_dir, **options):
         eval_every=5,
         checkpoint_every=10,
         threads=1,
-        lr=0.02,
+        lr=0.01,
         lr_schedule="constant",
         model=f"{NETWORKS}:mortal_stages",
         exits="stages.0,stages.1",
