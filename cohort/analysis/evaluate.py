@@ -93,17 +93,7 @@ def evaluate_run(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if isinstance(dataset.test, Search):
         _refuse_flags_of_classes(run_dir, weights, timed)
-        used = distance or read_run_data(to_read(run_dir), None).distance
-        summary = evaluate_people(students, dataset, used, device, file)
-        told = [f"distances between features are {used}"]
-        told += [] if file is None else [f"{file} shows whom the students find together"]
-        return RunEvaluation(
-            summary=summary,
-            exits={},
-            networks=networks,
-            image_shape=dataset.image_shape,
-            notes=(*told, *_notes_on_data(run_dir, dataset)),
-        )
+        return _evaluate_search(run_dir, students, dataset, device, distance, file)
     _refuse_flags_of_people(run_dir, distance, ranking)
     if not any(isinstance(module, MultiExitStudent) for module in networks.values()):
         _refuse_flags_of_exits(run_dir, weights)
@@ -137,6 +127,27 @@ def evaluate_run(
         networks=networks,
         image_shape=dataset.image_shape,
         notes=(*_notes_on_data(run_dir, dataset), *notes),
+    )
+
+
+def _evaluate_search(
+    run_dir: str | Path,
+    students: Sequence[tuple[int, str, nn.Module]],
+    dataset: ImageDataset,
+    device: torch.device,
+    distance: Distance | None,
+    file: Path | None,
+) -> RunEvaluation:
+    """Of students who find people again; a picture of whom, if there is a file for it."""
+    used = distance or read_run_data(to_read(run_dir), None).distance
+    told = [f"distances between features are {used}"]
+    told += [] if file is None else [f"{file} shows whom the students find together"]
+    return RunEvaluation(
+        summary=evaluate_people(students, dataset, used, device, file),
+        exits={},
+        networks={number: module for number, _, module in students},
+        image_shape=dataset.image_shape,
+        notes=(*told, *_notes_on_data(run_dir, dataset)),
     )
 
 
