@@ -52,7 +52,7 @@ def used(tmp_path):
     return lambda: {Path(line) for line in (tmp_path / "used").read_text().splitlines()}
 
 
-def test_from_a_wheel_a_run_is_trained_interrupted_resumed_and_evaluated(folder, used, tmp_path):
+def test_from_a_wheel_a_run_is_trained_resumed_evaluated_and_shown(folder, used, tmp_path):
     place = installed(tmp_path)
     assert (place / "cohort" / "py.typed").is_file()
     installed_here = environment() | {"PYTHONPATH": str(place)}
@@ -69,11 +69,16 @@ def test_from_a_wheel_a_run_is_trained_interrupted_resumed_and_evaluated(folder,
     summary = json.loads((folder / "my run" / "summary.json").read_text())
     assert (summary["status"], summary["steps"]) == ("finished", 48)
 
-    code, out, err = ended(
-        [place / "bin" / "cohort", "evaluate", "my run", "--trust-code"], folder, installed_here
-    )
+    of_wheel = place / "bin" / "cohort"
+    evaluate = [of_wheel, "evaluate", "my run", "--trust-code"]
+    code, out, err = ended(evaluate, folder, installed_here)
     assert (code, err) == (0, ""), out + err
     assert "mine:slow" in out
+
+    report = [of_wheel, "report", "my run", "--output", "page.html"]
+    code, out, err = ended(report, folder, installed_here)
+    assert (code, err) == (0, ""), out + err
+    assert "mine:slow" in (folder / "page.html").read_text()
     assert used() == {place / "cohort" / "__init__.py"}
 
 

@@ -24,7 +24,8 @@ def test_a_sentence_a_summary_and_nothing_left(tmp_path):
     The raylet: Ray itself ends the driver ten seconds later. See test_own_ray for the GCS.
     """
     run_dir = tmp_path / "run"
-    process = start("--k", 2, "--epochs", 500, "--log-every", 1, "--run-dir", run_dir)
+    patient = ("--students", "tests.support.networks:slow", "--batch-size", 16)
+    process = start(*patient, "--epochs", 500, "--log-every", 1, "--run-dir", run_dir)
     records = run_dir / "metrics.jsonl"
     wait_until(lambda: process.poll() is not None or (records.exists() and records.stat().st_size))
     below = psutil.Process(process.pid).children(recursive=True)

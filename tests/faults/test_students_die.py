@@ -145,7 +145,7 @@ def test_a_host_that_is_stopped_is_ended_and_replaced(undisturbed, tmp_path, exc
             stopped[0].suspend()
 
     weights = str(write_weights(tmp_path / "w.pt"))
-    options = {"exchange": exchange, "pretrained": weights, "hang_after": 2.0}
+    options = {"exchange": exchange, "pretrained": weights, "hang_after": 2.0, "per_process": 2}
     summary = train_cohort(config(tmp_path / "run", **options), on_step=stop_one).summary
     assert not stopped[0].is_running(), "the fault did not fire"
     assert (summary["status"], summary["restarts"]) == ("finished", 1)

@@ -22,6 +22,7 @@ STEPS = 5
 LIKE = ("resnet8", "resnet8")
 UNLIKE = ("resnet8", "wrn_10_1", "wrn_10_2")
 FOUR = ("resnet8", "wrn_10_1", "resnet8", "wrn_10_2")
+SLOW = pytest.mark.slow
 NETWORKS = "tests.support.networks"
 PLAN = {
     "steps_per_epoch": 4,
@@ -112,8 +113,11 @@ def test_a_host_refuses_a_precision_that_its_device_does_not_have(actors, datase
         built(actors, LIKE, plan, dataset, MutualLearning())
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("networks", [LIKE, UNLIKE], ids=lambda n: "-".join(n))
+@pytest.mark.parametrize(
+    ("networks", "precision"),
+    [(LIKE, "fp32"), (UNLIKE, "fp32"), pytest.param(LIKE, "bf16", marks=SLOW), (UNLIKE, "bf16")],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
+)
 @pytest.mark.parametrize(
     ("teacher", "sequential"),
     [*product(["peers", "ensemble", "ensemble_logits"], [False, True]), ("none", False)],
@@ -173,7 +177,7 @@ def test_what_is_varied_matters(dataset):
     assert len(set(results.values())) == len(results)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=SLOW)])
 @pytest.mark.parametrize("sequential", [False, True])
 @pytest.mark.parametrize("sizes", [(4,), (2, 2), (3, 1), (1, 1, 1, 1)], ids=str)
 def test_the_division_among_hosts_changes_nothing(actors, dataset, sizes, sequential, precision):

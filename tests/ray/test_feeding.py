@@ -156,7 +156,8 @@ def test_a_run_of_actors_that_stops_and_goes_on_is_the_same(cohort, tmp_path):
     assert going_on.summary["students"] == cohort("here", exchange="in_process", teacher="none")
 
 
-@pytest.mark.parametrize("split", [pytest.param("train", marks=pytest.mark.slow), "test"])
+@pytest.mark.slow
+@pytest.mark.parametrize("split", ["train", "test"])
 def test_what_cannot_be_decoded_amid_training_is_named_with_its_node(cohort, pictures, split):
     broken = pictures / split / "class2" / "0003.jpg"
     good = broken.read_bytes()

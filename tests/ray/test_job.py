@@ -105,6 +105,17 @@ def failed(tmp_path_factory, fuse):
     return run_dir
 
 
+def test_a_worker_that_dies_changes_nothing(fuse, tmp_path):
+    fuse.touch()
+    run = self_distill(plain(tmp_path / "run", "dying", workers=1))
+    assert not fuse.exists(), "the fault did not fire"
+    assert summary_of(run.run_dir) == ("finished", 1, STEPS)
+    undisturbed = self_distill(plain(tmp_path / "undisturbed", "dying", workers=0))
+    assert losses(run.run_dir) == losses(undisturbed.run_dir)
+    assert run.summary["students"] == undisturbed.summary["students"]
+
+
+@pytest.mark.slow
 def test_killed_workers_change_nothing_until_the_budget_is_exhausted(failed, tmp_path):
     assert summary_of(failed) == ("failed", 1, FAILED_AT)
     job = prepare(resolve(config(None, workers=2, steps=FAILED_AT)))

@@ -59,7 +59,7 @@ def shared_ray(place: Path) -> Iterator[None]:
     ``tests.support.networks`` in it.
     """
     if _shared and _shared[0].head_node.dead_processes():
-        _shared.pop().shutdown()
+        end_shared_ray()
     if not _shared:
         _shared.append(_started())
     seen = Path(_shared[0].head_node.get_temp_dir_path()) / "place"
@@ -74,6 +74,12 @@ def shared_ray(place: Path) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def end_shared_ray() -> None:
+    """The next block that asks for it starts another."""
+    while _shared:
+        _shared.pop().shutdown()
 
 
 def _started() -> Cluster:
