@@ -27,6 +27,7 @@ from cohort.analysis.index import INDEX, Entry, add_to_index, read_index
 from cohort.analysis.members import count_members
 from cohort.analysis.options import (
     ANALYSES,
+    BESIDE,
     EXITS,
     KNOWN,
     PAIR,
@@ -45,7 +46,7 @@ from cohort.errors import ConfigError
 from cohort.learning.precision import in_precision
 from cohort.models.early_exit import MultiExitStudent
 from cohort.run.finished import LoadedRun, load_run, load_teachers
-from cohort.run.folder import check_writable
+from cohort.run.folder import RunFolder, check_writable
 
 BY_NAME: dict[str, ModuleType] = {
     "noise": noise,
@@ -142,6 +143,10 @@ def _load(options: AnalyseOptions) -> list[LoadedRun]:
 
 def _made(options: AnalyseOptions) -> Path:
     folder = options.folder
+    if RunFolder(folder).config.exists():
+        raise ConfigError(
+            f"--output is {folder}, the folder of a run; give one of its own, such as {folder / BESIDE}"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         check_writable(folder, "--output")

@@ -2,6 +2,7 @@
 
 import datetime
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
@@ -242,7 +243,8 @@ def _training(shared: Shared) -> str:
     )
     text = yaml.safe_dump(kept, sort_keys=False, allow_unicode=True)
     versions = ", ".join(f"{name} {version}" for name, version in shared.versions.items())
-    return f"## How it was trained\n\n{started}```yaml\n{text}```\n\n{versions}\n"
+    fence = "`" * (1 + max(2, *map(len, re.findall("`*", text))))  # no value closes the block
+    return f"## How it was trained\n\n{started}{fence}yaml\n{text}{fence}\n\n{versions}\n"
 
 
 def _is_folder_of_teacher(shared: Shared) -> bool:

@@ -230,6 +230,8 @@ def test_refused_in_one_sentence(tmp_path, monkeypatch, capsys):
     (tmp_path / "damaged" / "index.json").write_text("{")
     damaged = refused(run, "--output", tmp_path / "damaged", "--analyses", "noise")
     assert "index.json does not describe analyses" in damaged
+    of_a_run = refused(run, "--output", run)
+    assert f"--output is {run}, the folder of a run; give one of its own, such as" in of_a_run
     (tmp_path / "file").touch()
     assert "cannot be written" in refused(run, "--output", tmp_path / "file")
     assert "--data-root" in refused(run, *out, "--data-root")

@@ -74,6 +74,14 @@ def test_what_is_shared(run, tmp_path, monkeypatch, capsys):
     )
 
 
+def test_no_value_of_the_config_ends_its_block(run, tmp_path, monkeypatch):
+    config = {"k": 2, "dataset": "digits", "students": "a\n````\n# b"}
+    monkeypatch.setattr("cohort.run.model_card.read_config", lambda file: config)
+    share(str(run), tmp_path / "shared")
+    (_, block) = (tmp_path / "shared" / "README.md").read_text().split("`````yaml\n")
+    assert yaml.safe_load(block.split("\n`````\n")[0]) == config
+
+
 def check_loads_with_torch_alone(text, folder, monkeypatch, capsys):
     """The first example of the card, where nobody can import this project."""
     example, _ = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
