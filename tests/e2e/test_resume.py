@@ -75,6 +75,16 @@ def more(run_dir):
     return steps_done(run_dir) + 8
 
 
+def test_interrupted_on_a_ray_of_its_own_it_goes_on_without(undisturbed, here, tmp_path):
+    run_dir = tmp_path / "run"
+    interrupt(start(*FLAGS, *ON_RAY, "--run-dir", run_dir), run_dir, 3, tmp_path)
+    code, out, err = here("--resume", run_dir, *TRUSTED, *HERE, "--address", "local", "--baseline")
+    assert (code, err) == (0, ""), out + err
+    check_is_as(undisturbed, run_dir)
+    check_compares_with_the_same_alone(out, run_dir)
+
+
+@pytest.mark.slow
 def test_terminated_interrupted_and_killed(undisturbed, ray_of_four, here, tmp_path):
     """SIGTERM; Ctrl-C on a Ray of its own; SIGKILL on another Ray; the end: one result.
 
@@ -84,9 +94,27 @@ def test_terminated_interrupted_and_killed(undisturbed, ray_of_four, here, tmp_p
     assert stop_at(start(*FLAGS, *HERE, "--run-dir", run_dir), run_dir, 3, signal.SIGTERM) == 130
     assert summary_of(run_dir)["status"] == "interrupted"
 
-    step, process = more(run_dir), start("--resume", run_dir, *TRUSTED, *ON_RAY)
+    step = more(run_dir)
+    interrupt(start("--resume", run_dir, *TRUSTED, *ON_RAY), run_dir, step, tmp_path)
+
+    address = ray.get_runtime_context().gcs_address
+    step, moved = (
+        more(run_dir),
+        start("--resume", run_dir, *TRUSTED, *ON_RAY, "--per-process", 2, "--address", address),
+    )
+    assert stop_at(moved, run_dir, step, signal.SIGKILL) == -9
+    assert left_by(moved) == set()
+    wait_until(nobody_trains)  # a cluster that goes on has its cores back
+
+    code, out, err = here("--resume", run_dir, *TRUSTED, *HERE, "--address", "local")
+    assert (code, err) == (0, ""), out + err
+    check_is_as(undisturbed, run_dir)
+
+
+def interrupt(process, run_dir, step, tmp_path):
+    """Ctrl-C, as a terminal gives it: to Ray's processes as well. Nothing of Ray is told or left."""
     wait_until(lambda: steps_done(run_dir) >= step or process.poll() is not None)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to Ray's processes as well
+    os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, out + err
     assert err == "stopping after this step; a second signal stops at once\n"
@@ -98,22 +126,12 @@ def test_terminated_interrupted_and_killed(undisturbed, ray_of_four, here, tmp_p
     saved = sorted((run_dir / "checkpoints").iterdir())[-1]
     assert int(saved.name.removeprefix("step_")) == summary["steps"] == steps_done(run_dir)
 
-    address = ray.get_runtime_context().gcs_address
-    step, moved = (
-        more(run_dir),
-        start("--resume", run_dir, *TRUSTED, *ON_RAY, "--per-process", 2, "--address", address),
-    )
-    assert stop_at(moved, run_dir, step, signal.SIGKILL) == -9
-    assert left_by(moved) == set()
-    wait_until(nobody_trains)  # a cluster that goes on has its cores back
 
-    code, out, err = here("--resume", run_dir, *TRUSTED, *HERE, "--address", "local", "--baseline")
-    assert (code, err) == (0, ""), out + err
+def check_is_as(undisturbed, run_dir):
     assert hashes(summary_of(run_dir)) == undisturbed
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     trained = [(r["step"], r["student"]) for r in lines if r["phase"] == "train"]
     assert sorted(trained) == [(step, k) for step in range(1, 65) for k in (0, 1)]
-    check_compares_with_the_same_alone(out, run_dir)
 
 
 def nobody_trains():

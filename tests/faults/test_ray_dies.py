@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.support.command import environment, launch, left_by, start, wait_until
 
@@ -44,6 +45,7 @@ def test_a_sentence_a_summary_and_nothing_left(tmp_path):
     assert left == []
 
 
+@pytest.mark.slow
 def test_ray_ends_with_a_driver_that_is_killed(tmp_path):
     """Within ten seconds; its folder stays, for later runs to remove (see test_session_folders)."""
     process = launch([sys.executable, "-c", KILLED], tmp_path, environment())

@@ -113,6 +113,7 @@ def test_students_learn_the_same_from_memory_and_from_the_node_though_its_feeder
     assert len(feeders()) == before + 1, "the node has one feeder"
 
 
+@pytest.mark.slow
 def test_further_processes_decode_for_it_and_one_of_them_dies_and_then_the_feeder(cohort):
     kill_decoder, decoder = killing(5, "Decoder")
     kill_feeder, feeder = killing(10)
@@ -175,6 +176,7 @@ def test_what_cannot_be_decoded_amid_training_is_named_with_its_node(cohort, pic
 
 @pytest.mark.parametrize("decoders", [1, THREADS + 1])
 def test_all_processes_of_a_node_read_one_batch_in_shared_memory(data, capfd, decoders):
+    """And the same once more when the feeder has died."""
     data["image_size"] = 64  # a batch of 196 kB: up to 100, Ray sends a copy to each
     run = prepare(resolve(CohortConfig(**data, students=SMALL)))
     stored = ray.put(run.dataset)
@@ -187,6 +189,11 @@ def test_all_processes_of_a_node_read_one_batch_in_shared_memory(data, capfd, de
     blocks = [feed.pictures(run.dataset.test.images[:9]).result() for feed in (one, other)]
     assert address(blocks[0]) == address(blocks[1])
     assert np.array_equal(blocks[0], run.dataset.test.images[:9].begin()())
+    (living,) = feeders("ALIVE")
+    os.kill(living["Pid"], signal.SIGKILL)
+    again = one.batch(3).result()
+    assert restarted([living["ActorID"]]) == 1
+    assert np.array_equal(again.images, batches[0].images)
     kill(feeder)
     assert not capfd.readouterr().err  # Ray complains of some arguments of actors
 
