@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import ray
 
-from cohort import CohortConfig, train_cohort
+from cohort import CohortConfig, ConfigError, train_cohort
 from tests.support import networks
 from tests.support.command import (
     PATIENCE,
@@ -179,3 +179,18 @@ def test_a_cohort_that_does_not_fit_is_refused(
     assert len(err.splitlines()) == 1
     assert all(word in err for word in words), err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cluster_that_others_occupy_is_not_waited_for_for_ever(
+    ray_of_four, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("cohort.runtime.reservation.PLACEMENT_SECONDS", 2.0)
+    taken = ray.util.placement_group([{"CPU": 1}] * 4)
+    ray.get(taken.ready())
+    config = CohortConfig(students="resnet8", k=2, threads=1, run_dir=str(tmp_path / "run"))
+    with pytest.raises(ConfigError, match="need 2 CPUs and 0 GPUs, but others left 0 CPUs"):
+        train_cohort(config)
+    assert not (tmp_path / "run").exists()
+    ray.util.remove_placement_group(taken)
+    groups = ray.util.placement_group_table().values()
+    assert any(group["name"].startswith("students-") for group in groups), "theirs has no name"
