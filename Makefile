@@ -8,7 +8,9 @@ unexport PYTHONDONTWRITEBYTECODE  # the tests' many processes would all compile 
 demo: .venv/installed  ## Train four students of 100 digits that teach each other, and the same four alone.
 	$(BIN)/python scripts/launch_cohort.py --k 4 --train-subset 100 --batch-size 20 --epochs 100 --eval-every 100 --baseline
 
-PYTEST = $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# Other plugins, which came with libraries, would only be imported, by each process of the tests.
+PLUGINS = --disable-plugin-autoload -p xdist -p pytest_timeout
+PYTEST = $(BIN)/python -m pytest $(PLUGINS) --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test: .venv/installed  ## All tests but the slow ones; those that need a GPU or CIFAR-100 skip where there is none.
 	$(PYTEST)

@@ -1,20 +1,15 @@
-"""Shared by all tiers: one torch thread, so that two cores suffice and results are bit-stable."""
+"""Shared by all tiers. It imports neither torch nor Ray, which the process that deals out tests needs not."""
 
 import gc
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # in the processes that tests start, too
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # they are hundreds, and would all compile cohort
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
-import torch
 
+import tests.support.environment  # noqa: F401 - before anything else
 from tests.support.command import end_all
-from tests.support.local_ray import ray_of_four as ray_of_four
 
 gc.disable()  # until all tests are collected: none of what they are made of is garbage
-torch.set_num_threads(1)
 hypothesis.settings.register_profile("patient", deadline=None)  # speed is no test's business
 hypothesis.settings.load_profile("patient")
 
@@ -30,3 +25,12 @@ def nothing_outlives_its_test():
     """However a test ends: what it left running would disturb, and warn in, the next ones."""
     yield
     end_all()
+
+
+@pytest.fixture(scope="module")
+def ray_of_four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A Ray that believes in four cores, shared by a module's tests."""
+    from tests.support.local_ray import shared_ray
+
+    with shared_ray(tmp_path_factory.mktemp("place")):
+        yield

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 
 class Backbone(nn.Module):
@@ -48,7 +48,13 @@ def initialise_convolutions(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             fan_out = module.out_channels // module.groups * math.prod(module.kernel_size)
-            nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
+            draw_normal(module.weight, math.sqrt(2 / fan_out))
+
+
+def draw_normal(weight: Tensor, std: float) -> None:
+    """Draw a weight from N(0, std^2), if it has memory: on ``meta`` torch would import its compiler."""
+    if not weight.is_meta:
+        nn.init.normal_(weight, std=std)
 
 
 def exit_places(blocks: Sequence[int]) -> tuple[str, ...]:

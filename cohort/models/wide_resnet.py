@@ -18,7 +18,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cohort.models.layers import Backbone, exit_places, initialise_convolutions
+from cohort.models.layers import Backbone, draw_normal, exit_places, initialise_convolutions
 
 STEM_WIDTH = 16
 
@@ -59,7 +59,7 @@ class WideResNet(Backbone):
         self.classifier = nn.Linear(w3, num_classes)
         initialise_convolutions(self)
         if of_ods:
-            nn.init.normal_(self.classifier.weight, std=math.sqrt(2 / num_classes))
+            draw_normal(self.classifier.weight, math.sqrt(2 / num_classes))
             for block in self.modules():
                 if isinstance(block, PreActivationBlock):
                     block.projects_raw = True

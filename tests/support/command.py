@@ -32,14 +32,7 @@ def environment() -> dict[str, str]:
     """This process's, with a temporary folder of its own for a command and its Ray."""
     folder = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return os.environ | {
-        "TMPDIR": folder,
-        "RAY_TMPDIR": folder,
-        "RAY_AUTH_MODE": "disabled",
-        "RAY_worker_niceness": "0",  # beside other tests its processes would starve
-        "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process less to wait for
-        "PYTHONPATH": str(ROOT),
-    }
+    return os.environ | {"TMPDIR": folder, "RAY_TMPDIR": folder, "PYTHONPATH": str(ROOT)}
 
 
 def start(

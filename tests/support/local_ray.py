@@ -10,15 +10,9 @@ from pathlib import Path
 
 import pytest
 
-# Set before Ray is imported: no token file in the home folder of whoever runs the tests.
-os.environ["RAY_AUTH_MODE"] = "disabled"
-os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
-os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - beside other tests its processes would starve
-os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"  # one process less to wait for
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])]
-)
+import tests.support.environment  # noqa: F401 - before Ray is imported
 
+# isort: split
 import ray
 from ray.cluster_utils import Cluster
 
@@ -121,10 +115,3 @@ def meeting_ray(cpus: int, place: Path) -> Iterator[Path]:
         patch.setenv(FUSE, str(place / "fuse"))
         with local_ray(cpus):
             yield place
-
-
-@pytest.fixture(scope="module")
-def ray_of_four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A Ray that believes in four cores, shared by a module's tests."""
-    with shared_ray(tmp_path_factory.mktemp("place")):
-        yield

@@ -52,6 +52,22 @@ tell("a study is read", imported=imported)
 
 tell("a report", imported=[import_all("cohort.report")])
 
+for name in [name for name in sys.modules if name.partition(".")[0] == "PIL"]:
+    del sys.modules[name]  # a report draws; whether batches need it could not be seen
+
+import cohort.data.recipes
+tell("a recipe is looked up")
+
+import cohort.data.registry, cohort.data.source
+tell("batches are made")
+
+from cohort.models.families import known_networks
+from cohort.models.registry import build_network
+known_networks()
+for name in ("resnet8", "resnet18", "wrn_10_1", "wrn_10_1_ods", "mobilenet", "pyramidnet_20_12"):
+    build_network(name, num_classes=10, image_shape=(1, 32, 32))
+tell("networks of our own are built")
+
 PACKAGES = ("analysis", "data", "learning", "metrics", "models", "objectives")
 tell("the core", imported=[import_all(f"cohort.{package}") for package in PACKAGES])
 
@@ -119,6 +135,14 @@ def test_a_report_needs_files_only(steps):
     assert {"ray", "torch", "matplotlib.pyplot"}.isdisjoint(steps["a report"]["modules"])
 
 
+def test_data_and_networks_of_our_own_need_little(steps):
+    assert "torch" not in steps["a recipe is looked up"]["modules"]
+    assert "torch" in steps["batches are made"]["modules"]
+    assert {"ray", "torchvision", "sklearn", "PIL"}.isdisjoint(steps["batches are made"]["modules"])
+    built = steps["networks of our own are built"]["modules"]
+    assert {"ray", "torchvision", "torch._dynamo"}.isdisjoint(built), "a compiler takes two seconds"
+
+
 def test_the_core_imports_no_ray_and_no_pyplot(steps):
     assert sum(steps["the core"]["imported"]) > 30
     assert "torch" in steps["the core"]["modules"]
@@ -133,7 +157,6 @@ def test_training_in_one_process_never_imports_ray(steps, what):
 
 
 def test_a_cohort_trains_without_a_compiler(steps):
-    """Two seconds of every student's start."""
     assert "torch._dynamo" not in steps["a cohort"]["modules"]
 
 
