@@ -18,6 +18,7 @@ from cohort.learning.build import build_learner
 from cohort.learning.learner import Files, Learner, training_source
 from cohort.learning.lessons import lessons_for
 from cohort.learning.plan import TrainingPlan
+from cohort.learning.stopwatch import Stopwatch, TimedSource
 from cohort.learning.windows import Means
 from cohort.models.spec import Network
 from cohort.objectives.mutual import MutualLearning
@@ -47,14 +48,15 @@ class Host:
         self.plan = plan
         self.device = device
         self.dataset = dataset
-        source = Newest(training_source(dataset, plan, device))
+        self._stopwatch = Stopwatch.of(device)
+        source = self._source()
         self.learners: list[Learner] = [
             build_learner(
                 network, plan, dataset, objective, student=student, device=device, source=source
             )
             for student, network in networks.items()
         ]
-        self._lessons = lessons_for(self.learners)
+        self._lessons = lessons_for(self.learners, stopwatch=self._stopwatch)
 
     @property
     def students(self) -> tuple[int, ...]:
@@ -86,10 +88,14 @@ class Host:
     def read(self, dataset: ImageDataset) -> None:
         """Learn from these data from now on, through their feed if they have one."""
         self.dataset = dataset
-        source = Newest(training_source(dataset, self.plan, self.device))
+        source = self._source()
         for learner in self.learners:
             learner.read(source)
         self._lessons.renew(self.learners)
+
+    def spent(self) -> dict[str, float]:
+        """Seconds of each of the ``PARTS`` of steps since the last call, where they were told apart."""
+        return self._stopwatch.take()
 
     def close_windows(self) -> None:
         """End every student's window of measurements here, full or not."""
@@ -112,11 +118,16 @@ class Host:
         """Put a student back to a snapshot of it."""
         self._learner(student).restore(files)
         self._lessons.renew(self.learners)
+        self._stopwatch.reset()
 
     def keep(self, students: Sequence[int]) -> None:
         """Go on without all others."""
         self.learners = [learner for learner in self.learners if learner.student in students]
         self._lessons.renew(self.learners)
+
+    def _source(self) -> Newest:
+        source = training_source(self.dataset, self.plan, self.device)
+        return Newest(TimedSource(source, self._stopwatch))
 
     def _learner(self, student: int) -> Learner:
         (learner,) = (each for each in self.learners if each.student == student)

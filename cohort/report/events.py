@@ -11,6 +11,8 @@ from cohort.reporting.formatting import duration, is_number, number, percent
 from cohort.reporting.waits import delay_of, named
 
 POINTS = 400
+PARTS = {"batch": "batches", "predict": "predicts", "learn": "learns"}
+"""Of what a process computes, in summary.json, and what it is called."""
 
 
 def course_of(run: RunFiles) -> Course:
@@ -76,17 +78,21 @@ def times_table(run: RunFiles) -> Table | None:
 
 
 def hosts_table(run: RunFiles) -> Table | None:
-    """Who computes and who waits, where students are in several processes."""
+    """What each process of students is busy with, and who waits for whom."""
     hosts = _hosts(run)
     if not hosts:
         return None
+    parts = [part for part in PARTS if any(_seconds(host, part) is not None for host in hosts)]
     rows = []
     for host in hosts:
-        busy, waits = host["busy_seconds_per_epoch"], host["wait_seconds_per_epoch"]
+        busy, waits = (host[f"{what}_seconds_per_epoch"] for what in ("busy", "wait"))
         share = percent(waits / (busy + waits)) if busy + waits else percent(None)
-        rows.append((named(host["students"]), number(busy, ",.2f"), number(waits, ",.2f"), share))
+        seconds = [_seconds(host, part) for part in parts]
+        shown = [number(spent, ",.2f") for spent in (*seconds, busy, waits)]
+        rows.append((named(host["students"]), *shown, share))
     headings = (
         Heading("process of"),
+        *(Heading(f"{PARTS[part]} s", right=True) for part in parts),
         Heading("computes s", right=True),
         Heading("waits s", right=True),
         Heading("waits %", right=True),
@@ -94,6 +100,7 @@ def hosts_table(run: RunFiles) -> Table | None:
     notes = (
         "computes, waits: seconds an epoch of its own batches, predictions and learning, and of waiting "
         "for the posteriors of other processes",
+        *(("batches: those of captured steps are made while the GPU computes",) if parts else ()),
     )
     return Table(
         name="hosts",
@@ -113,6 +120,11 @@ def stragglers(run: RunFiles) -> list[str]:
 
 def _hosts(run: RunFiles) -> list[Mapping[str, Any]]:
     return list(run.summary.get("hosts") or ())
+
+
+def _seconds(host: Mapping[str, Any], part: str) -> float | None:
+    seconds = host.get(f"{part}_seconds_per_epoch")
+    return float(seconds) if is_number(seconds) else None
 
 
 def _began(run: RunFiles) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from functools import partial
 from threading import Event
-from typing import Any
+from typing import Any, TypeVar
 
 from cohort.errors import ConfigError, RunError
 from cohort.learning.learner import Files
@@ -23,6 +23,7 @@ WRITING_SECONDS = 10.0
 """How long a run that failed waits for the checkpoint that it was writing."""
 CLOSING_SECONDS = 3.0
 """How long any run waits at its end for the thread that writes; a storage may keep it longer."""
+Kind = TypeVar("Kind")
 
 
 class Owner:
@@ -208,8 +209,12 @@ class Owner:
         measured = self.journal.images_per_second
         if measured is not None:
             return measured
+        return self.told_before("images_per_second", float)
+
+    def told_before(self, key: str, kind: type[Kind]) -> Kind | None:
+        """What the summary says of a run that was resumed; None if it says nothing of the kind."""
         try:
-            before = self.folder.read_summary().get("images_per_second")
+            before = self.folder.read_summary().get(key)
         except ConfigError:  # there is none, or it is damaged: no reason to lose this run's
             return None
-        return before if isinstance(before, float) else None
+        return before if isinstance(before, kind) else None

@@ -5,17 +5,14 @@ to bring what they show. A host that computes longest waits least; the others wa
 """
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 
-import torch
+from cohort.learning.stopwatch import Event, Stopwatch, cuda_event
 
-FOLDED = 64
-"""Pairs of events that may wait to be read: finished ones are read without waiting for the device."""
+PEERS = "peers"
+"""What is waited for within a task."""
 
 
 @dataclass(frozen=True)
@@ -24,29 +21,13 @@ class Times:
 
     busy: float = 0.0
     waited: float = 0.0
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """What it was busy with, as far as that is told apart: see ``cohort.learning.stopwatch``."""
 
     def __add__(self, other: "Times") -> "Times":
-        return Times(self.busy + other.busy, self.waited + other.waited)
-
-
-class Event(Protocol):
-    """A mark in the work of a device, as ``torch.cuda.Event`` makes with ``enable_timing``."""
-
-    def record(self) -> None:
-        """Put it behind all work that was given to the device."""
-        ...
-
-    def query(self) -> bool:
-        """Whether the device has come to it."""
-        ...
-
-    def synchronize(self) -> None:
-        """Wait until it has."""
-        ...
-
-    def elapsed_time(self, end_event: "Event") -> float:
-        """Milliseconds on the device from this to a later one."""
-        ...
+        names = {**self.parts, **other.parts}
+        parts = {name: self.parts.get(name, 0.0) + other.parts.get(name, 0.0) for name in names}
+        return Times(self.busy + other.busy, self.waited + other.waited, parts)
 
 
 class Clock:
@@ -61,10 +42,9 @@ class Clock:
     def __init__(
         self, event: Callable[[], Event] | None = None, now: Callable[[], float] = time.perf_counter
     ) -> None:
-        self._event = event
         self._now = now
         self._left: float | None = None
-        self._marks: deque[tuple[Event, Event]] = deque()
+        self._within = Stopwatch(event, now)
         self.reset()
 
     @contextmanager
@@ -79,43 +59,24 @@ class Clock:
             self._left = self._now()
             self._worked += self._left - begin
 
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
+    def waiting(self) -> AbstractContextManager[None]:
         """Inside, within a task, the host waits for its peers."""
-        if self._event is None:
-            begin = self._now()
-            yield
-            self._within += self._now() - begin
-            return
-        first, last = self._event(), self._event()
-        first.record()
-        yield
-        last.record()
-        self._marks.append((first, last))
-        while len(self._marks) > FOLDED and self._marks[0][1].query():
-            self._fold()
+        return self._within.part(PEERS)
 
     @classmethod
     def of(cls, backend: str) -> "Clock":
         """For a group of torch.distributed with this backend."""
-        event: Any = torch.cuda.Event  # its methods take more, all of which may be left out
-        return cls(partial(event, enable_timing=True) if backend == "nccl" else None)
+        return cls(cuda_event if backend == "nccl" else None)
 
     def take(self) -> Times:
         """The times since the last call; what follows until the next task is neither."""
-        while self._marks:
-            self._marks[0][1].synchronize()
-            self._fold()
-        times = Times(self._worked - self._within, self._between + self._within)
+        within = self._within.take().get(PEERS, 0.0)
+        times = Times(self._worked - within, self._between + within)
         self.reset()
         return times
 
     def reset(self) -> None:
         """Forget what was measured."""
-        self._worked = self._between = self._within = 0.0
+        self._worked = self._between = 0.0
         self._left = None
-        self._marks.clear()
-
-    def _fold(self) -> None:
-        first, last = self._marks.popleft()
-        self._within += first.elapsed_time(last) / 1000
+        self._within.reset()

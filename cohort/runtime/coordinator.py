@@ -87,7 +87,7 @@ class Coordinator:
 
     def about(self) -> dict[str, Any]:
         """What no config has: how the hosts' time was spent, and what did not go as it asked for."""
-        hosts = self.waits.hosts()
+        hosts = self.waits.hosts() or self.owner.told_before("hosts", list)
         told = {"notices": self.notices} if self.notices else {}
         return ({"hosts": hosts} if hosts else {}) | told
 

@@ -9,6 +9,7 @@ Shapes: S students of the host, B batch, C classes.
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -208,8 +209,8 @@ class HostActor:
 
     @ray.method
     def times(self) -> Times:
-        """Seconds busy and waiting in the steps since the last call."""
-        return self.clock.take()
+        """Seconds busy and waiting in the steps since the last call, and what with."""
+        return replace(self.clock.take(), parts=self.host.spent())
 
     @ray.method
     def keep(self, students: Sequence[int]) -> None:

@@ -11,6 +11,7 @@ from cohort.learning.host import Host
 from cohort.learning.learner import Files
 from cohort.learning.plan import TrainingPlan
 from cohort.learning.process import lent_process
+from cohort.learning.stopwatch import PREDICT
 from cohort.learning.student_files import weights_sha256
 from cohort.metrics.classification import entropy
 from cohort.models.modules import count_parameters
@@ -95,8 +96,11 @@ class InProcessCohort:
         return {learner.student: weights_sha256(learner.network) for learner in self.host.learners}
 
     def times(self) -> dict[tuple[int, ...], Times]:
-        """None: there is one process, which waits for nobody."""
-        return {}
+        """Of this process, which waits for nobody: what it was busy with, if that can be told apart."""
+        parts = self.host.spent()
+        if PREDICT not in parts:
+            return {}
+        return {self.students: Times(sum(parts.values()), parts=parts)}
 
     def casualties(self) -> tuple[tuple[int, ...], ...]:
         """None: students cannot die without their process, which is this one."""

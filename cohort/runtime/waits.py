@@ -34,15 +34,14 @@ class Waits:
             self._notice(str(delay))
 
     def hosts(self) -> list[dict[str, Any]]:
-        """For the summary: of each of several hosts, its students and its seconds an epoch."""
-        if len(self._times) < 2 or not self._steps:
+        """For the summary: of each host its students, and its seconds an epoch."""
+        if not self._steps:
             return []
         epochs = self._steps / self._steps_per_epoch
-        return [
-            {
-                "students": list(students),
-                "busy_seconds_per_epoch": times.busy / epochs,
-                "wait_seconds_per_epoch": times.waited / epochs,
-            }
-            for students, times in self._times.items()
-        ]
+        apart = len(self._times) > 1  # one host waits for nobody
+        lines: list[dict[str, Any]] = []
+        for students, times in self._times.items():
+            seconds = {"busy": times.busy, "wait": times.waited if apart else 0.0, **times.parts}
+            named = {f"{what}_seconds_per_epoch": spent / epochs for what, spent in seconds.items()}
+            lines.append({"students": list(students), **named})
+        return lines

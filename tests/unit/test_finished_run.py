@@ -39,6 +39,7 @@ def test_a_damaged_summary_is_written_again(tmp_path, damaged):
     (run_dir / "summary.json").write_text(damaged)
     resume(run_dir)
     after, _ = told(run_dir)
+    del before["hosts"]  # which nobody has measured again
     assert after == before | {"images_per_second": None}
 
 

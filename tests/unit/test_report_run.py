@@ -119,6 +119,20 @@ def test_where_the_time_goes_and_who_waits(tmp_path):
     assert section.paragraphs == ["Student 0 waits 3.0 s an epoch for student 1."]
 
 
+def test_what_a_process_computes_is_divided_where_that_was_measured(tmp_path):
+    parts = {
+        f"{part}_seconds_per_epoch": seconds for part, seconds in (("batch", 0.25), ("learn", 0.5))
+    }
+    part = part_of(fake(tmp_path / "run", hosts=[HOSTS[0] | parts, HOSTS[1]]))
+    assert headings(part, "hosts") == [
+        "process of", "batches s", "learns s", "computes s", "waits s", "waits %",
+    ]  # fmt: skip
+    assert tables(part)["hosts"] == [
+        ("student 0", "0.25", "0.50", "1.00", "3.00", "75.0"),
+        ("student 1", "–", "–", "4.00", "0.00", "0.0"),
+    ]
+
+
 def test_what_happened_stands_on_a_time_line(tmp_path):
     event = {"time": 90.0, "phase": "event", "step": 4, "epoch": 1.0, "text": EVIL}
     part = part_of(fake(tmp_path / "run", records=[*RECORDS, event]))

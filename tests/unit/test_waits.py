@@ -6,50 +6,14 @@ import pytest
 
 from cohort.reporting import waits
 from cohort.reporting.waits import delay_of
-from cohort.runtime.clock import FOLDED, Clock, Times
+from cohort.runtime.clock import Clock, Times
 from cohort.runtime.waits import Waits
-
-
-class Hand:
-    """A clock that the test moves."""
-
-    def __init__(self):
-        self.seconds = 0.0
-
-    def __call__(self):
-        return self.seconds
-
-    def move(self, seconds):
-        self.seconds += seconds
-
-
-class Mark:
-    """An event of a device that lies behind: it comes to a mark when the test says so."""
-
-    reached = 0
-    made = 0
-    slept = 0
-
-    def __init__(self, hand):
-        self.hand, self.at, self.number = hand, None, Mark.made
-        Mark.made += 1
-
-    def record(self):
-        self.at = self.hand()
-
-    def query(self):
-        return self.number < Mark.reached
-
-    def synchronize(self):
-        Mark.slept += 1
-
-    def elapsed_time(self, end):
-        return 1000 * (end.at - self.at)
+from tests.support.clocks import Hand, Mark
 
 
 @pytest.fixture
 def hand():
-    Mark.reached = Mark.made = Mark.slept = 0
+    Mark.forget()
     return Hand()
 
 
@@ -77,28 +41,26 @@ def test_what_is_waited_within_a_task_is_no_work(hand):
     assert clock.take() == Times(busy=6.0, waited=3.0)
 
 
-def test_a_device_s_waiting_is_read_from_its_marks_without_waiting_for_it(hand):
+def test_a_device_s_waiting_is_read_from_its_marks(hand):
     clock = Clock(event=lambda: Mark(hand), now=hand)
-    Mark.reached = 20  # of ten steps
     with clock.working():
-        for _ in range(FOLDED + 10):
+        for _ in range(3):
             hand.move(1)
             with clock.waiting():
                 hand.move(0.25)
-        assert len(clock._marks) == FOLDED
-        assert Mark.slept == 0
-    steps = FOLDED + 10
-    assert clock.take() == Times(busy=1.0 * steps, waited=0.25 * steps)
-    assert Mark.slept == FOLDED
+    assert clock.take() == Times(busy=3.0, waited=0.75)
+    assert Mark.slept == 3
 
 
 def test_times_of_several_advances_are_added():
-    assert Times(1.0, 2.0) + Times(0.5, 0.25) == Times(1.5, 2.25)
+    whole = Times(1.0, 2.0, {"predict": 0.5}) + Times(0.5, 0.25, {"predict": 0.25, "learn": 0.125})
+    assert whole == Times(1.5, 2.25, {"predict": 0.75, "learn": 0.125})
 
 
-def host(students, busy, waited):
-    keys = ("students", "busy_seconds_per_epoch", "wait_seconds_per_epoch")
-    return dict(zip(keys, (students, busy, waited), strict=True))
+def host(students, busy, waited, **parts):
+    seconds = {"busy": busy, "wait": waited, **parts}
+    named = {f"{what}_seconds_per_epoch": spent for what, spent in seconds.items()}
+    return {"students": students, **named}
 
 
 def test_examples_in_docstrings_run():
@@ -144,9 +106,9 @@ def test_a_run_says_once_for_whom_all_wait_and_again_if_that_is_another():
     run.add({(0,): Times(1.0, 3.0), (1,): Times(4.0, 0.0)}, steps=5)
     run.add({(0,): Times(1.0, 3.0), (1,): Times(4.0, 0.0)}, steps=5)
     assert said == ["student 0 waits 6.0 s an epoch for student 1"]
-    run.add({(0,): Times(41.0, 0.0), (1,): Times(11.0, 30.0)}, steps=10)
+    run.add({(0,): Times(41.0, 0.0, {"learn": 8.0}), (1,): Times(11.0, 30.0)}, steps=10)
     assert said[1:] == ["student 1 waits 12.0 s an epoch for student 0"]
-    assert run.hosts() == [host([0], 21.5, 3.0), host([1], 9.5, 15.0)]
+    assert run.hosts() == [host([0], 21.5, 3.0, learn=4.0), host([1], 9.5, 15.0)]
 
 
 def test_hosts_that_are_no_more_are_forgotten_and_one_waits_for_nobody():
@@ -155,6 +117,6 @@ def test_hosts_that_are_no_more_are_forgotten_and_one_waits_for_nobody():
     run.add({(0,): Times(1.0, 3.0), (1,): Times(4.0, 0.0), (2,): Times(4.0, 0.0)}, steps=10)
     run.add({(1,): Times(2.0, 0.0), (2,): Times(2.0, 0.0)}, steps=10)
     assert run.hosts() == [host([1], 2.0, 0.0), host([2], 2.0, 0.0)]
-    run.add({(2,): Times(2.0, 0.0)}, steps=10)
-    assert run.hosts() == []
+    run.add({(2,): Times(2.0, 0.5)}, steps=10)
+    assert run.hosts() == [host([2], 2.0, 0.0)]
     assert len(said) == 1
