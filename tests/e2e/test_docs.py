@@ -246,7 +246,7 @@ def try_out(page, command, more=""):
     return out
 
 
-def test_what_is_said_of_cohorts(folder):
+def test_what_is_said_of_cohorts_and_reports(folder):
     named = try_out("cohorts", "cohort train --k 2 --baseline", f"{IN_PROCESS} --run-dir runs/NAME")
     assert "0 alone" in named
     alone = "cohort train --k 4 --teacher none"
@@ -261,6 +261,10 @@ def test_what_is_said_of_cohorts(folder):
     assert (folder / try_out("cohorts", exported).strip()).exists()
     shared = "cohort share runs/NAME --to shared --license apache-2.0"
     assert try_out("sharing", shared) == "shared\n"
+    said = try_out("report", "cohort report runs/NAME --output page.html --watch")
+    assert said == "page.html\n"
+    try_out("report", "cohort report runs/NAME --against runs/PLAIN", "--tables tables")
+    assert "(PLAIN)" in (folder / "tables" / "NAME-students.csv").read_text()
 
 
 def test_what_is_said_of_self_distillation(folder):
@@ -299,16 +303,6 @@ def test_what_is_said_of_people(folder):
     assert shown != try_out("people", "cohort evaluate runs/NAME --distance cosine")
     try_out("people", "cohort evaluate runs/NAME --ranking found.png")
     assert (folder / "found.png").exists()
-
-
-def test_what_is_said_of_reports(folder):
-    try_out("cohorts", "cohort train --k 2 --baseline", f"{IN_PROCESS} --run-dir runs/NAME")
-    alone = "cohort train --k 4 --teacher none"
-    try_out("cohorts", alone, f"{IN_PROCESS} --run-dir runs/PLAIN")
-    said = try_out("report", "cohort report runs/NAME --output page.html --watch")
-    assert said == "page.html\n"
-    try_out("report", "cohort report runs/NAME --against runs/PLAIN", "--tables tables")
-    assert "(PLAIN)" in (folder / "tables" / "NAME-students.csv").read_text()
 
 
 def test_what_is_said_of_runs_on_a_storage(memory, monkeypatch):

@@ -242,7 +242,10 @@ def test_a_loss_that_is_not_finite_names_student_and_step(tmp_path):
     "options",
     [
         {"k": 1, "teacher": "none", "students": f"{NETWORKS}:raising"},
-        {"k": 1, "teacher": "none", "students": FAULTY, "steps": 12, "checkpoint_every": 10},
+        pytest.param(
+            {"k": 1, "teacher": "none", "students": FAULTY, "steps": 12, "checkpoint_every": 10},
+            marks=pytest.mark.slow,
+        ),
         {"k": 2, "exchange": "in_process", "students": (f"{NETWORKS}:raising", "resnet8")},
     ],
     ids=["on Ray", "on Ray, in a snapshot", "in_process"],

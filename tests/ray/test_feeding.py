@@ -174,7 +174,7 @@ def test_what_cannot_be_decoded_amid_training_is_named_with_its_node(cohort, pic
         broken.write_bytes(good)
 
 
-@pytest.mark.parametrize("decoders", [1, THREADS + 1])
+@pytest.mark.parametrize("decoders", [1, pytest.param(THREADS + 1, marks=pytest.mark.slow)])
 def test_all_processes_of_a_node_read_one_batch_in_shared_memory(data, capfd, decoders):
     data["image_size"] = 64  # a batch of 196 kB: up to 100, Ray sends a copy to each
     run = prepare(resolve(CohortConfig(**data, students=SMALL)))

@@ -83,7 +83,13 @@ def same(exported, student, format, *exit):
 
 
 @pytest.mark.parametrize(
-    ("format", "exit"), [(format, 1) for format in FORMATS] + [("safetensors", 3)]
+    ("format", "exit"),
+    [
+        ("safetensors", 1),
+        ("safetensors", 3),
+        ("torch_export", 1),
+        pytest.param("onnx", 1, marks=pytest.mark.slow),
+    ],
 )
 @torch.no_grad()
 def test_one_exit_alone_gives_the_same(folder, student, tmp_path, format, exit):

@@ -60,7 +60,7 @@ def test_the_same_students_however_they_are_divided(digits, way):
     assert plain.digests() != digests[(3,)]
 
 
-@pytest.mark.parametrize("way", ["dkd", "minlogit"])
+@pytest.mark.parametrize("way", ["dkd", pytest.param("minlogit", marks=pytest.mark.slow)])
 def test_a_run_goes_on_as_if_it_had_not_stopped(tmp_path, way):
     config = CohortConfig(
         **{**SMALL, **WAYS[way]}, students="resnet8,resnet8+exits", exchange="in_process"
