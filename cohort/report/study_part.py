@@ -35,8 +35,7 @@ def study_part(folder: StudyFolder, name: str) -> Part:
     try:
         # Nothing of what it names is run here, whoever wrote it.
         study = load_study(folder.study, trust_code=True)
-        specs = _whole(study, folder, known_trials(study, folder), built.lacking)
-        trials = trials_table(study, folder, specs)
+        specs, trials = _readable(study, folder, built.lacking)
     except Exception as error:  # files may hold anything
         said = [f"Nothing of the study can be shown: {_told(error)}."]
         return Part(name=name, title=name, line="A study", state="damaged", lacking=said)
@@ -55,6 +54,18 @@ def study_part(folder: StudyFolder, name: str) -> Part:
         lacking=built.lacking,
         sections=built.sections,
     )
+
+
+def _readable(
+    study: Study, folder: StudyFolder, lacking: list[str]
+) -> tuple[list[TrialSpec], pd.DataFrame]:
+    """The trials whose files can be read, and their table."""
+    specs = list(known_trials(study, folder))
+    try:
+        return specs, trials_table(study, folder, specs)
+    except Exception:  # one by one, to tell which
+        specs = _whole(study, folder, specs, lacking)
+        return specs, trials_table(study, folder, specs)
 
 
 def _whole(
