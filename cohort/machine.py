@@ -14,6 +14,13 @@ def memory() -> int:
     return min([physical, *(int(limit) for limit in limits if limit.isdecimal())])
 
 
+def cores() -> int:
+    """Cores for torch's threads in this process: those of the machine, or as ``OMP_NUM_THREADS`` says."""
+    there = os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(there, int(asked)) if asked.isdecimal() and int(asked) else there
+
+
 def gib(size: float) -> str:
     """Bytes as they stand in a sentence.
 

@@ -1,6 +1,5 @@
 """The run of a job: on Ray Train or in this process, and its one student written down."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from cohort.learning.learner import WEIGHTS_FILE, Files
 from cohort.learning.precision import check_device
 from cohort.learning.process import lent_process
 from cohort.learning.student_files import ModelCard
+from cohort.machine import cores
 from cohort.models.normalised import Normalised
 from cohort.models.spec import Network
 from cohort.run.checkpoint import Checkpoint
@@ -102,7 +102,9 @@ class JobRun(Run):
     def placed(self, places: Any) -> Iterator[Ready]:
         """What each worker gets is decided; Ray Train takes it when it starts them."""
         assert places is None, "the workers of a job ask for their places themselves"
-        yield Ready(self.config, partial(JobTraining, self, self._placement()))
+        placement = self._placement()
+        config = replace(self.config, threads=placement.threads)  # without which none repeats it
+        yield Ready(config, partial(JobTraining, self, placement))
 
     def _placement(self) -> Placement:
         if self.config.in_this_process:
@@ -207,7 +209,7 @@ def _here(config: JobConfig) -> Placement:
     on_gpu = bool(available) and config.gpus != 0
     check_device(config.precision, torch.device("cuda" if on_gpu else "cpu"))
     check_machine(config, on_gpu=on_gpu)
-    return Placement(0, on_gpu, config.threads or os.cpu_count() or 1)
+    return Placement(0, on_gpu, config.threads or cores())
 
 
 def _train_here(job: Job, recorder: Recorder, placement: Placement) -> None:

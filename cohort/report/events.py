@@ -88,23 +88,22 @@ def hosts_table(run: RunFiles) -> Table | None:
         busy, waits = (host[f"{what}_seconds_per_epoch"] for what in ("busy", "wait"))
         share = percent(waits / (busy + waits)) if busy + waits else percent(None)
         seconds = [_seconds(host, part) for part in parts]
-        shown = [number(spent, ",.2f") for spent in (*seconds, busy, waits)]
+        shown = [number(spent, ",.3f") for spent in (*seconds, busy, waits)]
         rows.append((named(host["students"]), *shown, share))
     headings = (
         Heading("process of"),
-        *(Heading(f"{PARTS[part]} s", right=True) for part in parts),
-        Heading("computes s", right=True),
-        Heading("waits s", right=True),
+        *(Heading(PARTS[part], right=True) for part in parts),
+        Heading("computes", right=True),
+        Heading("waits", right=True),
         Heading("waits %", right=True),
     )
     notes = (
-        "computes, waits: seconds an epoch of its own batches, predictions and learning, and of waiting "
-        "for the posteriors of other processes",
-        *(("batches: those of captured steps are made while the GPU computes",) if parts else ()),
+        "computes: batches, predictions and learning of its own students",
+        "waits: for the posteriors of other processes; waits %: of both",
     )
     return Table(
         name="hosts",
-        title="Processes, an epoch",
+        title="Seconds an epoch, by process",
         headings=headings,
         rows=rows,
         data=hosts,

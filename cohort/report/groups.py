@@ -42,10 +42,8 @@ FREE = (
 )
 """Keys that make no other setting."""
 STEPS = ("epochs", "steps")
-BAND = (
-    "Lines are means over the runs of a setting, each of them the mean of its students; bands span the "
-    "least to the greatest run, thin lines are single runs."
-)
+LINES = "A line is the mean over the runs of a setting, of each the mean of its students."
+BAND = "Bands span the least to the greatest run, thin lines are single runs."
 Groups = Mapping[str, Sequence[RunFiles]]
 
 
@@ -101,7 +99,7 @@ def comparison(runs: Sequence[RunFiles], against: RunFiles | None = None) -> Par
 
 def curves_of(groups: Groups, prefix: str = "comparison-") -> Section:
     """A panel for each measurement, with a line for each setting."""
-    return curves_section(panels_of_groups(groups), BAND, prefix)
+    return curves_section(panels_of_groups(groups), LINES, BAND, prefix)
 
 
 def _settings(groups: Groups) -> Section:

@@ -23,6 +23,8 @@ WITHOUT = (
     *("unmatched_queries", "teacher_diversity"),
 )
 """Measurements that stand in tables, or in another's panel."""
+OF_PAIRS = ("agreement", "pairwise_kl")
+"""Measurements of the cohort that are means over pairs of its students."""
 UNITS = {
     "lr": "learning rate",
     "ce": "cross-entropy / nat",
@@ -32,14 +34,14 @@ UNITS = {
 TITLES = {
     "loss": "Loss",
     "ce": "Cross-entropy",
-    "kl": "Kullback–Leibler divergence",
+    "kl": "Divergence from the teachers",
     "hint": "Distance of features",
     "accuracy": "Accuracy",
     "map": "mAP",
     "rank1": "Rank-1",
     "nll": "Negative log-likelihood",
     "ece": "Calibration error",
-    "entropy": "Entropy of the posterior",
+    "entropy": "Entropy of the posterior, as it learns",
     "agreement": "Agreement of the students",
     "pairwise_kl": "Divergence between the students",
     "diversity": "Diversity of the members",
@@ -115,7 +117,8 @@ def _panel(records: Sequence[Record], key: str) -> Panel | None:
         of_students = (r for r in records if r["phase"] == phase and isinstance(r["student"], int))
         found.append((label, lines_of(of_students, choose, _student), number))
     of_ensemble = (r for r in records if r["phase"] == "test" and r["student"] == ENSEMBLE)
-    found.append(("ensemble, test", lines_of(of_ensemble, choose, _student), 3))
+    whose = "pairs of students" if key in OF_PAIRS else ENSEMBLE
+    found.append((f"{whose}, test", lines_of(of_ensemble, choose, _student), 3))
     if key == "diversity":
         choose = measurement("teacher_diversity")
         found.append(("teachers, training", lines_of(records, choose, _student), 4))

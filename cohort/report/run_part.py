@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from cohort.jobs.self_distill.config import WITH_EXITS
 from cohort.report.analyses import analyses
 from cohort.report.drawing import draw_course, draw_panel, styled
 from cohort.report.events import course_of, events_table, hosts_table, stragglers, times_table
@@ -28,6 +29,17 @@ BAND = (
 )
 
 
+TRAINING = (
+    "Training is measured on the batches as they are learned from, and averaged over the steps since the "
+    "point before."
+)
+LOSS = "The loss is the labels' cross-entropy and the divergence from the teachers, weighed."
+OF_EXITS = (
+    "The cross-entropy is the deepest exit's, divergence and distance are means over the others; the loss "
+    "weighs and adds up the terms of all exits."
+)
+
+
 def run_part(run: RunFiles, other: RunFiles | None, *, curves: bool = True) -> Part:
     """What a run was, and what came of it; beside ``other`` or, without one, its own students alone."""
     built = Builder(list(run.lacking))
@@ -49,10 +61,11 @@ def run_part(run: RunFiles, other: RunFiles | None, *, curves: bool = True) -> P
     )
 
 
-def curves_section(panels: Sequence[Panel], band: str, prefix: str = "") -> Section:
-    """Panels drawn, under what their bands and points are."""
+def curves_section(panels: Sequence[Panel], said: str, band: str, prefix: str = "") -> Section:
+    """Panels drawn, under what is said of them all, and what bands and points are, if there are any."""
     every = [series.lines for panel in panels for series in panel.series]
-    paragraphs = [band] if any(len(lines.names) > 1 for lines in every) else []
+    paragraphs = [said] if panels else []
+    paragraphs += [band] if any(len(lines.names) > 1 for lines in every) else []
     if (most := max((lines.thinned for lines in every), default=1)) > 1:
         paragraphs.append(f"Points of training are means of up to {most} records.")
     with styled():
@@ -94,7 +107,8 @@ def _results(run: RunFiles, other: RunFiles | None) -> Section:
 
 
 def _curves(run: RunFiles) -> Section:
-    return curves_section(panels_of_run(run), BAND)
+    exits = run.config.get("method") in WITH_EXITS
+    return curves_section(panels_of_run(run), f"{TRAINING} {OF_EXITS if exits else LOSS}", BAND)
 
 
 def _configuration(run: RunFiles) -> Section:

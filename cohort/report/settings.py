@@ -25,6 +25,8 @@ OF_TEACHERS = (
 )
 """Keys that a student of an ensemble has from the run of its teachers, if nobody says otherwise."""
 JOB = tuple(field.name for field in dataclasses.fields(JobConfig))
+FOUND = ("threads",)
+"""Keys that a run fills in by the machine, if nobody says otherwise."""
 ELSEWHERE = ("run_dir",)
 """Keys that a repetition has of its own."""
 
@@ -42,7 +44,7 @@ class Setting(NamedTuple):
     @property
     def differs(self) -> bool:
         """Whether the run has something else."""
-        return self.known and bool(self.value != self.usual)
+        return self.known and self.key not in FOUND and bool(self.value != self.usual)
 
 
 def settings(run: RunFiles) -> list[Setting]:
@@ -80,7 +82,8 @@ def repeat_by_flags(run: RunFiles) -> str:
     """The command that repeats a run without its folder: all that is not as its recipe has it."""
     words: list[str] = []
     for setting in settings(run):
-        if setting.value is None or (setting.known and not setting.differs):
+        usual = setting.known and not setting.differs and setting.key not in FOUND
+        if setting.value is None or usual:
             continue
         if isinstance(setting.value, bool):
             words.append(flag(setting.key) if setting.value else f"--no-{flag(setting.key)[2:]}")

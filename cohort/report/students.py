@@ -9,6 +9,10 @@ from cohort.report.tables import Table
 from cohort.reporting.table import rows_of, summary_table
 
 ALONE = "alone"
+TITLES = {
+    "self-distill": "The network, and the ensemble of its exits",
+    "ods-distill": "The student, and its teachers",
+}
 
 
 def against(run: RunFiles, other: RunFiles | None) -> tuple[Mapping[str, Any] | None, str]:
@@ -22,7 +26,8 @@ def students_table(run: RunFiles, beside: Mapping[str, Any] | None, called: str)
     """Test measurements of each student and of the ensemble, with differences to the same rows elsewhere."""
     table = summary_table(run.summary, beside, called=called)
     data = [*_data(run.summary, ""), *_data(beside or {}, f" {called}")]
-    shown = Table.of_rich("students", "Students and their ensemble", table, data)
+    title = TITLES.get(run.command or "", "Students and their ensemble")
+    shown = Table.of_rich("students", title, table, data)
     if beside is None or called == ALONE:
         return shown
     note = f"vs {called}: points of accuracy, or mAP, more than the same row of that run"

@@ -11,13 +11,14 @@ from cohort.report.drawing import styled, without_formulas
 from cohort.report.groups import curves_of, summary_tables
 from cohort.report.reading import RunFiles, is_run, read_run
 from cohort.report.sections import Builder, Part, Picture, Section
+from cohort.report.study_asked import asked
 from cohort.report.tables import Heading, Table
 from cohort.reporting.formatting import duration, number
 from cohort.run.folder import RunFolder
 from cohort.tuning.file.load import load_study
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.report import NoiseFigure
-from cohort.tuning.results.naming import point_name
+from cohort.tuning.results.naming import is_share, point_name, scale_of, with_unit
 from cohort.tuning.results.table import trials_table
 from cohort.tuning.space import labels_of
 from cohort.tuning.state import known_trials
@@ -26,6 +27,7 @@ from cohort.tuning.trials import TrialSpec
 
 MOST_SETTINGS = 12
 """Whose curves can be told apart in a panel."""
+CALLED = {"trained_epochs": "epochs", "wall_seconds": "time"}
 SHOWN = ("trial", "status", "seed", "trained_epochs", "wall_seconds", "restarts")
 
 
@@ -39,6 +41,7 @@ def study_part(folder: StudyFolder, name: str) -> Part:
     except Exception as error:  # files may hold anything
         said = [f"Nothing of the study can be shown: {_told(error)}."]
         return Part(name=name, title=name, line="A study", state="damaged", lacking=said)
+    built.add("settings", lambda: asked(study, folder, trials))
     built.add("table", lambda: _table(study, trials, built.lacking))
     built.add("figure", partial(_figure, study, folder, trials))
     built.add("curves", lambda: _curves(study, folder, specs, built.lacking))
@@ -148,21 +151,21 @@ def _trials(study: Study, folder: StudyFolder, trials: pd.DataFrame) -> Section:
     names = list(labels_of(study.space))
     keys = [*names, *(key for key in SHOWN if key in trials), study.metric]
     keys = [key for key in dict.fromkeys(keys) if key in trials]
-    texts = (str, duration, number)
     rows = []
     for row in trials.to_dict("records"):
         cells = []
         for key in keys:
             value = row[key]
             if key == "wall_seconds":
-                cells.append(texts[1](value))
+                cells.append(duration(value))
             elif isinstance(value, float):
-                cells.append(number(value, ".4g"))
+                cells.append(number(scale_of(key) * value, ".2f" if is_share(key) else "#.4g"))
             else:
                 cells.append("–" if value is None or value is pd.NA else str(value))
         rows.append((*cells, failures.get(row["trial"], "") if row["status"] == "failed" else ""))
     numeric = [pd.api.types.is_numeric_dtype(trials[key]) for key in keys]
-    headings = (*map(Heading, keys, numeric), Heading("why it failed"))
+    named = [CALLED.get(key, with_unit(key) if key == study.metric else key) for key in keys]
+    headings = (*map(Heading, named, numeric), Heading("why it failed"))
     data = [
         {str(k): None if v is pd.NA else v for k, v in row.items()}
         for row in trials.to_dict("records")

@@ -193,4 +193,7 @@ def _write_parts(options: ReportOptions, parts: Sequence[Part]) -> list[Path]:
             for picture in section.pictures:
                 if picture.figure is not None:
                     files += write_figure(picture.figure, Path(options.figures), picture.name)
+                elif picture.svg is not None:  # drawn before, elsewhere
+                    files.append(Path(options.figures) / f"{picture.name}.svg")
+                    atomic_write(files[-1], picture.svg)
     return files

@@ -66,6 +66,8 @@ ALL_RIGHT = (
     "neither cNLL, cBrier and cECE nor DEE are known there. Hold out more images by --validation."
 )
 """What stands over the meanings where a row has no temperature."""
+LADDER = "DE-1, DE-2 and so on: the mean over ensembles of so many of the networks that were trained alone."
+"""The same where such rows are."""
 CALIBRATED = {"cNLL": "test_cnll", "cBrier": "test_cbrier", "cECE": "test_cece"}
 """Columns of runs with a validation split, on which a temperature is fitted."""
 
@@ -112,7 +114,7 @@ def summary_table(
     for who, row in alone.items():
         table.add_row(*_cells(f"{who} {called}", row, own))
     lacks = any(number(row.get("test_temperature", 1.0)) == DASH for row in rows.values())
-    explain(table, MEANINGS, *(ALL_RIGHT,) * lacks)
+    explain(table, MEANINGS, *(ALL_RIGHT,) * lacks, *(LADDER,) * bool(summary.get("teachers")))
     return table
 
 

@@ -1,7 +1,6 @@
 """From a config to a cohort that is ready to train, everything refusable refused on the way."""
 
 import functools
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from cohort.learning.compiling import check_machine
 from cohort.learning.feeding import fed_here
 from cohort.learning.plan import TrainingPlan
 from cohort.learning.precision import check_device
-from cohort.machine import gib, memory
+from cohort.machine import cores, gib, memory
 from cohort.models.auxiliary import auxiliary_of
 from cohort.models.families import ImageShape
 from cohort.models.modules import count_parameters
@@ -193,7 +192,7 @@ def _actors(parts: Ingredients, places: "Reservation") -> "RayCohort":
 
 def _threads_here(config: CohortConfig) -> int:
     """Torch threads of a cohort in this process: as many as its students would have apart."""
-    return config.threads or max(1, (os.cpu_count() or 1) // config.k)
+    return config.threads or max(1, cores() // config.k)
 
 
 def _check_memory(parts: Ingredients, device: torch.device) -> None:

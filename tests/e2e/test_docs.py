@@ -25,8 +25,8 @@ from tests.support.storages import memory as memory
 PAGES = {path.stem: path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 RESULTS = ROOT / "scripts" / "results" / "README.md"
-NOT_OURS = {"--head", "--generate", "--backend-store-uri"}
-"""Flags of Ray's and MLflow's."""
+NOT_OURS = {"--head", "--generate", "--backend-store-uri", "--logdir"}
+"""Flags of Ray's, MLflow's and TensorBoard's."""
 STANDS_FOR = {
     "$teacher": "none",
     "TEACHER": "peers",

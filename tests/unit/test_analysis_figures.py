@@ -94,7 +94,7 @@ def moved(inputs, source, *reactions):
 
 def right(posterior, accuracy, ece):
     return {
-        "posterior": posterior, "ece": ece, "bin": 1, "lower": 0.5, "upper": 1.0, "accuracy": accuracy
+        "posterior": posterior, "ece": ece, "bin": 1, "confidence": 0.625, "accuracy": accuracy
     }  # fmt: skip
 
 
@@ -254,7 +254,7 @@ def test_reliability():
     ]
     diagonal, students = panels[0].get_lines()
     assert diagonal.get_xydata().tolist() == [[0, 0], [100, 100]]
-    assert students.get_xydata().tolist() == [[75, 50]]
+    assert students.get_xydata().tolist() == [[62.5, 50]]
     assert students.get_label() == "a: ECE 0.200"
     assert panels[1].get_lines()[1].get_label() == "a: ECE 0.200"
     (alone,) = reliability_figure(rows("a", right("as trained", 0.75, 0.1))).axes

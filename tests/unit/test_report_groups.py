@@ -12,10 +12,12 @@ from cohort.report import tables, write
 from cohort.report.groups import comparison, grouped_by_setting
 from cohort.report.options import ReportOptions
 from cohort.report.reading import read_run
+from cohort.report.study_asked import varied
 from cohort.report.study_part import study_part
 from cohort.report.tables import Heading, Table, write_table
 from cohort.run.folder import RunFolder
 from cohort.runtime.config import resolve
+from cohort.tuning.axes import Cases, LogUniform, Zip
 from cohort.tuning.file.load import to_yaml as study_yaml
 from cohort.tuning.folder import StudyFolder
 from cohort.tuning.trials import points_of, trials_of
@@ -126,13 +128,40 @@ def test_an_unfinished_study_shows_what_there_is(tmp_path):
     assert shown[1][-3:] == ("2", "70.50 ± 0.50", "+10.00 [+10.00, +10.00]")
     assert shown[2][-3:] == ("0 of 2", "–", "–")
     assert len(rows(part, "trials")[0]) == 10
-    assert [s.title for s in part.sections] == ["Result", "Figure", "Curves", "Trials"]
+    assert [s.title for s in part.sections] == [
+        "What was asked", "Result", "Figure", "Curves", "Trials"
+    ]  # fmt: skip
+
+
+def test_a_study_says_what_it_asked_and_how_it_is_asked_again(tmp_path):
+    folder = study_of(tmp_path, 4)
+    part = study_part(folder, "study")
+    (section,) = [s for s in part.sections if s.title == "What was asked"]
+    assert rows(part, "study-space")[0] == [("k", "1,2,3"), ("teacher", "peers,none")]
+    assert rows(part, "study-base")[0] == [
+        ("command", "launch_cohort"), ("dataset", "digits"), ("epochs", "2"), ("lr", "0.1"),
+        ("seeds", "0,1"),
+    ]  # fmt: skip
+    (command,) = section.commands
+    assert command.endswith(f"sweep {folder.study}")
+
+
+def test_axes_are_told_by_what_they_set():
+    axes = {
+        "how": Cases({"alone": {"k": 2, "teacher": "none"}, "usual": {}}),
+        "lr": LogUniform(0.01, 0.1),
+        "both": Zip({"k": (1, 2), "epochs": (4, 2)}),
+    }
+    assert [row for name, axis in axes.items() for row in varied(name, axis)] == [
+        ("how = alone", "k 2; teacher none"), ("how = usual", "as all have it"),
+        ("lr", "loguniform 0.01,0.1"), ("both", "k 1,2; epochs 4,2"),
+    ]  # fmt: skip
 
 
 def test_a_study_that_has_not_begun_says_so(tmp_path):
     part = study_part(study_of(tmp_path, 0), "study")
     assert part.lacking == ["No means: no trial has finished yet."]
-    assert [s.title for s in part.sections] == ["Trials"]
+    assert [s.title for s in part.sections] == ["What was asked", "Trials"]
 
 
 def test_a_damaged_trial_or_study_is_said(tmp_path):

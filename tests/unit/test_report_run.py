@@ -113,7 +113,7 @@ def test_where_the_time_goes_and_who_waits(tmp_path):
         ("training", "0.8", "50.0"), ("evaluation", "0.3", "20.0"), ("other", "0.4", "30.0"),
     ]  # fmt: skip
     assert tables(part)["hosts"] == [
-        ("student 0", "1.00", "3.00", "75.0"), ("student 1", "4.00", "0.00", "0.0"),
+        ("student 0", "1.000", "3.000", "75.0"), ("student 1", "4.000", "0.000", "0.0"),
     ]  # fmt: skip
     (section,) = [s for s in part.sections if s.title == "Where the time goes"]
     assert section.paragraphs == ["Student 0 waits 3.0 s an epoch for student 1."]
@@ -125,11 +125,11 @@ def test_what_a_process_computes_is_divided_where_that_was_measured(tmp_path):
     }
     part = part_of(fake(tmp_path / "run", hosts=[HOSTS[0] | parts, HOSTS[1]]))
     assert headings(part, "hosts") == [
-        "process of", "batches s", "learns s", "computes s", "waits s", "waits %",
+        "process of", "batches", "learns", "computes", "waits", "waits %",
     ]  # fmt: skip
     assert tables(part)["hosts"] == [
-        ("student 0", "0.25", "0.50", "1.00", "3.00", "75.0"),
-        ("student 1", "–", "–", "4.00", "0.00", "0.0"),
+        ("student 0", "0.250", "0.500", "1.000", "3.000", "75.0"),
+        ("student 1", "–", "–", "4.000", "0.000", "0.0"),
     ]
 
 

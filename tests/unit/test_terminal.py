@@ -1,6 +1,7 @@
 """A terminal, or a file, that has no code for a sign."""
 
 import io
+import os
 import sys
 
 import pytest
@@ -61,3 +62,21 @@ def test_what_can_be_encoded_stays(written):
 
 def test_fallbacks_are_ascii():
     assert "".join(FALLBACKS.values()).isascii()
+
+
+@pytest.mark.parametrize("buffer", [io.BufferedWriter, lambda raw: raw])
+def test_a_reader_that_has_gone_ends_nothing(monkeypatch, buffer):
+    """As ``cohort train … | head`` would: rich ends the process where a pipe breaks."""
+    ours, theirs = os.pipe()
+    for name in ("stdout", "stderr"):
+        raw = io.FileIO(theirs, "w", closefd=False)
+        stream = io.TextIOWrapper(buffer(raw), write_through=buffer is not io.BufferedWriter)
+        monkeypatch.setattr(sys, name, stream)
+    forgive()
+    print("heard", flush=True)
+    assert os.read(ours, 100) == b"heard\n"
+    os.close(ours)
+    print_summary(Console(), SUMMARY)
+    for file in (sys.stdout, sys.stderr):
+        print("said into the air", file=file, flush=True)
+    os.close(theirs)

@@ -43,8 +43,9 @@ def analyse(subjects: Sequence[Subject], options: AnalyseOptions, device: torch.
                 rows += [head | {"loss": title} | row for row in _layers(student, found)]
     with_weights = f", weighed by {' or '.join(dict.fromkeys(weights))}" if weights else ""
     shows = (
-        "Mean absolute gradient of the training loss by the weights of each layer on the way to the last "
-        f"exit, on batches of training images{with_weights}."
+        "Mean absolute gradient by the weights of each layer on the way to the last exit, on batches of "
+        "training images: of the labels' cross-entropy, and where there are exits of their losses"
+        f"{with_weights}; what peers or teachers add is left out."
     )
     return Findings({"gradients": captioned(gradients_figure(rows), shows, rows)}, rows)
 

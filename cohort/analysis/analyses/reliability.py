@@ -5,6 +5,7 @@ their ensemble, as trained, and at the temperature that is fitted on the validat
 one.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import product
@@ -42,8 +43,8 @@ def analyse(subjects: Sequence[Subject], options: AnalyseOptions, device: torch.
             head = subject.head | {"student": ENSEMBLE}
             rows += [head | row for row in reliability_rows(together(answers), dataset)]
     shows = (
-        f"Share of test images that are right, by the confidence in them, in {BINS} bins of equal width; on "
-        "the diagonal a posterior is calibrated. ECE: the expected calibration error, the mean of what is "
+        f"Share of test images that are right by the mean confidence in them, in {BINS} bins of equal width; "
+        "on the diagonal a posterior is calibrated. ECE: the expected calibration error, the mean of what is "
         "pooled. An ensemble is one of its run, so that its band is over runs alone."
     )
     of_students = [row for row in rows if row["student"] != ENSEMBLE]
@@ -100,11 +101,17 @@ def reliability_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
+def _place(number: int, confidence: float) -> float:
+    """Where a bin stands, in percent: at the mean confidence in it, if there is any."""
+    return 100 * ((number - 0.5) / BINS if math.isnan(confidence) else confidence)
+
+
 def _draw(axes: Axes, rows: Sequence[Row], numbers: dict[str, int]) -> None:
     axes.plot([0, 100], [0, 100], color="0.6", linewidth=1, zorder=0)
-    middles = [row | {"middle": 50 * (row["lower"] + row["upper"])} for row in rows]
     eces = pooled(rows, "ece", "group")
-    for (group,), points in curves(middles, "accuracy", "group", "middle").items():
+    sure = pooled(rows, "confidence", "group", "bin")
+    for (group,), bins in curves(rows, "accuracy", "group", "bin").items():
+        points = {_place(number, sure[group, number].mean): at for number, at in bins.items()}
         label = f"{group}: ECE {eces[(group,)].mean:.3f}"
         banded(axes, points, label, numbers[group], scale=100)
     axes.set(xlabel="confidence / %", ylabel="accuracy / %", xlim=LIMITS, ylim=LIMITS)

@@ -67,8 +67,9 @@ def summary_table(study: Study, summary: pd.DataFrame, metric: str) -> Table:
 def _meanings(study: Study) -> dict[str, str]:
     baseline = ", ".join(f"{k} {value_text(v)}" for k, v in (study.report.baseline or {}).items())
     return {
-        "n": "finished trials, one per seed, which all numbers are of",
-        "mean ± SE": "mean over the seeds, and its standard error",
+        "n": "those that have finished, one per seed, which all numbers are of",
+        "mean ± SE": "mean over the seeds, of each the mean of its students, and its standard error; of one "
+        "seed there is none, nor an interval",
         "difference [95 %]": f"this row minus the row with {baseline} and all else alike, mean over "
         "the seeds that both have, and its 95 % interval",
     }
@@ -112,21 +113,23 @@ def cells(study: Study, metric: str, row: Mapping[str, Any]) -> list[str]:
     """
     mean, error = (scale_of(metric) * row[f"{metric}_{part}"] for part in ("mean", "se"))
     form = ".2f" if is_share(metric) else _form(error)
-    found = DASH if math.isnan(mean) else f"{number(mean, form)} ± {number(error, form)}"
+    found = DASH if math.isnan(mean) else number(mean, form)
+    found += "" if math.isnan(error) else f" ± {number(error, form)}"
     shown = [f"{found}{_outside(metric, row)}"]
     if study.report.baseline is not None:
         parts = ("diff", "diff_low", "diff_high")
         middle, low, high = (scale_of(metric) * row[f"{metric}_{part}"] for part in parts)
         form = f"+{'.2f' if is_share(metric) else _form((high - low) / 2)}"
-        interval = DASH if math.isnan(low) else f"[{number(low, form)}, {number(high, form)}]"
-        shown.append(DASH if math.isnan(middle) else f"{number(middle, form)} {interval}")
+        found = DASH if math.isnan(middle) else number(middle, form)
+        found += "" if math.isnan(low) else f" [{number(low, form)}, {number(high, form)}]"
+        shown.append(found)
     return shown
 
 
 def _form(error: float) -> str:
     """Of a number whose error has two digits."""
     if not math.isfinite(error) or error == 0:
-        return ".4g"
+        return "#.4g"
     return f".{max(0, 1 - math.floor(math.log10(error)))}f"
 
 
