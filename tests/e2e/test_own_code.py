@@ -55,7 +55,7 @@ def bars(root):
 TRUSTED = {"trust_code": True}
 SUMMARY = {
     "status", "steps", "epochs", "seed", "wall_seconds", "images_per_second", "restarts", "dropped",
-    "students", "ensemble", "times", "versions",
+    "students", "ensemble", "times", "hosts", "versions",
 }  # fmt: skip
 STUDENT = {
     "student", "model", "parameters", "test_accuracy", "test_nll", "test_brier", "test_ece",
