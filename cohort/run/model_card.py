@@ -20,17 +20,9 @@ from cohort.trust import code_of
 
 OF_A_MACHINE = (
     *("data_root", "run_dir", "address", "log_to", "tensorboard", "teachers", "pretrained", "feed"),
-    *(
-        "decoders",
-        "threads",
-        "gpus",
-        "hang_after",
-        "keep",
-        "checkpoint_every",
-        "download",
-        "exchange",
-    ),
-    *("on_failure", "max_failures", "capture", "compile", "log_every", "skip_broken", "baseline"),
+    *("decoders", "threads", "gpus", "hang_after", "keep", "checkpoint_every", "download"),
+    *("exchange", "on_failure", "max_failures", "capture", "compile", "log_every"),
+    *("skip_broken", "baseline"),
 )
 """Keys of a config that say where and how it ran, not what was learned; some are paths."""
 SCORES = {"test_accuracy": "accuracy", "test_map": "mAP", "test_rank1": "rank 1"}

@@ -129,7 +129,7 @@ def reference_loop(
     return students
 
 
-def held_by_the_loop(digits, spec, steps, *, optimizer="sgd", lr=0.05, **cohort):
+def check_as_the_loop(digits, spec, steps, *, optimizer="sgd", lr=0.05, **cohort):
     """Three students after so many steps beside those of the loop."""
     teacher, temperature = cohort.get("teacher", "peers"), cohort.get("temperature", 1.0)
     objective = MutualLearning(teacher=teacher, temperature=temperature)
@@ -153,7 +153,7 @@ def held_by_the_loop(digits, spec, steps, *, optimizer="sgd", lr=0.05, **cohort)
 )
 @pytest.mark.parametrize(("spec", "steps"), [("resnet8", 3), (smooth, 12)])  # an epoch has five
 def test_the_cohort_does_what_the_paper_says(digits, spec, steps, sequential, teacher, temperature):
-    held_by_the_loop(
+    check_as_the_loop(
         digits, spec, steps, sequential=sequential, teacher=teacher, temperature=temperature
     )
 
@@ -161,7 +161,7 @@ def test_the_cohort_does_what_the_paper_says(digits, spec, steps, sequential, te
 @pytest.mark.parametrize("sequential", [False, True])
 @pytest.mark.parametrize(("optimizer", "lr"), [("momentum", 0.05), ("adam", 2e-3), ("adamw", 2e-3)])
 def test_with_the_papers_other_optimisers_too(digits, optimizer, lr, sequential):
-    held_by_the_loop(digits, smooth, 5, sequential=sequential, optimizer=optimizer, lr=lr)
+    check_as_the_loop(digits, smooth, 5, sequential=sequential, optimizer=optimizer, lr=lr)
 
 
 TOLERANCE = 1e-6

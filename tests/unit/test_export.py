@@ -73,7 +73,7 @@ def read(file, format):
     return lambda pixels: torch.from_numpy(session.run(["logits"], {"pixels": pixels.numpy()})[0])
 
 
-def same(exported, student, format, *exit):
+def check_same(exported, student, format, *exit):
     for count in (1, 2, 5):  # the batch is free
         pixels = torch.rand(count, *SHAPE)
         expected = student(pixels, *exit)
@@ -97,7 +97,7 @@ def test_one_exit_alone_gives_the_same(folder, student, tmp_path, format, exit):
     assert file.parent == tmp_path / "new" / "out"
     names = {"safetensors": [CARD_FILE, WEIGHTS_FILE]}.get(format, [file.name])
     assert sorted(path.name for path in file.parent.iterdir()) == names
-    same(read(file, format), student, format, exit)
+    check_same(read(file, format), student, format, exit)
     whole = (folder / WEIGHTS_FILE).stat().st_size
     assert format != "safetensors" or file.stat().st_size < whole
 
@@ -107,7 +107,7 @@ def test_one_exit_alone_gives_the_same(folder, student, tmp_path, format, exit):
 def test_a_plain_student_of_a_named_network(tmp_path, format):
     student = trained("resnet8")
     folder = save(tmp_path / "0", student, card("resnet8"))
-    same(read(export_exit(folder, None, tmp_path / "out", format), format), student, format)
+    check_same(read(export_exit(folder, None, tmp_path / "out", format), format), student, format)
     with pytest.raises(ConfigError, match=r"--exit is 1, but the student in \S+ has no exits"):
         export_exit(folder, 1, tmp_path / "out2", format)
 
@@ -119,7 +119,7 @@ def test_a_batch_ensemble_answers_with_its_members_mean(tmp_path, format):
     for bias in member_biases(student):
         nn.init.normal_(bias)
     folder = save(tmp_path / "0", student, card(MEMBERS))
-    same(read(export_exit(folder, None, tmp_path / "out", format), format), student, format)
+    check_same(read(export_exit(folder, None, tmp_path / "out", format), format), student, format)
 
 
 @torch.no_grad()
@@ -128,7 +128,7 @@ def test_the_deepest_exit_by_default_and_an_exported_student_again(folder, stude
     assert json.loads((deepest / CARD_FILE).read_text())["exit"] == 3
     again = export_exit(deepest, None, tmp_path / "b", "safetensors").parent
     assert type(load_student(again)) is Normalised
-    same(load_student(again), student, "safetensors")
+    check_same(load_student(again), student, "safetensors")
     with pytest.raises(ConfigError, match="has no exits"):
         export_exit(deepest, 3, tmp_path / "c", "safetensors")
 
